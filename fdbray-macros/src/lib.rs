@@ -1,0 +1,1 @@
+//! The attribute macros of fdbray; use them through the crate `fdbray`.

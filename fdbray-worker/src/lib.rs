@@ -1,0 +1,2 @@
+//! The runtime inside every fdbray process: it owns, schedules, moves and stores bytes and knows no user type.
+pub mod id;
