@@ -1,0 +1,446 @@
+//! Why a future has no value: the one error of the public API.
+
+use crate::id::{ObjectId, ProcessId};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{fmt, sync::Arc};
+
+/// Like `std::result::Result`, with fdbray's error by default.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a future has no value.
+///
+/// Every variant says what happened, to which function, where, and what can be done. `Display` is a sentence;
+/// `Debug` prints the same and the chain of causes, because `main` and `unwrap` print that. An error that reaches a
+/// dependent call keeps its variant and its cause and adds the functions that it passed through.
+#[derive(Clone, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Error {
+    /// The function returned this error. Downcast it to the function's own error type.
+    Application(ApplicationError),
+    /// The function panicked. The worker goes on; the panic is not retried unless `retry_errors` says so.
+    #[non_exhaustive]
+    Panicked {
+        /// The function.
+        function: String,
+        /// What the panic said.
+        message: String,
+        /// Where in the source, as `file:line:column`.
+        location: String,
+        /// The backtrace, when `RUST_BACKTRACE` is set in the worker.
+        backtrace: String,
+        /// The worker in which it happened.
+        worker: ProcessId,
+        /// The calls that it passed through.
+        passed: Passed,
+    },
+    /// Every worker that attempted the call died, and its retry budget is spent.
+    #[non_exhaustive]
+    WorkerDied {
+        /// The function.
+        function: String,
+        /// The worker that died last.
+        worker: ProcessId,
+        /// How often it was attempted.
+        attempts: u32,
+        /// The calls that it passed through.
+        passed: Passed,
+    },
+    /// The process that owned the future is gone, and with it the future.
+    #[non_exhaustive]
+    OwnerDied {
+        /// The future's object.
+        object: ObjectId,
+        /// The calls that it passed through.
+        passed: Passed,
+    },
+    /// The value was computed, but every copy of it is gone and it cannot be computed again.
+    #[non_exhaustive]
+    ObjectLost {
+        /// The object.
+        object: ObjectId,
+        /// What was tried.
+        why: String,
+        /// The calls that it passed through.
+        passed: Passed,
+    },
+    /// The future was cancelled.
+    #[non_exhaustive]
+    Cancelled {
+        /// The function.
+        function: String,
+        /// The calls that it passed through.
+        passed: Passed,
+    },
+    /// The deadline passed before the call had a result.
+    #[non_exhaustive]
+    DeadlineExceeded {
+        /// The function.
+        function: String,
+        /// The calls that it passed through.
+        passed: Passed,
+    },
+    /// No live worker can ever run the call: it asks for more than any of them has.
+    #[non_exhaustive]
+    Unschedulable {
+        /// The function.
+        function: String,
+        /// What the call asks for.
+        shape: String,
+        /// Why nothing fits, naming the closest worker.
+        why: String,
+        /// The calls that it passed through.
+        passed: Passed,
+    },
+    /// This process has too much pending. Await some futures first, or use `submit`, which waits for room.
+    #[non_exhaustive]
+    Overloaded {
+        /// The function.
+        function: String,
+        /// Bytes that pending calls hold.
+        pending: u64,
+        /// `max_pending_bytes`.
+        limit: u64,
+        /// The calls that it passed through.
+        passed: Passed,
+    },
+    /// A value could not be turned into bytes.
+    #[non_exhaustive]
+    Encode {
+        /// Which value: `argument 2 of add`.
+        what: String,
+        /// The encoder's message.
+        message: String,
+        /// The calls that it passed through.
+        passed: Passed,
+    },
+    /// Bytes could not be turned into a value: caller and worker differ in what the type looks like.
+    #[non_exhaustive]
+    Decode {
+        /// Which value: `argument x of add`.
+        what: String,
+        /// The decoder's message.
+        message: String,
+        /// The calls that it passed through.
+        passed: Passed,
+    },
+    /// The worker's binary lacks the function. A library's functions are linked in only when the binary names it.
+    #[non_exhaustive]
+    NotRegistered {
+        /// The function.
+        function: String,
+        /// The process that lacks it.
+        worker: ProcessId,
+        /// The calls that it passed through.
+        passed: Passed,
+    },
+    /// Two processes run different binaries or protocols; the message says what differs.
+    #[non_exhaustive]
+    Incompatible {
+        /// What differs.
+        message: String,
+    },
+    /// Memory and disk for objects are full.
+    #[non_exhaustive]
+    StoreFull {
+        /// The accounting.
+        message: String,
+    },
+    /// The control plane or the configuration: what failed and what to do.
+    #[non_exhaustive]
+    Control {
+        /// What failed.
+        message: String,
+    },
+    /// The runtime of this process has ended.
+    Shutdown,
+}
+
+impl Error {
+    /// An application error made of any error, for `map_err(Error::application)?` in functions that return
+    /// [`Result`]. It keeps the text of the whole chain of causes, not the value.
+    pub fn application(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        let error = error.into();
+        Error::Application(ApplicationError::new(std::any::type_name_of_val(&*error), &*error, None))
+    }
+
+    /// A control-plane or configuration error.
+    pub fn control(message: impl fmt::Display) -> Self {
+        Error::Control { message: message.to_string() }
+    }
+
+    /// `what` could not be encoded.
+    pub fn encode(what: impl Into<String>, message: impl fmt::Display) -> Self {
+        Error::Encode { what: what.into(), message: message.to_string(), passed: Passed::default() }
+    }
+
+    /// `what` could not be decoded.
+    pub fn decode(what: impl Into<String>, message: impl fmt::Display) -> Self {
+        Error::Decode { what: what.into(), message: message.to_string(), passed: Passed::default() }
+    }
+
+    /// The same error, as the reason why a call of `function` that needed the value failed too.
+    #[must_use]
+    pub fn passed_to(mut self, function: &str) -> Self {
+        if let Some(passed) = self.passed_mut() {
+            passed.0.push(function.to_owned());
+        }
+        self
+    }
+
+    /// The functions that failed in turn because this error reached them as an argument, innermost first.
+    pub fn passed(&self) -> &[String] {
+        match self {
+            Error::Application(e) => &e.passed.0,
+            Error::Panicked { passed, .. }
+            | Error::WorkerDied { passed, .. }
+            | Error::OwnerDied { passed, .. }
+            | Error::ObjectLost { passed, .. }
+            | Error::Cancelled { passed, .. }
+            | Error::DeadlineExceeded { passed, .. }
+            | Error::Unschedulable { passed, .. }
+            | Error::Overloaded { passed, .. }
+            | Error::Encode { passed, .. }
+            | Error::Decode { passed, .. }
+            | Error::NotRegistered { passed, .. } => &passed.0,
+            Error::Incompatible { .. }
+            | Error::StoreFull { .. }
+            | Error::Control { .. }
+            | Error::Shutdown => &[],
+        }
+    }
+
+    /// Whether the same call may well succeed when it is made again.
+    pub fn retryable(&self) -> bool {
+        matches!(
+            self,
+            Error::WorkerDied { .. }
+                | Error::OwnerDied { .. }
+                | Error::ObjectLost { .. }
+                | Error::Overloaded { .. }
+                | Error::StoreFull { .. }
+                | Error::Control { .. }
+        )
+    }
+
+    fn passed_mut(&mut self) -> Option<&mut Passed> {
+        match self {
+            Error::Application(e) => Some(&mut e.passed),
+            Error::Panicked { passed, .. }
+            | Error::WorkerDied { passed, .. }
+            | Error::OwnerDied { passed, .. }
+            | Error::ObjectLost { passed, .. }
+            | Error::Cancelled { passed, .. }
+            | Error::DeadlineExceeded { passed, .. }
+            | Error::Unschedulable { passed, .. }
+            | Error::Overloaded { passed, .. }
+            | Error::Encode { passed, .. }
+            | Error::Decode { passed, .. }
+            | Error::NotRegistered { passed, .. } => Some(passed),
+            Error::Incompatible { .. }
+            | Error::StoreFull { .. }
+            | Error::Control { .. }
+            | Error::Shutdown => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Application(e) => return fmt::Display::fmt(e, f),
+            Error::Panicked { function, message, location, worker, .. } => {
+                write!(f, "`{function}` panicked at {location} in worker {worker}: {message}")?;
+            }
+            Error::WorkerDied { function, worker, attempts, .. } => write!(
+                f,
+                "`{function}` has no result: worker {worker} died while it may have run there, and all {attempts} \
+                 attempts are spent (raise `retries` if that is too few)"
+            )?,
+            Error::OwnerDied { object, .. } => {
+                write!(f, "the process that owned future {object} is gone, and with it the future")?;
+            }
+            Error::ObjectLost { object, why, .. } => {
+                write!(f, "the value of future {object} is lost: {why}")?
+            }
+            Error::Cancelled { function, .. } => write!(f, "the call of `{function}` was cancelled")?,
+            Error::DeadlineExceeded { function, .. } => {
+                write!(f, "the deadline of the call of `{function}` passed before it had a result")?;
+            }
+            Error::Unschedulable { function, shape, why, .. } => {
+                write!(f, "no worker can run `{function}`, which needs {shape}: {why}")?;
+            }
+            Error::Overloaded { function, pending, limit, .. } => write!(
+                f,
+                "the call of `{function}` was refused: this process already holds {pending} bytes of pending calls of at \
+                 most {limit}; await some first, use `submit`, or raise `max_pending_bytes`"
+            )?,
+            Error::Encode { what, message, .. } => write!(f, "{what} could not be encoded: {message}")?,
+            Error::Decode { what, message, .. } => write!(f, "{what} could not be decoded: {message}")?,
+            Error::NotRegistered { function, worker, .. } => write!(
+                f,
+                "process {worker} has no remote function `{function}`: its binary was built without it (a library's \
+                 functions are linked in only when the binary names the library, for instance `use my_library as _;`)"
+            )?,
+            Error::Incompatible { message } => write!(f, "two processes do not fit together: {message}")?,
+            Error::StoreFull { message } => write!(f, "no room for objects: {message}")?,
+            Error::Control { message } => f.write_str(message)?,
+            Error::Shutdown => f.write_str("the fdbray runtime of this process has ended")?,
+        }
+        write_passed(f, self.passed())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)?;
+        if let Error::Panicked { backtrace, .. } = self
+            && !backtrace.is_empty()
+        {
+            write!(f, "\n{backtrace}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<ApplicationError> for Error {
+    fn from(e: ApplicationError) -> Self {
+        Error::Application(e)
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(e: std::io::Error) -> Self {
+        Error::application(e)
+    }
+}
+
+impl From<Arc<Error>> for Error {
+    fn from(e: Arc<Error>) -> Self {
+        Arc::unwrap_or_clone(e)
+    }
+}
+
+/// The error that a remote function returned: its text and chain of causes always, itself when it is serializable.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct ApplicationError {
+    function: String,
+    type_name: String,
+    chain: Vec<String>,
+    value: Option<Vec<u8>>,
+    passed: Passed,
+}
+
+impl ApplicationError {
+    /// Of an error of type `type_name`, whose encoding is `value` when it can travel.
+    pub fn new(type_name: &str, error: &dyn std::error::Error, value: Option<Vec<u8>>) -> Self {
+        ApplicationError {
+            function: String::new(),
+            type_name: type_name.to_owned(),
+            chain: std::iter::successors(Some(error), |e| e.source()).map(ToString::to_string).collect(),
+            value,
+            passed: Passed::default(),
+        }
+    }
+
+    /// Names the function that returned it, unless it is named already.
+    #[must_use]
+    pub fn of_function(mut self, function: &str) -> Self {
+        if self.function.is_empty() {
+            self.function = function.to_owned();
+        }
+        self
+    }
+
+    /// Whether the error was an `E`, sent whole.
+    pub fn is<E: DeserializeOwned + 'static>(&self) -> bool {
+        self.value.is_some() && self.type_name == std::any::type_name::<E>()
+    }
+
+    /// The error itself, or `self` when it is no `E` or came as text only.
+    pub fn downcast<E: DeserializeOwned + 'static>(self) -> std::result::Result<E, Self> {
+        match &self.value {
+            Some(value) if self.is::<E>() => postcard::from_bytes(value).map_err(|_| self),
+            _ => Err(self),
+        }
+    }
+
+    /// The function that returned the error; empty when it was made outside one.
+    pub fn function(&self) -> &str {
+        &self.function
+    }
+
+    /// The error's message and those of its causes, outermost first.
+    pub fn chain(&self) -> impl Iterator<Item = &str> {
+        self.chain.iter().map(String::as_str)
+    }
+}
+
+impl fmt::Display for ApplicationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut last = "";
+        for (i, text) in self.chain.iter().enumerate() {
+            // Errors that print their source in their own message would say everything twice.
+            if i == 0 {
+                f.write_str(text)?;
+            } else if !last.ends_with(text.as_str()) {
+                write!(f, ": {text}")?;
+            }
+            last = text;
+        }
+        write_passed(f, &self.passed.0)
+    }
+}
+
+impl fmt::Debug for ApplicationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.function.is_empty() {
+            write!(f, "`{}` failed: ", self.function)?;
+        }
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for ApplicationError {}
+
+/// The functions that failed in turn because an error reached them as an argument, innermost first.
+#[derive(Clone, Default, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passed(Vec<String>);
+
+fn write_passed(f: &mut fmt::Formatter<'_>, passed: &[String]) -> fmt::Result {
+    for function in passed {
+        write!(f, " (its value was an argument of `{function}`)")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, thiserror::Error, Serialize, Deserialize)]
+    #[error("odd {0}")]
+    struct Odd(u8);
+
+    fn odd() -> Error {
+        let value = postcard::to_stdvec(&Odd(3)).ok();
+        Error::Application(ApplicationError::new(std::any::type_name::<Odd>(), &Odd(3), value))
+    }
+
+    #[test]
+    fn a_cause_keeps_its_type_through_dependents_and_names_them() {
+        let e = odd().passed_to("merge").passed_to("total");
+        assert_eq!(e.passed(), ["merge", "total"]);
+        assert!(e.to_string().starts_with("odd 3 (its value was an argument of `merge`)"));
+        let Error::Application(a) = e else { panic!("changed its variant") };
+        assert!(!a.is::<String>());
+        assert_eq!(a.downcast::<Odd>().unwrap(), Odd(3));
+    }
+
+    #[test]
+    fn errors_survive_the_wire() {
+        let bytes = postcard::to_stdvec(&odd()).unwrap();
+        assert_eq!(postcard::from_bytes::<Error>(&bytes).unwrap().to_string(), "odd 3");
+    }
+}

@@ -1,0 +1,117 @@
+//! The arguments of one attempt, as the function's entry point reads them.
+
+use crate::{
+    error::{Error, Result},
+    handle::Handle,
+    payload::{Encoded, Payload},
+    registry::Function,
+};
+use bytes::Bytes;
+
+/// An argument of a call that is being made.
+#[derive(Debug)]
+pub enum Argument {
+    /// A value.
+    Value(Encoded),
+    /// The value that a future will have.
+    Future(Handle),
+    /// A value that could not be encoded: the call fails with this error.
+    Failed(Error),
+}
+
+/// The arguments of one attempt, read one after the other.
+///
+/// On the wire each argument is a length as a varint and its bytes; length zero stands for the next of the values
+/// that the call got from futures, and a length `n + 1` for `n` bytes.
+#[derive(Debug)]
+pub struct Input {
+    function: &'static Function,
+    bytes: Bytes,
+    futures: std::vec::IntoIter<Payload>,
+    source: Source,
+}
+
+impl Input {
+    /// The arguments in `bytes`, with the values of those that were futures.
+    pub fn new(function: &'static Function, bytes: Bytes, futures: Vec<Payload>, source: Source) -> Self {
+        Input { function, bytes, futures: futures.into_iter(), source }
+    }
+
+    /// The bytes of the next argument.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] when there are fewer than the function has parameters, or the bytes are damaged.
+    pub fn next(&mut self, name: &str) -> Result<Payload> {
+        let missing =
+            || Error::decode(format!("argument `{name}` of `{}`", (self.function.name)()), "it is missing");
+        let (length, used) = varint(&self.bytes).ok_or_else(missing)?;
+        let rest = self.bytes.len() - used;
+        if length == 0 {
+            let value = self.futures.next().ok_or_else(missing)?;
+            let _ = self.bytes.split_to(used);
+            return Ok(value);
+        }
+        let length = usize::try_from(length - 1).ok().filter(|n| *n <= rest).ok_or_else(missing)?;
+        let value = Payload::from(self.bytes.slice(used..used + length));
+        let _ = self.bytes.split_to(used + length);
+        Ok(value)
+    }
+
+    /// The function that is called.
+    pub fn function(&self) -> &'static Function {
+        self.function
+    }
+
+    /// What keeps the futures inside the arguments alive while they are decoded.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+}
+
+/// Where encoded bytes came from, which keeps the futures inside them alive until they are registered here.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// The arguments of a task that runs in this process.
+    Task(u64),
+    /// The value of a future.
+    Object(Handle),
+    /// This very process encoded them and still holds what is in them.
+    Here,
+}
+
+/// Appends `n` as a varint (LEB128, as postcard does).
+pub(crate) fn push_varint(out: &mut Vec<u8>, mut n: u64) {
+    while n >= 0x80 {
+        out.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
+/// A varint at the start of `bytes`, and how many bytes it takes.
+pub(crate) fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
+    let mut n = 0_u64;
+    for (i, b) in bytes.iter().enumerate().take(10) {
+        n |= u64::from(b & 0x7f).checked_shl(7 * i as u32)?;
+        if b & 0x80 == 0 {
+            return Some((n, i + 1));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn varints_of_every_length_come_back_and_unended_ones_are_refused() {
+        for n in [0, 1, 127, 128, 300, u64::from(u32::MAX), u64::MAX] {
+            let mut out = Vec::new();
+            push_varint(&mut out, n);
+            assert_eq!(varint(&out), Some((n, out.len())));
+            assert_eq!(varint(&out[..out.len() - 1]), None);
+        }
+        assert_eq!(varint(&[0xff; 12]), None);
+    }
+}

@@ -1,0 +1,56 @@
+//! What a call may ask for, beyond its arguments.
+
+use std::time::Duration;
+
+/// Options of a call, or of a function's calls. What is `None` is taken from the function's attribute, then from the defaults.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Options {
+    /// CPUs that one attempt holds; fractions allowed. Default 1.
+    pub cpus: Option<f64>,
+    /// GPUs that one attempt holds. Default 0.
+    pub gpus: Option<f64>,
+    /// Bytes of memory that one attempt holds. Default 0.
+    pub memory: Option<u64>,
+    /// Named resources that one attempt holds.
+    pub resources: Vec<(String, f64)>,
+    /// Attempts after the first when a worker dies. Default 3.
+    pub retries: Option<u32>,
+    /// Attempts after one that returned an error or panicked. Default 0.
+    pub retry_errors: Option<u32>,
+    /// From submission to result.
+    pub deadline: Option<Duration>,
+    /// Whether what the function prints and logs is shown in the driver's terminal. Default true.
+    pub logs: Option<bool>,
+}
+
+/// What the attribute said; `Copy`, so that it can stand in a static with `..Defaults::NEW`.
+#[derive(Clone, Copy, Debug)]
+pub struct Defaults {
+    /// See [`Options::cpus`].
+    pub cpus: Option<f64>,
+    /// See [`Options::gpus`].
+    pub gpus: Option<f64>,
+    /// See [`Options::memory`].
+    pub memory: Option<u64>,
+    /// See [`Options::resources`].
+    pub resources: &'static [(&'static str, f64)],
+    /// See [`Options::retries`].
+    pub retries: Option<u32>,
+    /// See [`Options::retry_errors`].
+    pub retry_errors: Option<u32>,
+    /// See [`Options::logs`].
+    pub logs: Option<bool>,
+}
+
+impl Defaults {
+    /// Nothing said.
+    pub const NEW: Defaults = Defaults {
+        cpus: None,
+        gpus: None,
+        memory: None,
+        resources: &[],
+        retries: None,
+        retry_errors: None,
+        logs: None,
+    };
+}

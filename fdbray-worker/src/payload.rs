@@ -1,0 +1,88 @@
+//! Bytes of one value: small ones in place, larger ones shared.
+
+use crate::handle::Handle;
+use bytes::Bytes;
+use std::{fmt, ops::Deref};
+
+const IN_PLACE: usize = 30;
+
+/// The encoded bytes of one value. Cloning never copies more than a few words.
+#[derive(Clone)]
+pub enum Payload {
+    /// Up to 30 bytes, without an allocation.
+    InPlace(u8, [u8; IN_PLACE]),
+    /// More, shared.
+    Shared(Bytes),
+}
+
+impl Payload {
+    /// Copies `bytes`.
+    pub fn copy_from(bytes: &[u8]) -> Self {
+        if bytes.len() <= IN_PLACE {
+            let mut place = [0; IN_PLACE];
+            place[..bytes.len()].copy_from_slice(bytes);
+            Payload::InPlace(bytes.len() as u8, place)
+        } else {
+            Payload::Shared(Bytes::copy_from_slice(bytes))
+        }
+    }
+
+    /// As shared bytes.
+    pub fn into_bytes(self) -> Bytes {
+        match self {
+            Payload::InPlace(..) => Bytes::copy_from_slice(&self),
+            Payload::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl Deref for Payload {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match self {
+            Payload::InPlace(len, place) => &place[..usize::from(*len)],
+            Payload::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl From<Bytes> for Payload {
+    fn from(bytes: Bytes) -> Self {
+        if bytes.len() <= IN_PLACE { Payload::copy_from(&bytes) } else { Payload::Shared(bytes) }
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.len())
+    }
+}
+
+/// An encoded value together with the handles of futures inside it, which must stay alive as long as it does.
+#[derive(Clone, Debug)]
+pub struct Encoded {
+    /// The value's bytes.
+    pub payload: Payload,
+    /// The futures inside the value.
+    pub handles: Vec<Handle>,
+}
+
+impl From<Payload> for Encoded {
+    fn from(payload: Payload) -> Self {
+        Encoded { payload, handles: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payloads_keep_their_bytes_at_every_size() {
+        for len in [0, 1, 29, 30, 31, 1000] {
+            let bytes: Vec<u8> = (0..len).map(|i| i as u8).collect();
+            assert_eq!(&*Payload::copy_from(&bytes), &bytes[..]);
+            assert_eq!(Payload::from(Bytes::from(bytes.clone())).into_bytes(), bytes);
+        }
+    }
+}
