@@ -23,9 +23,7 @@ impl ProcessId {
         loop {
             // `RandomState` is seeded by the operating system once a thread and differs for every value;
             // pid and time are mixed in so that two processes forked from one parent differ too.
-            let now = std::time::SystemTime::now()
-                .duration_since(std::time::UNIX_EPOCH)
-                .map_or(0, |d| d.as_nanos());
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
             let hash = std::hash::BuildHasher::hash_one(&random, (std::process::id(), now, salt));
             if let Some(id) = ProcessId::new(hash) {
                 return id;

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use tokio::io::{Interest, unix::AsyncFd};
 
 impl Host {
     /// Where this process runs.
@@ -50,6 +51,18 @@ pub fn look(here: &Host, there: &Host, one_machine: bool) -> Seen {
         _ if is_readable(&descriptor) => Seen::Exited,
         _ => Seen::Running(descriptor),
     }
+}
+
+/// Resolves when the process of a [`Seen::Running`] exits. Never, if the runtime cannot wait for it.
+pub async fn exit(process: OwnedFd) {
+    // SAFETY: an owned descriptor, which nobody replaces or closes while it is registered.
+    let registered = unsafe { AsyncFd::register_with_interest(process, Interest::READABLE) };
+    if let Ok(process) = registered
+        && process.readable().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// When a process started, in clock ticks since the boot. The field behind the command's name, which may hold anything.

@@ -1,6 +1,6 @@
 //! Keeps one process a member: beats, follows the others, judges some of them, and says what happens.
 
-use super::exit::{Seen, look};
+use super::exit::{Seen, exit, look};
 use super::transactions::{MemberError, Members, Position, Tail};
 use super::{Cause, Change, Failed, Liveness, Member, Suspect, Tombstone, ring_successors};
 use crate::control::store::{Store, StoreError, Watch};
@@ -10,7 +10,6 @@ use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout};
@@ -352,11 +351,8 @@ impl Membership {
             }
             Seen::Running(descriptor) if !self.waiting.contains_key(&id) => {
                 let task = self.exits.spawn(async move {
-                    match AsyncFd::register(descriptor) {
-                        // Readable, or broken: either way it is looked at again before it is buried.
-                        Ok(descriptor) if descriptor.readable().await.is_ok() => id,
-                        _ => pending().await,
-                    }
+                    exit(descriptor).await;
+                    id
                 });
                 self.waiting.insert(id, task);
             }
