@@ -92,6 +92,12 @@ impl Data {
         self.fire();
     }
 
+    /// How many versions and commits are kept.
+    #[cfg(test)]
+    pub(super) fn size(&self) -> usize {
+        self.keys.values().map(Vec::len).sum::<usize>() + self.commits.len()
+    }
+
     fn fire(&mut self) {
         let Data { watches, keys, version, .. } = self;
         for watching in watches.extract_if(.., |watching| {

@@ -6,6 +6,8 @@
 //! as long as the transactions come in the same order.
 
 mod data;
+#[cfg(test)]
+mod tests;
 mod transaction;
 
 use super::engine::{Attempt, Body, BoxFuture, Engine, Mode, start};
