@@ -4,6 +4,8 @@
 //! bytes that this crate moves.
 
 pub mod cell;
+pub mod config;
+pub mod control;
 pub mod core;
 pub mod error;
 pub mod exec;
