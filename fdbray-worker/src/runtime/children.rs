@@ -1,7 +1,7 @@
 //! The workers of a private cluster: child processes of the same binary, started again when they die.
 //!
 //! One thread, the supervisor, starts and reaps them all, and lives as long as they do, because the kernel ties what a
-//! child learns of its parent's death to the thread that started it. A child ends with its parent (see [`leash`]).
+//! child learns of its parent's death to the thread that started it. A child ends with its parent (see [`super::leash`]).
 
 mod born;
 mod exit;
@@ -26,6 +26,9 @@ use supervisor::Supervisor;
 
 /// The cluster's URL; that it is set, and [`born`] gives something, makes a process a child of a private cluster.
 pub const ENV: &str = "FDBRAY_CHILD";
+
+/// A year, so that no sum of times overflows.
+const LONGEST_GRACE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -185,6 +188,7 @@ impl Children {
     /// Ends them: asks them with SIGTERM, kills those that are left after `grace`, and returns when all are reaped.
     /// Called on the supervisor's thread (from `on_event`), returns at once.
     pub fn stop(&self, grace: Duration) {
+        let grace = grace.min(LONGEST_GRACE);
         {
             let mut orders = self.shared.orders();
             // A second, more urgent stop counts.
@@ -238,5 +242,7 @@ impl Shared {
     }
 }
 
+#[cfg(test)]
+pub(super) mod roles;
 #[cfg(test)]
 mod tests;

@@ -107,4 +107,4 @@ fn cut(text: &str, bytes: usize) -> &str {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -30,7 +30,7 @@ pub enum Interrupt {
     Ignored,
 }
 
-/// The worker's handlers; dropping it takes them away again.
+/// The worker's handlers; once it is dropped, the signals do nothing.
 #[derive(Debug)]
 pub struct Signals {
     actions: Vec<SigId>,
@@ -94,4 +94,4 @@ fn wait(wake: &OwnedFd) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -27,6 +27,8 @@ const PIPE: usize = 256 << 10;
 const LINGER: Duration = Duration::from_millis(3);
 /// A line that is not ended goes out after this.
 const IDLE: Duration = Duration::from_millis(100);
+/// How long the streams' locks are waited for.
+const FLUSH: Duration = Duration::from_millis(200);
 
 /// How to capture.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,42 +64,38 @@ impl Capture {
         current: impl Fn() -> Functions + Send + 'static,
     ) -> io::Result<Self> {
         let queue = Arc::new(Queue::new(WAITING));
-        let (wake, originals, outs) = match options.given {
-            true => (eventfd(0, EventfdFlags::CLOEXEC)?, None, [reopen(1)?, reopen(2)?]),
-            false => {
-                let (originals, outs) = redirect()?;
-                (eventfd(0, EventfdFlags::CLOEXEC)?, Some(originals), outs)
-            }
+        let wake = eventfd(0, EventfdFlags::CLOEXEC)?;
+        let (originals, [out, err]) = match options.given {
+            true => (None, [reopen(1)?, reopen(2)?]),
+            false => redirect().map(|(originals, outs)| (Some(originals), outs))?,
         };
+        let (ends, [reader_done, sink_done]) = ends();
+        // From here on it undoes what was done, if something fails.
+        let capture = Capture { queue, originals, wake, reader_done, sink_done };
         buffer_lines_of_c();
-        let tees = match &originals {
-            Some([out, err]) if options.tee => [Some(out.try_clone()?), Some(err.try_clone()?)],
-            _ => [None, None],
+        let tee = |which: usize| {
+            let original = capture.originals.as_ref().filter(|_| options.tee).map(|fds| &fds[which]);
+            original.map(OwnedFd::try_clone).transpose()
         };
-        let tee_events = tees[1].as_ref().map(OwnedFd::try_clone).transpose()?;
-
-        let [out, err] = outs;
-        let [out_tee, err_tee] = tees;
-        let sources = [Source::new(out, Stream::Stdout, out_tee), Source::new(err, Stream::Stderr, err_tee)];
+        let [reader_ends, sink_ends] = ends;
         let reader = Reader {
-            sources,
-            wake: wake.try_clone()?,
-            queue: queue.clone(),
+            sources: [Source::new(out, Stream::Stdout, tee(0)?), Source::new(err, Stream::Stderr, tee(1)?)],
+            wake: capture.wake.try_clone()?,
+            queue: capture.queue.clone(),
             current,
+            functions: Functions::NONE,
             drained: recent::now(),
         };
-        let (reader_ends, reader_done) = mpsc::channel();
+        let (lines, tee) = (capture.queue.clone(), tee(1)?);
+        thread::Builder::new().name("fdbray-logs".into()).spawn(move || {
+            deliver(&lines, tee, sink);
+            drop(sink_ends);
+        })?;
         thread::Builder::new().name("fdbray-capture".into()).stack_size(256 << 10).spawn(move || {
             reader.run();
             drop(reader_ends);
         })?;
-        let (sink_ends, sink_done) = mpsc::channel();
-        let lines = queue.clone();
-        thread::Builder::new().name("fdbray-logs".into()).spawn(move || {
-            deliver(&lines, tee_events, sink);
-            drop(sink_ends);
-        })?;
-        Ok(Capture { queue, originals, wake, reader_done, sink_done })
+        Ok(capture)
     }
 
     /// Takes `tracing` events for the same sink.
@@ -117,16 +115,15 @@ impl Capture {
     }
 
     fn end(&mut self, patience: Duration) {
-        let until = Instant::now() + patience;
-        flush_c();
-        let _ = io::stdout().flush();
+        let until = Instant::now() + patience.min(Duration::from_secs(3600));
+        let left = || until.saturating_duration_since(Instant::now());
+        flush(left().min(FLUSH));
         if let Some([out, err]) = self.originals.take() {
             // They were fds 1 and 2 before, so they can be again; if not, the pipes stay, and prints fail with EPIPE.
             let _ = dup2_stdout(out);
             let _ = dup2_stderr(err);
         }
         let _ = write(&self.wake, &1_u64.to_ne_bytes());
-        let left = || until.saturating_duration_since(Instant::now());
         let _ = self.reader_done.recv_timeout(left());
         self.queue.close();
         let _ = self.sink_done.recv_timeout(left());
@@ -154,6 +151,8 @@ struct Reader<F> {
     wake: OwnedFd,
     queue: Arc<Queue<LogLine>>,
     current: F,
+    /// What may have printed what was read last.
+    functions: Functions,
     /// When nothing was in the pipes, on the clock of [`recent`].
     drained: u64,
 }
@@ -199,7 +198,8 @@ impl<F: Fn() -> Functions> Reader<F> {
         }
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
-            Err(_) => return None,
+            // The kernel has no memory for it now.
+            Err(_) => thread::sleep(IDLE),
         }
         let stop = !fds[0].revents().is_empty();
         // Without a writer a pipe is ready for ever.
@@ -212,9 +212,10 @@ impl<F: Fn() -> Functions> Reader<F> {
     }
 
     fn read(&mut self) {
-        let mut functions = (self.current)();
-        functions.merge(recent::since(self.drained));
-
+        let start = recent::now();
+        // Should it panic, that costs names. Without this thread, every print of user code would fail.
+        self.functions = catch_unwind(AssertUnwindSafe(&self.current)).unwrap_or(Functions::NONE);
+        self.functions.merge(recent::since(self.drained));
         let mut buffer = [0; 16 << 10];
         for source in &mut self.sources {
             // So much at most, so that one who prints without end does not starve the other.
@@ -223,16 +224,19 @@ impl<F: Fn() -> Functions> Reader<F> {
                 let Ok(n @ 1..) = retry_on_intr(|| read(pipe, &mut buffer)) else { break };
                 source.tee(&buffer[..n]);
                 let (queue, stream) = (&self.queue, source.stream);
-                source.lines.push(&buffer[..n], |text| push(queue, stream, &functions, text));
+                source.lines.push(&buffer[..n], |text| push(queue, stream, &self.functions, text));
             }
+        }
+        if self.sources.iter().all(|s| s.readable() == 0) {
+            self.drained = start;
         }
     }
 
+    /// Gives out lines that were begun and not ended.
     fn flush(&mut self) {
-        let functions = (self.current)();
         for source in &mut self.sources {
             let (queue, stream) = (&self.queue, source.stream);
-            source.lines.flush(|text| push(queue, stream, &functions, text));
+            source.lines.flush(|text| push(queue, stream, &self.functions, text));
         }
     }
 
@@ -287,6 +291,12 @@ fn deliver(queue: &Queue<LogLine>, mut tee: Option<OwnedFd>, sink: impl Fn(LogLi
     }
 }
 
+/// Two ends of threads: each is seen when what stands for it is dropped.
+fn ends() -> ([mpsc::Sender<()>; 2], [mpsc::Receiver<()>; 2]) {
+    let ((a, a_seen), (b, b_seen)) = (mpsc::channel(), mpsc::channel());
+    ([a, b], [a_seen, b_seen])
+}
+
 /// Where fds 1 and 2 led, and the pipes that they lead into from here on.
 fn redirect() -> io::Result<([OwnedFd; 2], [OwnedFd; 2])> {
     // A daemon may have closed them.
@@ -323,17 +333,28 @@ fn reopen(fd: u8) -> io::Result<OwnedFd> {
     Ok(from)
 }
 
-/// C's stdout keeps whole blocks back when it is not a terminal; nobody would see them before the process ends.
-fn buffer_lines_of_c() {
-    unsafe extern "C" {
-        static stdout: *mut libc::FILE;
-    }
-    // SAFETY: both C libraries of Linux define `stdout` so and lock the stream in `setvbuf`, which with a null buffer
-    // only changes the mode.
-    unsafe { libc::setvbuf(stdout, std::ptr::null_mut(), libc::_IOLBF, LONGEST) };
+unsafe extern "C" {
+    #[link_name = "stdout"]
+    static c_stdout: *mut libc::FILE;
 }
 
-fn flush_c() {
-    // SAFETY: with null it flushes every open output stream, locking each; allowed at any time on any thread.
-    unsafe { libc::fflush(std::ptr::null_mut()) };
+/// C's stdout keeps whole blocks back when it is not a terminal; nobody would see them before the process ends.
+fn buffer_lines_of_c() {
+    // SAFETY: `stdout` is an open stream; both C libraries of Linux lock the stream in `setvbuf`, which with a null buffer
+    // only changes the mode.
+    unsafe { libc::setvbuf(c_stdout, std::ptr::null_mut(), libc::_IOLBF, LONGEST) };
+}
+
+/// What C and Rust hold back. On another thread, since user code may hold the streams' locks for ever.
+fn flush(patience: Duration) {
+    let (ends, done) = mpsc::channel::<()>();
+    let flush = move || {
+        // SAFETY: `stdout` is an open stream of the C library, which locks it; allowed at any time on any thread.
+        unsafe { libc::fflush(c_stdout) };
+        let _ = io::stdout().flush();
+        drop(ends);
+    };
+    if thread::Builder::new().name("fdbray-flush".into()).stack_size(64 << 10).spawn(flush).is_ok() {
+        let _ = done.recv_timeout(patience);
+    }
 }
