@@ -2,6 +2,7 @@
 
 use crate::runtime::{
     children::{ChildEvent, ChildSpec, Children, Output, born},
+    logs::{Capture, CaptureOptions, Functions, LogLine},
     scratch::Scratch,
 };
 use rustix::{
@@ -61,6 +62,18 @@ fn child(then: &str) {
             eprintln!("my last words");
             std::process::exit(3);
         }
+        "captures" => {
+            let (send, lines) = std::sync::mpsc::channel();
+            let options = CaptureOptions { given: born.captured, tee: false };
+            let sink = move |line: LogLine| drop(send.send(format!("{:?} {}", line.stream, line.text)));
+            let capture = Capture::start(options, sink, Functions::default).unwrap();
+            println!("@to stdout");
+            eprintln!("@to stderr");
+            capture.stop(LIMIT);
+            let mut lines: Vec<_> = lines.iter().filter(|line| line.contains('@')).collect();
+            lines.sort();
+            leave("captured", &lines.join(", "));
+        }
         "starts another" => {
             // As user code may: with all that it has inherited.
             Command::new("/proc/self/exe").args(arguments()).env(ROLE, "child nested").status().unwrap();
@@ -70,7 +83,8 @@ fn child(then: &str) {
     sleep_on(born);
 }
 
-/// A driver with two children and a scratch directory. With `replaced`, it deletes its own binary first.
+/// A driver with two children and a scratch directory. With `replaced`, it deletes its own binary
+/// first; with `forks`, another process inherits all that it has open.
 fn driver(how: &str) {
     if how == "replaced" {
         let exe = env::current_exe().unwrap();
@@ -83,6 +97,16 @@ fn driver(how: &str) {
     let mut spec = spec("sleeps", 2);
     spec.scratch = Some(scratch.path().to_owned());
     let children = Children::start(spec, |_| {}).unwrap();
+    if how == "forks" {
+        // SAFETY: the new process makes one system call and nothing else, until it is killed.
+        match unsafe { libc::fork() } {
+            0 => loop {
+                // SAFETY: waits for a signal.
+                unsafe { libc::pause() };
+            },
+            pid => leave("forked", &pid.to_string()),
+        }
+    }
     sleep_on((scratch, children));
 }
 
