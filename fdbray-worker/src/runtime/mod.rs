@@ -1,5 +1,12 @@
 //! Wires core, control, net, objects and exec into a process: start, serve, drain, stop.
 
+pub mod children;
+pub mod leash;
+pub mod logs;
+pub mod marks;
+pub mod scratch;
+pub mod signals;
+
 use crate::{
     cell::{Cell, Outcome},
     error::{Error, Result},
