@@ -24,6 +24,11 @@ impl Handle {
         Handle(cell)
     }
 
+    /// A handle of `cell` that is counted already.
+    pub(crate) fn counted(cell: Arc<Cell>) -> Self {
+        Handle(cell)
+    }
+
     /// A handle of a future that this process read in encoded bytes that came from `source`.
     pub fn adopt(id: ObjectId, source: &Source) -> Self {
         runtime::adopt(id, source)
@@ -75,10 +80,6 @@ impl Handle {
     /// Takes back [`Handle::watch`].
     pub fn unwatch(&self, set: &Arc<WaitSet>) {
         self.0.unwatch(set);
-    }
-
-    pub(crate) fn cell(&self) -> &Arc<Cell> {
-        &self.0
     }
 }
 

@@ -140,6 +140,11 @@ impl Core {
         self.now = self.now.max(now);
     }
 
+    /// The time that was told last.
+    pub fn now(&self) -> Nanos {
+        self.now
+    }
+
     /// Ends a turn: what became possible is done, until nothing more follows. Every entry point ends with it.
     fn turn(&mut self, fx: &mut Effects) {
         loop {

@@ -105,6 +105,12 @@ impl Pool {
         self.lock().parked -= 1;
     }
 
+    /// Whether any thread runs tasks.
+    pub fn is_busy(&self) -> bool {
+        let state = self.lock();
+        state.threads > state.idle
+    }
+
     /// The batches of all threads.
     pub fn slots(&self) -> Vec<Arc<Slot>> {
         self.lock().slots.clone()

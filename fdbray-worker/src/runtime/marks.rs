@@ -48,12 +48,12 @@ impl Marks {
         self.fd.as_fd()
     }
 
-    /// Writes a mark. What this thread did before is visible to who reads the mark.
-    ///
-    /// # Panics
-    /// When `slot` is not below [`SLOTS`]: the worker allots its slots itself.
-    pub fn set(&self, slot: usize, value: u64) {
-        self.page.cells()[slot].store(value, Ordering::Release);
+    /// Raises a mark to `value`, unless it is there already: several threads start tasks of one lease. What this thread
+    /// did before is visible to who reads the mark. Slots that no page has are not written.
+    pub fn raise(&self, slot: usize, value: u64) {
+        if let Some(cell) = self.page.cells().get(slot) {
+            cell.fetch_max(value, Ordering::AcqRel);
+        }
     }
 }
 
@@ -155,8 +155,8 @@ mod tests {
         let marks = Marks::create().unwrap();
         let view = MarksView::open(received(&marks)).unwrap();
         assert_eq!(view.read(7), Some(0));
-        marks.set(7, 42);
-        marks.set(SLOTS - 1, u64::MAX);
+        marks.raise(7, 42);
+        marks.raise(SLOTS - 1, u64::MAX);
         drop(marks);
         assert_eq!((view.read(7), view.read(SLOTS - 1), view.read(SLOTS)), (Some(42), Some(u64::MAX), None));
     }
