@@ -43,7 +43,9 @@ impl Slot {
     /// What is done and what is not started of a batch that began before `before`.
     pub fn overdue(&self, before: u64) -> Option<Overdue> {
         let mut batch = self.lock();
-        let key = batch.key.filter(|_| batch.since < before && !(batch.done.is_empty() && batch.todo.is_empty()))?;
+        let key = batch
+            .key
+            .filter(|_| batch.since < before && !(batch.done.is_empty() && batch.todo.is_empty()))?;
         Some(Overdue {
             key,
             done: std::mem::take(&mut batch.done),

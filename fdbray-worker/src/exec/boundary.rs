@@ -8,7 +8,7 @@ use crate::{
     handle::Handle,
     id::ProcessId,
     payload::{Encoded, Payload},
-    registry::{Entry, Function, Output, OutputFuture, Registry},
+    registry::{Entry, Output, OutputFuture, Registry},
 };
 use bytes::Bytes;
 use std::{
@@ -87,7 +87,9 @@ pub(crate) fn drop_quietly(future: OutputFuture) {
 
 /// Runs a task that the current one awaits, on its stack. An async one is driven to its end by this thread.
 pub(crate) fn run_inline(registry: &Registry, parent: Current, steal: Steal, worker: ProcessId) -> Ended {
-    let Some(function) = registry.get(steal.function) else { return Err(not_registered(steal.function, worker)) };
+    let Some(function) = registry.get(steal.function) else {
+        return Err(not_registered(steal.function, worker));
+    };
     let current = Current {
         id: steal.id,
         attempt: steal.attempt,

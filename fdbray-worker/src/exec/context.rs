@@ -4,8 +4,12 @@ use crate::{
     core::TaskKey,
     id::{ObjectId, ProcessId},
     registry::Function,
+    runtime::logs::{self, Functions},
 };
-use std::cell::Cell;
+use std::{
+    cell::Cell,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 /// The task that the current code runs in.
 #[derive(Clone, Debug)]
@@ -58,6 +62,18 @@ pub(crate) fn running() -> Option<Current> {
     CURRENT.get()
 }
 
+/// What runs at this moment, as far as threads have told: nothing, since each function is noted as it runs.
+pub(crate) fn functions_now() -> Functions {
+    Functions::NONE
+}
+
+/// The driver whose tasks ran here last.
+pub(crate) fn last_root() -> Option<ProcessId> {
+    ProcessId::new(LAST_ROOT.load(Ordering::Relaxed))
+}
+
+static LAST_ROOT: AtomicU64 = AtomicU64::new(0);
+
 /// Runs `f` as part of the task.
 pub(crate) fn within<R>(current: Current, f: impl FnOnce() -> R) -> R {
     struct Restore(Option<Current>);
@@ -67,7 +83,19 @@ pub(crate) fn within<R>(current: Current, f: impl FnOnce() -> R) -> R {
         }
     }
     let _restore = Restore(CURRENT.replace(Some(current)));
-    f()
+    let name = (current.function.name)();
+    if let Some(root) = current.root {
+        // What is printed is read a little later; it belongs to what ran meanwhile.
+        logs::ran(name);
+        if LAST_ROOT.load(Ordering::Relaxed) != root.get() {
+            LAST_ROOT.store(root.get(), Ordering::Relaxed);
+        }
+    }
+    let result = f();
+    if current.root.is_some() {
+        logs::ran(name);
+    }
+    result
 }
 
 /// The current poll of an async task found a remote future that is not ready.

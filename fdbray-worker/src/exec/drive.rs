@@ -79,7 +79,8 @@ pub(crate) fn spawn(
     future: OutputFuture,
     ran: Duration,
 ) {
-    let control = Arc::new(Control { key: current.key, cancelled: AtomicBool::new(false), waker: Mutex::default() });
+    let control =
+        Arc::new(Control { key: current.key, cancelled: AtomicBool::new(false), waker: Mutex::default() });
     process.running().lock().insert(task, control.clone());
     let owned = process.clone();
     process.executor().spawn(async move {

@@ -13,11 +13,9 @@ mod input;
 mod park;
 mod pool;
 
-pub(crate) use batch::Slot;
 pub use boundary::install_panic_hook;
-pub(crate) use boundary::{Ran, run_inline};
+pub(crate) use context::{functions_now, last_root, note_waiting, running};
 pub use context::{TaskInfo, current};
-pub(crate) use context::{Current, note_waiting, running};
 pub(crate) use drive::Running;
 pub(crate) use input::push_varint;
 pub use input::{Argument, Input, Source};

@@ -179,15 +179,17 @@ fn run_batch(process: &Arc<Process>, slot: &Slot, key: TaskKey, starts: &mut Vec
         let (name, id, function) = (task.task, task.id, task.function);
         process.mark(&task);
         let ran = match current(process, key, &task) {
-            Some(current) => match enter(current, Call { arguments: task.arguments, futures: task.futures, key }) {
-                Ran::Pending(future) => {
-                    report_rest(process, slot);
-                    slot.lock().key = None;
-                    drive::spawn(process, current, name, function, future, began.elapsed());
-                    return process.next_batch(starts);
+            Some(current) => {
+                match enter(current, Call { arguments: task.arguments, futures: task.futures, key }) {
+                    Ran::Pending(future) => {
+                        report_rest(process, slot);
+                        slot.lock().key = None;
+                        drive::spawn(process, current, name, function, future, began.elapsed());
+                        return process.next_batch(starts);
+                    }
+                    Ran::Ended(ended) => ended,
                 }
-                Ran::Ended(ended) => ended,
-            },
+            }
             None => Err(not_registered(function, process.me())),
         };
         let now = Instant::now();
@@ -222,7 +224,7 @@ fn current(process: &Process, key: TaskKey, task: &Start) -> Option<Current> {
 }
 
 /// Hands over what this thread has done and not started of its batch, because it will be busy with one task for long.
-fn report_rest(process: &Process, slot: &Slot) {
+fn report_rest(process: &Arc<Process>, slot: &Slot) {
     if let Some(mut rest) = slot.overdue(u64::MAX) {
         process.report(rest.key, &mut rest.done, &mut rest.todo);
         drop(rest.handles);
@@ -230,7 +232,7 @@ fn report_rest(process: &Process, slot: &Slot) {
 }
 
 /// The same for the thread that calls this, if it is one of the pool.
-pub(crate) fn report_rest_of_this_thread(process: &Process) {
+pub(crate) fn report_rest_of_this_thread(process: &Arc<Process>) {
     let slot = SLOT.with_borrow(Clone::clone);
     if let Some(slot) = slot {
         report_rest(process, &slot);

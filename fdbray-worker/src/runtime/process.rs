@@ -9,9 +9,10 @@ use crate::{
     registry::Registry,
     runtime::{marks::Marks, outside::Outside},
 };
+use bytes::Bytes;
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -54,7 +55,14 @@ const TICK: Duration = Duration::from_millis(5);
 const OVERDUE: Nanos = 5_000_000;
 
 impl Process {
-    pub fn new(core: Core, registry: Registry, pool: Pool, executor: tokio::runtime::Handle, marks: Option<Marks>, inline: usize) -> Self {
+    pub fn new(
+        core: Core,
+        registry: Registry,
+        pool: Pool,
+        executor: tokio::runtime::Handle,
+        marks: Option<Marks>,
+        inline: usize,
+    ) -> Self {
         Process {
             me: core.me(),
             started: Instant::now(),
@@ -143,7 +151,12 @@ impl Process {
     }
 
     /// Ends a batch and takes the next. The thread that finds nothing more to do sends the answers itself.
-    pub fn turn_over(self: &Arc<Self>, key: TaskKey, done: &mut Vec<Finished>, out: &mut Vec<Start>) -> Option<TaskKey> {
+    pub fn turn_over(
+        self: &Arc<Self>,
+        key: TaskKey,
+        done: &mut Vec<Finished>,
+        out: &mut Vec<Start>,
+    ) -> Option<TaskKey> {
         self.with_core_then(|core, fx| {
             core.finish(key, done, &mut Vec::new(), fx);
             let next = core.next_batch(out);
@@ -236,7 +249,10 @@ impl Process {
             if next.is_none() && !self.pool.is_busy() {
                 self.ticking.store(false, Ordering::Release);
                 // Whoever made something depend on time before the flag was down is seen here.
-                if !lock(&self.released).is_empty() || self.lock().next_tick().is_some() || self.pool.is_busy() {
+                if !lock(&self.released).is_empty()
+                    || self.lock().next_tick().is_some()
+                    || self.pool.is_busy()
+                {
                     self.ticking.store(true, Ordering::Release);
                 }
             }
@@ -266,6 +282,11 @@ impl Process {
             exec::note_waiting();
             freed.await;
         }
+    }
+
+    /// Everything to send to `peer` now. Called by whoever sends, with nothing to carry out.
+    pub fn take_outgoing(&self, peer: ProcessId, out: &mut VecDeque<Bytes>) {
+        self.lock().outgoing(peer, out);
     }
 
     /// The bytes of an object, to serve them to a peer.
