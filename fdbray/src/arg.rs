@@ -66,7 +66,7 @@ impl<T: ?Sized> fmt::Debug for Arg<T> {
 /// the call waits for it in the worker, and fails with the same cause if it fails.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be passed for a remote parameter of type `{T}`",
-    label = "neither a `{T}` nor a future of one",
+    label = "expected `{T}`, or a future of it",
     note = "pass the value, a `RemoteFuture` of it (which need not be ready), or a reference to either; nothing is converted on the way"
 )]
 pub trait IntoArg<T: ?Sized> {

@@ -18,13 +18,13 @@ use std::{any::type_name, cell::Cell, mem};
 /// What can travel by value: `Serialize + DeserializeOwned`. Not to be implemented by hand.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot travel between processes",
-    label = "parameters and results of remote functions need `Serialize` and `DeserializeOwned`",
+    label = "what travels needs `Serialize` and `DeserializeOwned`",
     note = "add `#[derive(serde::Serialize, serde::Deserialize)]` to it; large bytes are best passed as `fdbray::Blob`"
 )]
-pub trait Value: Serialize + DeserializeOwned + 'static {}
+pub trait Value: Serialize + DeserializeOwned {}
 
 #[diagnostic::do_not_recommend]
-impl<T: Serialize + DeserializeOwned + 'static> Value for T {}
+impl<T: Serialize + DeserializeOwned> Value for T {}
 
 /// Encodes `value`, or says why that cannot be done.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, String> {
