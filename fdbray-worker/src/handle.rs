@@ -61,6 +61,10 @@ impl Handle {
         runtime::wait(&self.0)
     }
 
+    pub(crate) fn cell(&self) -> &Arc<Cell> {
+        &self.0
+    }
+
     /// Whether the future has ended, in any way.
     pub fn is_settled(&self) -> bool {
         self.0.is_settled()

@@ -14,8 +14,8 @@ mod park;
 mod pool;
 
 pub use boundary::install_panic_hook;
-pub(crate) use context::{functions_now, last_root, note_waiting, running};
 pub use context::{TaskInfo, current};
+pub(crate) use context::{functions_now, last_root, note_waiting, running};
 pub(crate) use drive::Running;
 pub(crate) use input::push_varint;
 pub use input::{Argument, Input, Source};

@@ -58,6 +58,18 @@ pub async fn shutdown() -> Result<()> {
     Ok(())
 }
 
+/// Says that the value of `handle` is wanted in this process, without waiting for it.
+pub fn want(handle: &Handle) {
+    ask(handle.cell());
+}
+
+/// A pending future that nobody owns; settling its cell ends it. For tests.
+#[doc(hidden)]
+pub fn unowned() -> (Handle, Arc<Cell>) {
+    let cell = Cell::pending(ObjectId { owner: ProcessId::random(), seq: 0 });
+    (Handle::new(cell.clone()), cell)
+}
+
 pub(crate) fn wait(cell: &Arc<Cell>) -> Result<Payload> {
     exec::wait(cell)
 }
@@ -87,7 +99,7 @@ pub(crate) fn ask(cell: &Arc<Cell>) {
     exec::note_waiting();
     let Some(process) = process() else { return };
     // The value of an own future comes by itself, unless it is kept elsewhere.
-    let comes = cell.id().owner == process.me() && !matches!(cell.outcome(), Some(Outcome::Stored { .. }));
+    let comes = cell.id().owner == process.me() && !cell.is_stored();
     if cell.first_ask() && !comes {
         process.with_core(true, |core, fx| core.ask(cell.id(), true, fx));
     }

@@ -1,0 +1,323 @@
+//! Values to bytes and back: postcard, and beside it the handles of futures that are inside a value.
+//!
+//! A [`RemoteFuture`](crate::RemoteFuture) inside a value is written as its object's id. What keeps that object alive is
+//! not in the bytes: while encoding, a thread-local collector takes a handle of each; while decoding, a thread-local
+//! [`Source`] says where the bytes came from, so that the new handles are registered before the old ones go.
+
+use crate::object::Blob;
+use bytes::Bytes;
+use fdbray_worker::{
+    exec::Source,
+    handle::Handle,
+    id::ObjectId,
+    payload::{Encoded, Payload},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{any::type_name, cell::Cell, mem};
+
+/// What can travel by value: `Serialize + DeserializeOwned`. Not to be implemented by hand.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot travel between processes",
+    label = "what travels needs `Serialize` and `DeserializeOwned`",
+    note = "add `#[derive(serde::Serialize, serde::Deserialize)]` to a type of yours; in place of a borrow use the owned type (`String`, `Vec<T>`, `fdbray::Blob`)"
+)]
+pub trait Value: Serialize + DeserializeOwned {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned> Value for T {}
+
+/// Encodes `value`, or says why that cannot be done.
+pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, String> {
+    let scratch = SCRATCH.take();
+    let mode = Switched::to(Mode::Encoding(Vec::new()));
+    let encoded = postcard::serialize_with_flavor(value, Buffer(scratch));
+    let Mode::Encoding(handles) = mode.back() else { unreachable!("whoever takes the mode puts it back") };
+    match encoded {
+        Ok(bytes) => Ok(Encoded { payload: keep(bytes), handles }),
+        Err(error) => Err(explain(error).to_owned()),
+    }
+}
+
+/// Decodes all of `payload`, which came from `source`. The error says why it does not fit.
+pub(crate) fn decode<T: DeserializeOwned>(
+    payload: &Payload,
+    source: impl FnOnce() -> Source,
+) -> Result<T, String> {
+    // A source costs a few counted references, and a type without drop glue holds no future. Should one decode a
+    // future all the same, and keep nothing of it, it is decoded again with the source.
+    if !mem::needs_drop::<T>() {
+        let mode = Switched::to(Mode::DecodingPlain);
+        let decoded = take(payload);
+        if !matches!(mode.back(), Mode::SourceWanted) {
+            return decoded;
+        }
+    }
+    let bytes = match payload {
+        Payload::Shared(bytes) => bytes.clone(),
+        Payload::InPlace(..) => Bytes::new(),
+    };
+    let _mode = Switched::to(Mode::Decoding(source(), bytes));
+    take(payload)
+}
+
+fn take<T: DeserializeOwned>(payload: &Payload) -> Result<T, String> {
+    match postcard::take_from_bytes::<T>(payload) {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(format!("{} bytes are left over after a `{}`", rest.len(), type_name::<T>())),
+        Err(error) => {
+            Err(format!("{} bytes do not hold a `{}`: {}", payload.len(), type_name::<T>(), explain(error)))
+        }
+    }
+}
+
+/// A value that has just been encoded into the scratch buffer: small ones are copied and the buffer stays, large ones
+/// take it with them.
+fn keep(mut scratch: Vec<u8>) -> Payload {
+    if scratch.len() <= KEEP {
+        let payload = Payload::copy_from(&scratch);
+        scratch.clear();
+        SCRATCH.set(scratch);
+        payload
+    } else {
+        if scratch.capacity() - scratch.len() > scratch.len() / 4 {
+            scratch.shrink_to_fit();
+        }
+        Payload::from(Bytes::from(scratch))
+    }
+}
+
+/// Above this many bytes a value takes the buffer that it was encoded into instead of being copied out of it.
+const KEEP: usize = 4096;
+
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static MODE: Cell<Mode> = const { Cell::new(Mode::Outside) };
+}
+
+/// What this thread is doing with a value.
+#[derive(Default)]
+enum Mode {
+    /// Nothing of fdbray's.
+    #[default]
+    Outside,
+    /// Encoding; collects a handle of each future in the value.
+    Encoding(Vec<Handle>),
+    /// Decoding bytes from this source. They are here too if they are shared, so that parts can share them.
+    Decoding(Source, Bytes),
+    /// Decoding something that should have no use for a source.
+    DecodingPlain,
+    /// It had.
+    SourceWanted,
+}
+
+/// Puts the previous mode back, also when a user's `Serialize` panics.
+struct Switched(Option<Mode>);
+
+impl Switched {
+    fn to(mode: Mode) -> Self {
+        Switched(Some(MODE.replace(mode)))
+    }
+
+    /// The mode that is left.
+    fn back(mut self) -> Mode {
+        MODE.replace(self.0.take().unwrap_or_default())
+    }
+}
+
+impl Drop for Switched {
+    fn drop(&mut self) {
+        if let Some(previous) = self.0.take() {
+            MODE.set(previous);
+        }
+    }
+}
+
+/// Takes a handle of a future that is being encoded; false outside fdbray's encoding.
+pub(crate) fn collect(handle: &Handle) -> bool {
+    let mut mode = MODE.take();
+    let encoding = if let Mode::Encoding(handles) = &mut mode {
+        handles.push(handle.clone());
+        true
+    } else {
+        false
+    };
+    MODE.set(mode);
+    encoding
+}
+
+/// A handle of a future whose id was just decoded; `None` outside fdbray's encoding.
+pub(crate) fn adopt(id: ObjectId) -> Option<Handle> {
+    let mode = MODE.take();
+    let (handle, mode) = match mode {
+        Mode::Decoding(source, bytes) => (Some(Handle::adopt(id, &source)), Mode::Decoding(source, bytes)),
+        Mode::DecodingPlain => (None, Mode::SourceWanted),
+        other => (None, other),
+    };
+    MODE.set(mode);
+    handle
+}
+
+/// A part of what is being decoded, shared with the whole where that saves a copy of many bytes.
+pub(crate) fn share(part: &[u8]) -> Blob {
+    let mut shared = None;
+    if part.len() > KEEP {
+        let mode = MODE.take();
+        if let Mode::Decoding(_, whole) = &mode
+            && part.len() >= whole.len() / 2
+            && whole.as_ptr_range().contains(&part.as_ptr())
+        {
+            shared = Some(whole.slice_ref(part));
+        }
+        MODE.set(mode);
+    }
+    Blob::from(shared.unwrap_or_else(|| Bytes::copy_from_slice(part)))
+}
+
+/// What postcard means, in the terms of who wrote the type.
+fn explain(error: postcard::Error) -> &'static str {
+    use postcard::Error as E;
+    match error {
+        E::WontImplement | E::NotYetImplemented => {
+            "the type asks the bytes what they are (`#[serde(untagged)]`, `#[serde(flatten)]`, an internally tagged \
+             enum, `serde_json::Value`), which fdbray's encoding does not say; use an ordinary enum or struct"
+        }
+        E::SerializeSeqLengthUnknown => {
+            "it has a sequence or map of unknown length (`#[serde(flatten)]` makes one); collect it first"
+        }
+        E::SerdeSerCustom => "its own `Serialize` refused",
+        E::SerdeDeCustom => "its own `Deserialize` refused what the bytes say",
+        E::DeserializeUnexpectedEnd => "they end too early",
+        _ => "they say something else",
+    }
+}
+
+/// Writes to a `Vec`, which postcard's own flavors either make anew or extend byte by byte.
+struct Buffer(Vec<u8>);
+
+impl postcard::ser_flavors::Flavor for Buffer {
+    type Output = Vec<u8>;
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Vec<u8>> {
+        Ok(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RemoteFuture;
+    use fdbray_worker::runtime::unowned;
+    use serde::{Deserialize, Deserializer};
+    use std::{collections::HashMap, panic};
+
+    fn back<T: DeserializeOwned>(encoded: &Encoded) -> Result<T, String> {
+        decode(&encoded.payload, || Source::Here)
+    }
+
+    fn future<T>() -> RemoteFuture<T> {
+        RemoteFuture::new(unowned().0, None)
+    }
+
+    #[test]
+    fn values_come_back_whatever_their_size() {
+        for len in [0, 1, 29, 30, 31, KEEP - 1, KEEP, KEEP + 1, 100_000] {
+            let text = "x".repeat(len);
+            let encoded = encode(&text).unwrap();
+            assert_eq!(back::<String>(&encoded).unwrap(), text);
+            let blob = Blob::from(text.into_bytes());
+            assert_eq!(back::<Blob>(&encode(&blob).unwrap()).unwrap(), blob);
+        }
+    }
+
+    #[test]
+    fn small_values_are_in_place_and_large_ones_take_the_buffer() {
+        assert!(matches!(encode(&(1_u64, 2_i64)).unwrap().payload, Payload::InPlace(..)));
+        let encoded = encode(&Blob::from(vec![7; 1 << 20])).unwrap();
+        let Payload::Shared(whole) = &encoded.payload else { panic!("copied into place") };
+        let blob: Blob = back(&encoded).unwrap();
+        assert!(whole.as_ptr_range().contains(&blob.as_ptr()), "a large blob is a part of what was received");
+    }
+
+    #[test]
+    fn futures_are_found_at_any_depth_and_come_back_as_the_same_object() {
+        #[derive(Serialize, Deserialize)]
+        struct Nested {
+            first: Option<RemoteFuture<u8>>,
+            named: HashMap<String, Vec<RemoteFuture<String>>>,
+        }
+        let named = HashMap::from([("k".to_owned(), vec![future(), future()])]);
+        let value = Nested { first: Some(future()), named };
+        let encoded = encode(&value).unwrap();
+        assert_eq!(encoded.handles.len(), 3);
+        let copy: Nested = back(&encoded).unwrap();
+        assert_eq!(copy.first.map(|f| f.id()), value.first.map(|f| f.id()));
+        let ids = |n: &HashMap<String, Vec<RemoteFuture<String>>>| {
+            n["k"].iter().map(|f| f.id()).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&copy.named), ids(&value.named));
+    }
+
+    #[test]
+    fn a_value_without_drop_glue_may_still_decode_a_future() {
+        struct Id(ObjectId);
+        impl<'de> Deserialize<'de> for Id {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                RemoteFuture::<u8>::deserialize(deserializer).map(|f| Id(f.id()))
+            }
+        }
+        let future = future::<u8>();
+        assert_eq!(back::<Id>(&encode(&future).unwrap()).unwrap().0, future.id());
+    }
+
+    #[test]
+    fn a_future_is_refused_by_any_other_encoding() {
+        let json = serde_json::to_string(&future::<u8>()).unwrap_err().to_string();
+        assert!(
+            json.contains("can only be serialized inside an argument, a result or a put of fdbray"),
+            "{json}"
+        );
+        assert!(postcard::to_stdvec(&future::<u8>()).is_err());
+        let bytes = encode(&future::<u8>()).unwrap().payload;
+        assert!(postcard::from_bytes::<RemoteFuture<u8>>(&bytes).is_err());
+        assert!(serde_json::from_str::<RemoteFuture<u8>>("1").is_err());
+    }
+
+    #[test]
+    fn encoding_goes_on_after_a_serializer_that_panicked_or_encoded_something_itself() {
+        struct Panics;
+        impl Serialize for Panics {
+            fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+                panic!("as tested")
+            }
+        }
+        struct Encodes(RemoteFuture<u8>);
+        impl Serialize for Encodes {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                assert_eq!(encode(&self.0).unwrap().handles.len(), 1);
+                self.0.serialize(serializer)
+            }
+        }
+        assert!(panic::catch_unwind(|| encode(&Panics)).is_err());
+        assert!(serde_json::to_string(&future::<u8>()).is_err(), "the mode is still on");
+        assert_eq!(encode(&Encodes(future())).unwrap().handles.len(), 1);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said() {
+        let two = encode(&(1_u8, 2_u8)).unwrap();
+        assert_eq!(back::<u8>(&two).unwrap_err(), "1 bytes are left over after a `u8`");
+        assert!(back::<(u8, u8, u8)>(&two).unwrap_err().contains("end too early"));
+        let value = serde_json::json!({ "a": 1 });
+        assert!(back::<serde_json::Value>(&encode(&value).unwrap()).unwrap_err().contains("untagged"));
+    }
+}
