@@ -22,6 +22,8 @@ mod drive;
 mod environment;
 mod place;
 mod shared;
+#[cfg(test)]
+mod tests;
 mod thread;
 mod watches;
 
