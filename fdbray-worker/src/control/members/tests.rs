@@ -331,6 +331,8 @@ async fn what_a_former_life_of_the_cluster_left_behind_is_buried_at_once() {
 #[tokio::test]
 async fn helper() {
     let Some(directory) = std::env::var_os("FDBRAY_TEST_JOIN") else { return };
+    // SAFETY: numbers only. It must not outlive a test that was killed.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     let store = Store::lmdb(directory, lmdb::Options::default()).unwrap();
     let me = Member { host: Host::current().unwrap(), ..member(7) };
     let (_handle, mut events) = Membership::join(store, "demo", me, Vec::new).await.unwrap();

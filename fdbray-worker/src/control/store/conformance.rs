@@ -280,7 +280,8 @@ async fn versionstamps_are_in_the_order_of_commits(make: Make) {
 }
 
 async fn watch(store: &Store, key: &'static [u8]) -> (Option<Vec<u8>>, Watch) {
-    let watch = store.read(move |tx| async move { Ok::<_, StoreError>((tx.get(key).await?, tx.watch(key)?)) });
+    let watch =
+        store.read(move |tx| async move { Ok::<_, StoreError>((tx.get(key).await?, tx.watch(key)?)) });
     watch.await.unwrap()
 }
 
@@ -395,7 +396,10 @@ async fn limits_are_those_of_every_engine(make: Make) {
         let _ = tx.set(b"a", vec![0; 100_001]);
         tx.set(b"swallowed", b"")
     });
-    assert!(matches!(swallowed.await, Err(StoreError::ValueTooLong { .. })), "an error that is ignored still counts");
+    assert!(
+        matches!(swallowed.await, Err(StoreError::ValueTooLong { .. })),
+        "an error that is ignored still counts"
+    );
     assert_eq!(get(&subject.store, b"swallowed").await, None);
 }
 

@@ -130,7 +130,9 @@ impl Environment {
         match error {
             heed::Error::Io(error) if is_full(&error) => StoreError::DiskFull { path },
             // LMDB says EIO when only a part could be written, which is how a disk becomes full.
-            heed::Error::Io(error) if error.raw_os_error() == Some(libc::EIO) && place::is_nearly_full(&path) => {
+            heed::Error::Io(error)
+                if error.raw_os_error() == Some(libc::EIO) && place::is_nearly_full(&path) =>
+            {
                 StoreError::DiskFull { path }
             }
             heed::Error::Io(source) => StoreError::Io { path, source: Arc::new(source) },
@@ -140,6 +142,9 @@ impl Environment {
             heed::Error::Mdb(MdbError::ReadersFull) => {
                 StoreError::Unreachable("too many processes read it at once".into())
             }
+            heed::Error::Mdb(MdbError::Panic) => StoreError::Unreachable(
+                "an earlier write failed in its last step; start this process again".into(),
+            ),
             heed::Error::Mdb(error) => StoreError::Damaged { path, what: error.to_string() },
             error => StoreError::Io { path, source: Arc::new(io::Error::other(error.to_string())) },
         }

@@ -97,6 +97,8 @@ fn wait_for_go() {
 #[tokio::test]
 async fn helper() {
     let Ok(action) = std::env::var("FDBRAY_TEST_HELPER") else { return };
+    // SAFETY: numbers only. It must not outlive a test that was killed.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     let directory = PathBuf::from(std::env::var_os("FDBRAY_TEST_DIRECTORY").unwrap());
     let store = match Store::lmdb(&directory, PATIENT) {
         Ok(store) => store,
@@ -237,7 +239,8 @@ async fn the_map_grows_for_whoever_fills_it_and_for_everybody_else() {
     }
     let mut other = Helper::start("grow", directory.path());
     other.expect("done");
-    let all: Result<Vec<_>, StoreError> = store.read(|tx| async move { tx.range(Range::prefix(b"")).await }).await;
+    let all: Result<Vec<_>, StoreError> =
+        store.read(|tx| async move { tx.range(Range::prefix(b"")).await }).await;
     assert_eq!(all.unwrap().len(), 200);
     fill(&store, 500).await.unwrap();
 }
@@ -271,10 +274,9 @@ async fn a_watch_sees_what_another_process_writes() {
 async fn a_writer_killed_before_its_commit_leaves_nothing_and_holds_up_nobody() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path(), PATIENT);
-    let mut writer =
-        Helper::start_with("set", directory.path(), |command| {
-            command.env("FDBRAY_TEST_CRASH", "before commit");
-        });
+    let mut writer = Helper::start_with("set", directory.path(), |command| {
+        command.env("FDBRAY_TEST_CRASH", "before commit");
+    });
     writer.expect("ready");
     writer.tell();
     writer.child.wait().unwrap();
@@ -288,10 +290,9 @@ async fn a_writer_killed_after_its_commit_is_published_by_somebody_else() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path(), PATIENT);
     let watch = watch(&store, b"n").await;
-    let mut writer =
-        Helper::start_with("set", directory.path(), |command| {
-            command.env("FDBRAY_TEST_CRASH", "after commit");
-        });
+    let mut writer = Helper::start_with("set", directory.path(), |command| {
+        command.env("FDBRAY_TEST_CRASH", "after commit");
+    });
     writer.expect("ready");
     writer.tell();
     writer.child.wait().unwrap();
@@ -306,7 +307,8 @@ async fn writers_killed_at_any_moment_leave_whole_transactions_only() {
     let store = open(directory.path(), PATIENT);
     let mut before = 0;
     for round in 0..12_u64 {
-        let mut writers = [Helper::start("count", directory.path()), Helper::start("count", directory.path())];
+        let mut writers =
+            [Helper::start("count", directory.path()), Helper::start("count", directory.path())];
         writers.iter_mut().for_each(|writer| drop(writer.expect("ready")));
         let goal = before + 20 + 13 * round;
         while number(&store, b"left").await < goal {
@@ -314,7 +316,8 @@ async fn writers_killed_at_any_moment_leave_whole_transactions_only() {
         }
         drop(writers);
         store.transact(|tx| async move { tx.add(b"mine", 1) }).await.unwrap();
-        let both = store.read(|tx| async move { Ok::<_, StoreError>((tx.get(b"left").await?, tx.get(b"right").await?)) });
+        let both = store
+            .read(|tx| async move { Ok::<_, StoreError>((tx.get(b"left").await?, tx.get(b"right").await?)) });
         let (left, right) = both.await.unwrap();
         assert_eq!(left, right);
         before = number(&store, b"left").await;

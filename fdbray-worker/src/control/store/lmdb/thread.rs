@@ -4,7 +4,7 @@ use super::drive::{self, Stop, View};
 use super::environment::{Environment, is_full, prepare_lock_file};
 use super::shared::{BUCKETS, LAYOUT, Refused, SharedPage};
 use super::watches::{Interest, Watches, sleep_for_all};
-use super::{Options, Place, batch, place};
+use super::{Identity, Options, Place, batch, place, registry};
 use crate::control::store::engine::{Attempt, Body, Mode};
 use crate::control::store::{OpenError, StoreError};
 use std::io;
@@ -40,6 +40,7 @@ pub(super) struct Job {
 /// Opens the environment on its own thread, which then serves the queue.
 pub(super) fn start(
     path: PathBuf,
+    identity: Identity,
     options: Options,
 ) -> Result<(Sender<Request>, Vec<JoinHandle<()>>), OpenError> {
     let place: Place = Arc::new(path);
@@ -53,7 +54,11 @@ pub(super) fn start(
                 Ok(mut thread) => {
                     let watcher = thread.watcher.take();
                     match opened.send(Ok(watcher)) {
-                        Ok(()) => thread.serve(&requests),
+                        Ok(()) => {
+                            thread.serve(&requests);
+                            // Closed: the directory may be opened again.
+                            registry().remove(&identity);
+                        }
                         // Whoever opens has given up.
                         Err(_) => thread.watches.stop(),
                     }
