@@ -257,6 +257,25 @@ async fn one_transaction_may_need_a_map_many_times_larger() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn large_transactions_at_once_are_spread_over_several_commits() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path(), PATIENT);
+    let large = |task: u64| {
+        store.transact_stamped(move |tx| async move {
+            (0..60_u64).try_for_each(|n| tx.set(Key::new().u64(task).u64(n), vec![1; 100_000]))?;
+            Ok::<_, StoreError>(())
+        })
+    };
+    let all = futures_util::future::join_all((0..12).map(large)).await;
+    let stamps: Vec<[u8; 10]> = all.into_iter().map(|result| result.unwrap().1.unwrap()).collect();
+    assert!(stamps.is_sorted(), "in the order in which they came");
+    assert_ne!(stamps[0][..8], stamps[11][..8]);
+    let all: Result<Vec<_>, StoreError> =
+        store.read(|tx| async move { tx.range(Range::prefix(b"")).await }).await;
+    assert_eq!(all.unwrap().len(), 12 * 60);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_watch_sees_what_another_process_writes() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path(), PATIENT);
