@@ -267,7 +267,7 @@ impl Starting {
         options.fingerprint = registry.fingerprint();
         options.listing = registry.listing();
         options.allow_mixed_binaries = self.config.allow_mixed_binaries;
-        options.secret = self.config.secret.clone().map(net::Secret::new);
+        options.secret = self.config.secret.as_ref().map(|s| net::Secret::new(s.expose().to_owned()));
         options.listen = self.config.listen.clone();
         options.advertise = self.config.advertise.clone();
         options.resume = self.config.session_resume;
