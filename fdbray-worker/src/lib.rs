@@ -8,6 +8,7 @@ pub mod error;
 pub mod exec;
 pub mod handle;
 pub mod id;
+pub mod net;
 pub mod options;
 pub mod payload;
 pub mod registry;
