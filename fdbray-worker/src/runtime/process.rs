@@ -332,6 +332,13 @@ impl Process {
         let _ = self.outside.set(outside);
     }
 
+    /// Leaves the cluster.
+    pub async fn leave(&self) {
+        if let Some(outside) = self.outside.get() {
+            outside.leave().await;
+        }
+    }
+
     /// The core's time of an instant.
     pub fn nanos_at(&self, at: Instant) -> Nanos {
         at.duration_since(self.started).as_nanos() as Nanos
