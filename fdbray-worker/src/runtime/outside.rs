@@ -122,8 +122,7 @@ impl Outside {
             self.io.spawn(async move { fetch_value(&process, fetch).await });
         }
         for peer in fx.dial.drain(..) {
-            let addresses =
-                self.members.members().get(&peer).map(|m| m.addresses.clone()).unwrap_or_default();
+            let addresses = self.member(peer).map(|m| m.addresses.clone()).unwrap_or_default();
             self.net.dial(peer, &addresses);
         }
         for (peer, why) in fx.close.drain(..) {
