@@ -263,10 +263,7 @@ impl Process {
     fn hand_over_overdue(self: &Arc<Self>) {
         let before = self.nanos_at(Instant::now()).saturating_sub(OVERDUE);
         for slot in self.pool.slots() {
-            if let Some(mut rest) = slot.overdue(before) {
-                self.report(rest.key, &mut rest.done, &mut rest.todo);
-                drop(rest.handles);
-            }
+            slot.hand_over(before, |key, done, todo| self.report(key, done, todo));
         }
     }
 
