@@ -27,7 +27,8 @@ pub(super) enum Event {
 }
 
 pub(super) struct TestHost {
-    events: Mutex<(Sender<Event>, Receiver<Event>)>,
+    happened: Sender<Event>,
+    events: Mutex<Receiver<Event>>,
     sessions: Mutex<HashMap<ProcessId, Session>>,
     arrived: Condvar,
     pub(super) objects: Mutex<HashMap<ObjectId, Bytes>>,
@@ -49,8 +50,10 @@ struct Session {
 
 impl TestHost {
     pub(super) fn new() -> Arc<Self> {
+        let (happened, events) = channel();
         Arc::new(TestHost {
-            events: Mutex::new(channel()),
+            happened,
+            events: Mutex::new(events),
             sessions: Mutex::default(),
             arrived: Condvar::new(),
             objects: Mutex::default(),
@@ -60,12 +63,12 @@ impl TestHost {
 
     /// What happened next.
     pub(super) fn next(&self) -> Event {
-        self.events.lock().unwrap().1.recv_timeout(PATIENCE).expect("nothing happens")
+        self.events.lock().unwrap().recv_timeout(PATIENCE).expect("nothing happens")
     }
 
     /// What happened and was not looked at.
     pub(super) fn pending(&self) -> Vec<Event> {
-        self.events.lock().unwrap().1.try_iter().collect()
+        self.events.lock().unwrap().try_iter().collect()
     }
 
     /// Queues a frame, without sending it.
@@ -88,7 +91,7 @@ impl TestHost {
     }
 
     fn tell(&self, event: Event) {
-        self.events.lock().unwrap().0.send(event).unwrap();
+        self.happened.send(event).unwrap();
     }
 }
 
