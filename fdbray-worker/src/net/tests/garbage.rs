@@ -1,11 +1,12 @@
 //! Bytes from strangers: nothing that they send, or do not send, does harm.
 
-use super::{Event, Node, Options, PATIENCE, tcp};
+use super::{Event, Node, Options, PATIENCE, hidden, tcp};
 use crate::{
     id::{ObjectId, ProcessId},
     net::{
-        HandshakeError, Role, bulk_wire, frame,
+        HandshakeError, Role, bulk_wire, frame, fuzz,
         hello::{self, Answer, Hello, Lane, Listing, Proof},
+        listen::MAX_STRANGERS,
     },
 };
 use std::{
@@ -67,10 +68,19 @@ fn another_version_is_told_which_one_this_is() {
 #[test]
 fn a_crowd_of_silent_strangers_keeps_nobody_out_for_long() {
     let a = Node::start(Options { silence: Duration::from_millis(300), ..tcp("crowd") });
-    let _crowd: Vec<_> = (0..400).map(|_| stranger(&a)).collect();
+    let _crowd: Vec<_> = (0..MAX_STRANGERS * 3).map(|_| stranger(&a)).collect();
     let b = Node::start(tcp("crowd"));
     b.dial(&a);
     assert!(matches!(b.host.next(), Event::Connected { fresh: true, .. }));
+}
+
+#[test]
+fn those_who_were_let_in_are_strangers_no_more() {
+    let a = Node::start(tcp("guests"));
+    let guests: Vec<_> = (0..MAX_STRANGERS * 2).map(|_| Node::start(hidden("guests"))).collect();
+    for guest in &guests {
+        guest.connect(&a);
+    }
 }
 
 fn samples() -> Vec<Vec<u8>> {
@@ -107,19 +117,9 @@ fn samples() -> Vec<Vec<u8>> {
 
 /// Gives `bytes` to every decoder.
 fn decode_all(bytes: &[u8]) {
-    let _ = hello::check_preamble(bytes);
-    let _ = hello::decode::<Hello>(bytes);
-    let _ = hello::decode::<Proof>(bytes);
-    let _ = hello::decode::<Answer>(bytes);
-    let _ = hello::decode::<Listing>(bytes);
-    let _ = bulk_wire::Head::decode(bytes);
-    let _ = bulk_wire::Request::decode(bytes);
-    let _ = frame::Own::decode(bytes);
-    let mut rest = bytes;
-    while let Ok(frame::Front::Frames(len) | frame::Front::Own(len)) = frame::front(rest) {
-        assert!(0 < len && len <= rest.len());
-        rest = &rest[len..];
-    }
+    fuzz::handshake(bytes);
+    fuzz::frames(bytes);
+    fuzz::bulk(bytes);
 }
 
 #[test]

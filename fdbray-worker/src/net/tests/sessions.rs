@@ -3,7 +3,7 @@
 use super::{Event, Node, Options, hidden, options, proxy::Proxy, tcp};
 use crate::net::Ended;
 use bytes::Bytes;
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 #[test]
 fn when_both_dial_at_once_there_is_one_session() {
@@ -50,6 +50,29 @@ fn the_connection_of_the_lower_process_stays() {
         // Whichever came first: both agree on who dialled.
         assert_ne!(low.link(high).dialled(), high.link(low).dialled());
     }
+}
+
+#[test]
+fn a_dial_that_leads_nowhere_does_not_keep_the_peer_out() {
+    let (a, b) = (tcp("nowhere"), tcp("nowhere"));
+    let (low, high) = if a.process < b.process { (a, b) } else { (b, a) };
+    let low = Node::start(Options { silence: Duration::from_millis(400), ..low });
+    let high = Node::start(high);
+    // Takes connections and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    low.net.dial(high.id, &[format!("tcp:{}", silent.local_addr().unwrap())]);
+    let _dialled = silent.accept().unwrap();
+    high.dial(&low);
+    for node in [&low, &high] {
+        assert!(matches!(node.host.next(), Event::Connected { fresh: true, .. }));
+    }
+    // The silent one is given up, and that is no news.
+    drop(silent);
+    low.host.queue(high.id, "x");
+    low.link(&high).flush();
+    high.host.take(low.id, 1);
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(low.host.pending().is_empty() && high.host.pending().is_empty());
 }
 
 /// Frames sent both ways by several threads while `trouble` happens; all arrive, in order, once.
@@ -263,8 +286,5 @@ fn what_a_peer_sends_against_the_protocol_ends_the_session() {
             other => panic!("{other:?}"),
         }
     }
-    let _: Arc<_> = {
-        a.connect(&b);
-        a.link(&b)
-    };
+    a.connect(&b);
 }
