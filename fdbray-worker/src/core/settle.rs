@@ -187,6 +187,11 @@ impl Core {
         ]
     }
 
+    /// Whether this process owns the object and keeps a record of it; for the simulator.
+    pub fn has_record(&self, id: ObjectId) -> bool {
+        id.owner == self.me() && self.table.get(id.seq).is_some()
+    }
+
     /// Numbers of own futures that have not ended; for diagnosis and the simulator.
     pub fn unsettled(&self) -> Vec<ObjectId> {
         let open = |seq: &u64| self.table.get(*seq).is_some_and(|r| r.state != State::Settled);

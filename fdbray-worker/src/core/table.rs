@@ -119,6 +119,7 @@ impl Record {
 pub(super) struct Table {
     places: Vec<Place>,
     free: Vec<u32>,
+    records: usize,
 }
 
 struct Place {
@@ -141,6 +142,7 @@ impl Table {
     pub fn insert(&mut self, record: Record) -> u64 {
         let seq = self.next_seq();
         self.free.pop();
+        self.records += 1;
         self.places[place_of(seq)].record = Some(record);
         seq
     }
@@ -156,6 +158,7 @@ impl Table {
     pub fn remove(&mut self, seq: u64) -> Option<Record> {
         let place = self.places.get_mut(place_of(seq)).filter(|p| p.used == used_of(seq))?;
         let record = place.record.take()?;
+        self.records -= 1;
         // A place that was used so often that its count would wrap is left alone for ever.
         if let Some(used) = place.used.checked_add(1) {
             place.used = used;
@@ -165,7 +168,7 @@ impl Table {
     }
 
     pub fn len(&self) -> usize {
-        self.places.iter().filter(|p| p.record.is_some()).count()
+        self.records
     }
 
     /// All numbers in use.
