@@ -22,7 +22,7 @@ const MOST_BYTES: u64 = 8 << 20;
 const WORTH_MOVING: u64 = 5_000_000;
 /// Slots are asked for again after this, though the queue has hardly grown.
 const ASK_AGAIN: u64 = 1_000_000;
-/// A queue that drains within this needs no more slots.
+/// A queue that drains within this needs no more slots, as long as it moves: tasks that wait hold theirs.
 const DRAINS_SOON: u64 = 1_000_000;
 
 impl Core {
@@ -43,6 +43,7 @@ impl Core {
                 break;
             };
             self.owner.queue(shape).pop();
+            self.owner.queue(shape).moved = self.now;
             self.send(seq, place, fx);
         }
         if self.owner.queue(shape).len() > 0 {
@@ -63,7 +64,9 @@ impl Core {
             if lease.slots == 0 || lease.is_worn() {
                 continue;
             }
-            if lease.in_flight < lease.slots {
+            // What waits for futures here has lent its slot.
+            let lent = if lease.peer == me { self.worker.waiting_under(lease.id) } else { 0 };
+            if lease.in_flight - lent.min(lease.in_flight) < lease.slots {
                 return Some(place);
             }
             let limit = u64::from(lease.slots) * (1 + u64::from(ahead));
@@ -134,8 +137,9 @@ impl Core {
         };
         self.account_answered(place, seq);
         self.note_idle(place);
-        if let Some(lease) = self.owner.lease_ref(place) {
-            self.dirty.insert(lease.shape);
+        if let Some(shape) = self.owner.lease_ref(place).map(|l| l.shape) {
+            self.owner.queue(shape).moved = self.now;
+            self.dirty.insert(shape);
         }
         self.end_lease_if_done(place);
         let current = State::Sent { lease: place, number: task.number };
@@ -204,7 +208,7 @@ impl Core {
             return;
         }
         queue.asked = (queue.len(), now);
-        let (waiting, front) = (queue.len() as u64, queue.front());
+        let (waiting, front, moved) = (queue.len() as u64, queue.front(), queue.moved);
         let asked: u64 = queue.requests.iter().map(|r| u64::from(r.slots)).sum();
         let held: Vec<(ProcessId, u32)> = {
             let places = queue.leases.clone();
@@ -213,7 +217,8 @@ impl Core {
         let slots: u64 = held.iter().map(|(_, slots)| u64::from(*slots)).sum();
         let function = front.and_then(|seq| self.table.get(seq)).map(|r| r.template);
         let average = function.map_or(0, |t| self.templates.timing_of(t).average);
-        if slots > 0 && average > 0 && waiting * average / slots < DRAINS_SOON {
+        let moves = now < moved + 2 * DRAINS_SOON;
+        if moves && slots > 0 && average > 0 && waiting * average / slots < DRAINS_SOON {
             return;
         }
         let mut wanted = waiting.saturating_sub(asked);
@@ -248,9 +253,12 @@ impl Core {
         if places.len() < 2 {
             return;
         }
+        let me = self.me();
         let leases: Vec<_> = places.iter().filter_map(|p| Some((*p, self.owner.lease_ref(*p)?))).collect();
         let idle: u32 = leases.iter().map(|(_, l)| l.slots.saturating_sub(l.in_flight)).sum();
-        let most = leases.iter().filter(|(_, l)| !l.recalling && l.in_flight > l.slots && l.slots > 0);
+        // Nothing waits here behind what runs: more in flight than slots is what waits for futures.
+        let behind = |l: &super::lease::Lease| l.peer != me && l.in_flight > l.slots && l.slots > 0;
+        let most = leases.iter().filter(|(_, l)| !l.recalling && behind(l));
         let Some((place, lease)) = most.max_by_key(|(_, l)| l.in_flight - l.slots) else { return };
         let behind = lease.in_flight - lease.slots;
         let (place, peer, id, slots) = (*place, lease.peer, lease.id, lease.slots);

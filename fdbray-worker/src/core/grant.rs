@@ -249,6 +249,11 @@ impl Worker {
         self.active.iter().enumerate().filter_map(of).collect()
     }
 
+    /// Started tasks of a lease that wait for futures.
+    pub fn waiting_under(&self, lease: u32) -> u32 {
+        self.grants.get(&lease).map_or(0, |g| g.started.saturating_sub(g.running))
+    }
+
     /// What is not granted. A task that waits for a future has lent its shape, so that what it waits for can run.
     fn grantable(&self) -> Option<Resources> {
         let mut free = self.capacity.clone()?;

@@ -35,6 +35,8 @@ pub(super) struct Queue {
     pub unfit_logged: bool,
     /// How long the queue was, and when, as slots were last asked for.
     pub asked: (usize, Nanos),
+    /// When something was last sent or answered.
+    pub moved: Nanos,
 }
 
 impl Queue {

@@ -53,7 +53,7 @@ impl World {
         let Some(p) = self.some_process(|_, _| true) else { return };
         let length = self.random.scale(1_000_000, 3_000_000_000);
         self.say(|| format!("p{p} pauses for {length} ns"));
-        self.all[p].paused_until = self.now + length;
+        self.all[p].paused_until = self.all[p].paused_until.max(self.now + length);
     }
 
     pub fn cut_some(&mut self) {
