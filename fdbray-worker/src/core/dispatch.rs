@@ -43,8 +43,11 @@ impl Core {
                 break;
             };
             self.owner.queue(shape).pop();
-            self.owner.queue(shape).moved = self.now;
-            self.send(seq, place, fx);
+            // An argument may have been lost since.
+            if self.arguments_here(seq, fx) {
+                self.owner.queue(shape).moved = self.now;
+                self.send(seq, place, fx);
+            }
         }
         if self.owner.queue(shape).len() > 0 {
             self.ask_for_slots(shape, fx);
@@ -175,6 +178,46 @@ impl Core {
                     self.fail(seq, *error, fx);
                 }
             }
+        }
+    }
+
+    /// A worker could not start a task, because it could not get `object` from `holder`: the task waits until that is
+    /// looked into.
+    pub(super) fn missing(
+        &mut self,
+        peer: ProcessId,
+        task: TaskName,
+        object: ObjectId,
+        holder: ProcessId,
+        fx: &mut Effects,
+    ) {
+        let Some(place) = self.owner.place_of(peer, task.lease) else { return };
+        let Some(seq) = self.owner.lease(place).and_then(|l| l.answered(task.number)) else { return };
+        self.account_answered(place, seq);
+        self.note_idle(place);
+        if let Some(shape) = self.owner.lease_ref(place).map(|l| l.shape) {
+            self.dirty.insert(shape);
+        }
+        self.end_lease_if_done(place);
+        let current = State::Sent { lease: place, number: task.number };
+        let Some(record) = self.table.get_mut(seq).filter(|r| r.state == current) else { return };
+        record.attempt -= 1;
+        record.state = State::Waiting;
+        record.extra().missed += 1;
+        if record.extra().missed > super::objects::TRIES {
+            let why = format!("process {holder}, which should have it, did not deliver it");
+            let error = Error::ObjectLost { object, why, passed: Default::default() };
+            return self.fail_dependent(seq, &error, fx);
+        }
+        record.extra().missing = 1;
+        if object.owner == self.me() {
+            self.not_had_from(object.seq, holder, fx);
+        } else if let Some(borrow) = self.borrows.get_mut(object) {
+            borrow.wait(seq);
+            return self.ask_owner_again(object, holder, fx);
+        }
+        if self.arguments_here(seq, fx) {
+            self.enqueue(seq);
         }
     }
 

@@ -57,6 +57,15 @@ pub enum Message<'a> {
         /// This answers a [`Message::Recall`].
         recalled: bool,
     },
+    /// Worker to owner: this was not started and will not be, because the value of an argument could not be had.
+    Missing {
+        /// The task.
+        task: TaskName,
+        /// The argument.
+        object: ObjectId,
+        /// Who should have had it.
+        holder: ProcessId,
+    },
     /// Owner to worker: give back what is not started, at most `count`, the last first.
     Recall {
         /// The lease.

@@ -6,7 +6,6 @@ use super::{
     message::{FutureArgument, Message, Run, TaskName},
 };
 use crate::{
-    error::Error,
     id::{ObjectId, ProcessId},
     payload::Payload,
 };
@@ -138,6 +137,7 @@ impl Core {
         self.uncharge(key);
         if let Some(active) = self.worker.active(key) {
             active.over = true;
+            self.worker.resuming.retain(|k| *k != key);
             self.answer(key, finished, fx);
             self.end_active_if_done(key);
         }
@@ -293,12 +293,17 @@ impl Core {
         }
     }
 
-    /// A task could not be started because an argument's value cannot be had.
-    pub(super) fn refuse_accepted(&mut self, lease: u32, queued: Queued, error: Error, fx: &mut Effects) {
-        let Some(peer) = self.worker.grants.get(&lease).map(|g| g.peer) else { return };
-        let task = TaskName { lease, number: queued.number };
-        self.say(peer, &Message::Failed { task, ran: 0, error: Box::new(error) }, fx);
-        self.end_grant_if_done(lease);
+    /// A task cannot be started because the value of `object` could not be had from `holder`.
+    pub(super) fn refuse_accepted(
+        &mut self,
+        task: TaskName,
+        object: ObjectId,
+        holder: ProcessId,
+        fx: &mut Effects,
+    ) {
+        let Some(peer) = self.worker.grants.get(&task.lease).map(|g| g.peer) else { return };
+        self.say(peer, &Message::Missing { task, object, holder }, fx);
+        self.end_grant_if_done(task.lease);
     }
 
     /// Tells how many more threads could start something.

@@ -44,6 +44,8 @@ pub(super) enum State {
     Sent { lease: u32, number: u32 },
     /// On the stack of the task that awaits it.
     Inline,
+    /// Ended with a value that somebody could not fetch: this process tries itself.
+    Checking,
     /// Ended.
     Settled,
 }
@@ -79,6 +81,8 @@ pub(super) struct Extra {
     /// Who keeps the value, when this process does not.
     pub holder: Option<ProcessId>,
     pub deadline: Option<Nanos>,
+    /// How often a worker could not get an argument.
+    pub missed: u32,
     /// A result whose futures are being registered, and the registrations that it still waits for.
     pub adopting: Option<(ProcessId, TaskName, u32)>,
 }
