@@ -22,6 +22,8 @@ const MOST_BYTES: u64 = 8 << 20;
 const WORTH_MOVING: u64 = 5_000_000;
 /// Slots are asked for again after this, though the queue has hardly grown.
 const ASK_AGAIN: u64 = 1_000_000;
+/// A request that was not answered by then hinders no other: the worker may be busy for long.
+const ANSWER_EXPECTED: u64 = 5_000_000;
 /// A queue that drains within this needs no more slots, as long as it moves: tasks that wait hold theirs.
 const DRAINS_SOON: u64 = 1_000_000;
 
@@ -252,7 +254,8 @@ impl Core {
         }
         queue.asked = (queue.len(), now);
         let (waiting, front, moved) = (queue.len() as u64, queue.front(), queue.moved);
-        let asked: u64 = queue.requests.iter().map(|r| u64::from(r.slots)).sum();
+        let fresh = |r: &&super::lease::Request| now < r.at + ANSWER_EXPECTED;
+        let asked: u64 = queue.requests.iter().filter(fresh).map(|r| u64::from(r.slots)).sum();
         let held: Vec<(ProcessId, u32)> = {
             let places = queue.leases.clone();
             places.iter().filter_map(|p| self.owner.lease_ref(*p)).map(|l| (l.peer, l.slots)).collect()
@@ -270,13 +273,15 @@ impl Core {
                 break;
             }
             let has: u32 = held.iter().filter(|(p, _)| *p == peer).map(|(_, slots)| slots).sum();
+            // When nothing moves, what holds the slots may be waiting for what is queued here: then there is one more.
+            let most = if moves { most } else { most.max(has + 1) };
             if self.owner.queue(shape).requests.iter().any(|r| r.peer == peer) || has >= most {
                 continue;
             }
             let slots = u32::try_from(wanted).unwrap_or(u32::MAX).min(most - has);
             wanted -= u64::from(slots);
             let request = self.owner.next_request();
-            self.owner.queue(shape).requests.push(super::lease::Request { request, peer, slots });
+            self.owner.queue(shape).requests.push(super::lease::Request { request, peer, slots, at: now });
             let needs = self.templates.shape(shape).clone();
             self.say(peer, &Message::LeaseRequest { request, shape: needs, slots }, fx);
         }

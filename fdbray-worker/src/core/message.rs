@@ -112,6 +112,9 @@ pub enum Message<'a> {
         slots: u32,
         /// Where in the worker's start marks this lease is found.
         mark: u32,
+        /// These add to a lease that was granted before. An owner that has given that back gives these back, too, so that
+        /// no number is used twice.
+        more: bool,
     },
     /// Worker to owner: others wait; give back so many slots when you can.
     LeaseWanted {

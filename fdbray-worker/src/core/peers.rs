@@ -2,7 +2,7 @@
 
 use super::{
     Core, Effects,
-    lease::Lease,
+    lease::{Lease, LeaseName},
     message::{self, Message},
     session::{FrameError, HEADER, Header, Session},
     shape::Resources,
@@ -276,8 +276,8 @@ impl Core {
                 self.requested(peer, request, shape, slots, fx)
             }
             Message::LeaseWithdraw { request } => self.withdrawn(peer, request),
-            Message::LeaseGrant { request, lease, slots, mark } => {
-                self.granted(peer, request, lease, slots, mark, fx);
+            Message::LeaseGrant { request, lease, slots, mark, more } => {
+                self.granted(peer, request, LeaseName { lease, mark, more }, slots, fx);
             }
             Message::LeaseWanted { lease, slots } => self.lease_wanted(peer, lease, slots, fx),
             Message::LeaseReturn { lease, slots } => self.returned(peer, lease, slots, fx),
@@ -312,7 +312,8 @@ impl Core {
     }
 
     /// The session with `peer` is over. `started` tells up to which number the tasks of a lease (by its mark) may have
-    /// been started, when the peer's start marks can be read; without it all of them may have been.
+    /// been started, when the peer has provably ended and its start marks can be read; without it all of them may have
+    /// been. The marks of a process that lives prove nothing: it starts tasks until it notices, too.
     pub fn ended_session(
         &mut self,
         peer: ProcessId,

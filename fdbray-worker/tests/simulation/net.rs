@@ -289,10 +289,10 @@ impl World {
         self.call(at, |core, fx| core.ended_session(id, why, &marks, fx));
     }
 
-    /// Start marks of a process, as a peer can read them.
+    /// Start marks of a dead process, as a peer can read them. Those of a live one prove nothing.
     pub fn marks(&mut self, at: P, of: P) -> impl Fn(u32) -> Option<u32> + use<> {
         let chance = self.scenario.faults.marks;
-        let readable = !self.link(at, of).tcp && self.random.percent(chance);
+        let readable = !self.link(at, of).tcp && !self.all[of].alive && self.random.percent(chance);
         let marks = self.all[of].marks.clone();
         move |place| readable.then(|| marks.get(&place).copied().unwrap_or(0))
     }
