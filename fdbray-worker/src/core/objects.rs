@@ -165,6 +165,12 @@ impl Core {
     }
 
     fn fetch_failed(&mut self, id: ObjectId, from: ProcessId, fx: &mut Effects) {
+        // It may have been computed again meanwhile, somewhere else.
+        if let (Some(Outcome::Stored { len }), Some(holder)) = (self.outcome_of(id), self.holder_of(id))
+            && holder != from
+        {
+            return self.fetch_for_handles(id, holder, len, fx);
+        }
         if id.owner != self.me() {
             return self.ask_owner_again(id, from, fx);
         }

@@ -135,6 +135,7 @@ impl World {
         let at = self.now + self.delay();
         let side = self.side(to, peer);
         side.arrival = side.arrival.max(at);
+        let at = side.arrival;
         self.schedule(at, Event::Up { to, peer, session, epoch, fresh, received });
     }
 
