@@ -304,6 +304,7 @@ impl Core {
         grant.slots = grant.slots.saturating_sub(slots);
         // What was asked for may have been given back before of its own accord.
         grant.wanted = 0;
+        self.return_unstartable(lease, fx);
         self.end_grant_if_done(lease);
         self.grant_waiting(fx);
     }

@@ -296,13 +296,9 @@ impl Core {
         let Some(lease) = self.owner.lease(place) else { return };
         let back = slots.min(lease.slots);
         lease.slots -= back;
-        let recall = lease.slots == 0 && lease.in_flight > 0;
-        lease.recalling |= recall;
         let shape = lease.shape;
+        // With the last slot what is not started comes back.
         self.say(peer, &Message::LeaseReturn { lease: id, slots: back }, fx);
-        if recall {
-            self.say(peer, &Message::Recall { lease: id, count: u32::MAX }, fx);
-        }
         self.end_lease_if_done(place);
         self.dirty.insert(shape);
     }

@@ -139,7 +139,7 @@ impl Core {
         }
         let ready = queued.futures.iter().all(|f| matches!(f, Fetched::Here(_)));
         if let Some(queued) = ready.then(|| self.worker.fetching.remove(&key)).flatten() {
-            self.queue_accepted(task.lease, queued);
+            self.queue_accepted(task.lease, queued, fx);
         }
     }
 

@@ -49,12 +49,12 @@ impl Core {
         if coming > 0 {
             self.worker.fetching.insert((lease, run.task.number), queued);
         } else {
-            self.queue_accepted(lease, queued);
+            self.queue_accepted(lease, queued, fx);
         }
     }
 
     /// Puts an accepted task whose arguments are here into the queue of its lease, by its number.
-    pub(super) fn queue_accepted(&mut self, lease: u32, queued: Queued) {
+    pub(super) fn queue_accepted(&mut self, lease: u32, queued: Queued, fx: &mut Effects) {
         let Some(grant) = self.worker.grants.get_mut(&lease) else { return };
         if grant.queue.back().is_none_or(|last| last.number < queued.number) {
             grant.queue.push_back(queued);
@@ -63,6 +63,19 @@ impl Core {
             grant.queue.insert(at, queued);
         }
         self.worker.changed = true;
+        self.return_unstartable(lease, fx);
+    }
+
+    /// Under a lease without slots nothing starts any more: its owner gets back what waits.
+    pub(super) fn return_unstartable(&mut self, lease: u32, fx: &mut Effects) {
+        let Some(grant) = self.worker.grants.get_mut(&lease).filter(|g| g.slots == 0 && !g.queue.is_empty())
+        else {
+            return;
+        };
+        let peer = grant.peer;
+        let numbers = grant.queue.drain(..).map(|q| q.number).collect();
+        self.say(peer, &Message::NotStarted { lease, numbers, recalled: false }, fx);
+        self.end_grant_if_done(lease);
     }
 
     /// Takes tasks for one thread to run one after the other; `None` when there is nothing that may start. They are
@@ -133,7 +146,7 @@ impl Core {
         unstarted: &mut Vec<Start>,
         fx: &mut Effects,
     ) {
-        self.give_back(unstarted);
+        self.give_back(unstarted, fx);
         self.uncharge(key);
         if let Some(active) = self.worker.active(key) {
             active.over = true;
@@ -154,15 +167,14 @@ impl Core {
         unstarted: &mut Vec<Start>,
         fx: &mut Effects,
     ) {
-        self.give_back(unstarted);
+        self.give_back(unstarted, fx);
         self.answer(key, finished, fx);
         self.turn(fx);
     }
 
-    fn give_back(&mut self, unstarted: &mut Vec<Start>) {
-        if unstarted.is_empty() {
-            return;
-        }
+    fn give_back(&mut self, unstarted: &mut Vec<Start>, fx: &mut Effects) {
+        // All are of one batch, and so of one lease.
+        let Some(lease) = unstarted.first().map(|s| s.task.lease) else { return };
         self.worker.changed = true;
         for start in unstarted.drain(..).rev() {
             let Some(grant) = self.worker.grants.get_mut(&start.task.lease) else { continue };
@@ -178,6 +190,7 @@ impl Core {
             let at = grant.queue.partition_point(|q| q.number < queued.number);
             grant.queue.insert(at, queued);
         }
+        self.return_unstartable(lease, fx);
     }
 
     /// Sends the answers, once every future that outlives the tasks is registered with its owner.

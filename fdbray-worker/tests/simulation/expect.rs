@@ -3,7 +3,7 @@
 //! Everything else must be the value that the plan says. So "no lost work" (invariant 3) is checked here: with more retries
 //! than faults, nothing may end with `WorkerDied`.
 
-use super::plan::{Op, Plan};
+use super::plan::{Lid, Node, Op, Plan};
 use fdbray_worker::error::Error;
 
 pub const APPLICATION: u16 = 1;
@@ -95,27 +95,30 @@ fn own(plan: &Plan, lid: usize, weather: Weather, inline: usize) -> u16 {
 }
 
 /// A node that awaits handles which it got from elsewhere suffers when those processes go.
-fn through_others(plan: &Plan, node: &super::plan::Node, weather: Weather) -> u16 {
+fn through_others(plan: &Plan, node: &Node, weather: Weather) -> u16 {
     if weather.losses == 0 {
         return 0;
     }
-    let mut made: Vec<usize> = node.ops.iter().filter_map(|op| made_by(plan, op)).collect();
-    if !weather.parted {
-        // Whoever passed these down is an owner of this very call.
-        made.extend(&node.given);
-    }
-    let uses = |op: &Op| match op {
-        Op::Await { of, fold: true } => vec![node.registers[*of]],
-        Op::Call { futures, .. } => futures.iter().map(|r| node.registers[*r]).collect(),
-        _ => Vec::new(),
-    };
-    let foreign = node.ops.iter().flat_map(uses).any(|lid| !made.contains(&lid));
-    let passed = node.futures.iter().any(|lid| plan.futures[*lid].node.is_none());
-    if foreign || passed || (weather.parted && !node.futures.is_empty()) {
-        OWNER_DIED | OBJECT_LOST
-    } else {
-        0
-    }
+    let mut awaited = node.ops.iter().filter_map(|op| match op {
+        Op::Await { of, fold: true } => Some(node.registers[*of]),
+        _ => None,
+    });
+    let foreign =
+        awaited.any(|lid| !is_made(plan, node, lid) && (weather.parted || !is_safe(plan, node, lid)));
+    let passed = node.futures.iter().any(|lid| !is_safe(plan, node, *lid));
+    if foreign || passed { OWNER_DIED | OBJECT_LOST } else { 0 }
+}
+
+fn is_made(plan: &Plan, by: &Node, lid: Lid) -> bool {
+    by.ops.iter().filter_map(|op| made_by(plan, op)).any(|made| made == lid)
+}
+
+/// Whether an argument is owned by one of those that make this very call, directly or not.
+fn is_safe(plan: &Plan, of: &Node, lid: Lid) -> bool {
+    let calls = |n: &&Node| n.ops.iter().filter_map(|op| made_by(plan, op)).any(|made| made == of.lid);
+    let given = of.given.contains(&lid) || of.futures.contains(&lid);
+    let caller = plan.nodes.iter().find(calls);
+    given && caller.is_some_and(|c| is_made(plan, c, lid) || is_safe(plan, c, lid))
 }
 
 fn made_by(plan: &Plan, op: &Op) -> Option<usize> {
