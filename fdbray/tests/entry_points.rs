@@ -67,7 +67,7 @@ fn joined(words: &[String], between: &str, times: u8) -> String {
 #[remote]
 async fn slept(text: &str) -> Result<usize, Typed> {
     tokio::task::yield_now().await;
-    if text.len() % 2 == 0 { Ok(text.len()) } else { Err(Typed::Odd(text.len() as u8)) }
+    if text.len().is_multiple_of(2) { Ok(text.len()) } else { Err(Typed::Odd(text.len() as u8)) }
 }
 
 #[remote]
