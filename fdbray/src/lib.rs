@@ -109,6 +109,8 @@ pub use wait::{AsCompleted, Settle, Wait, as_completed, settle, wait};
 /// a `std::error::Error` (or a `String`, an `anyhow::Error`); it downcasts at the caller when it is serializable.
 /// Generic functions, methods, `&mut` parameters, `impl Trait` and `unsafe` are refused.
 ///
+/// In documentation link the function as `` [`add()`] ``, since `add` alone is also the type.
+///
 /// # Options
 /// | option | means | default |
 /// |---|---|---|

@@ -243,6 +243,20 @@ mod tests {
     }
 
     #[test]
+    fn a_test_that_does_not_end_is_killed_and_what_it_said_is_shown() {
+        let mut command = Command::new("sh");
+        let mut driver = command
+            .args(["-c", "echo 'running 1 test'; exec sleep 1000"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = lines(&mut driver);
+        assert!(matches!(watch(&mut driver, &output, Instant::now()), End::TooLong));
+        assert!(driver.try_wait().unwrap().is_some(), "it still runs");
+    }
+
+    #[test]
     fn exit_codes_tell_their_numbers() {
         for n in [0, 1, 3, 101, 255] {
             assert_eq!(number(ExitCode::from(n)), i32::from(n));

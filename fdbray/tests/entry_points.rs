@@ -116,6 +116,11 @@ fn own_error() -> fdbray::Result<u8> {
     Err(function_failed("elsewhere"))
 }
 
+#[remote]
+fn boxed_own_error() -> Result<u8, Box<dyn std::error::Error + Send + Sync>> {
+    Err(function_failed("elsewhere"))?
+}
+
 fn function_failed(name: &str) -> Error {
     let error = fdbray::ApplicationError::new(std::any::type_name::<Cause>(), &Cause, Some(bytes(&Cause)));
     Error::from(error.of_function(name))
@@ -203,9 +208,11 @@ async fn other_errors_travel_as_text_with_their_chain() {
 
 #[tokio::test]
 async fn the_cause_behind_a_future_keeps_its_function_and_its_type() {
-    let Error::Application(error) = error("own_error").await else { panic!("another variant") };
-    assert_eq!(error.function(), "elsewhere");
-    assert_eq!(error.downcast::<Cause>().unwrap(), Cause);
+    for name in ["own_error", "boxed_own_error"] {
+        let Error::Application(error) = error(name).await else { panic!("another variant") };
+        assert_eq!(error.function(), "elsewhere");
+        assert_eq!(error.downcast::<Cause>().unwrap(), Cause);
+    }
 }
 
 #[tokio::test]

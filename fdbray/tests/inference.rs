@@ -2,7 +2,8 @@
 
 #![deny(warnings)]
 #![allow(unused_qualifications)]
-#![allow(clippy::let_underscore_future, clippy::useless_format, clippy::redundant_clone, dead_code)]
+// Written to see what the types do with it, not for style.
+#![allow(clippy::all, dead_code)]
 
 use fdbray::prelude::*;
 use futures_util::{StreamExt, future};
