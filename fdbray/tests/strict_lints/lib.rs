@@ -97,6 +97,12 @@ pub fn many(a: u8, b: u8, c: u8, d: u8, e: u8, f: u8, g: u8, h: u8) -> [u8; 8] {
     [a, b, c, d, e, f, g, h]
 }
 
+/// Does not look at what it takes, which has its own name and those of what is generated.
+#[remote]
+pub fn ignore(_first: u8, _: u8, ignore: u8, options: u8, calls: u8) {
+    let _ = (ignore, options, calls);
+}
+
 /// Is old.
 #[remote]
 #[deprecated = "use `add`"]
