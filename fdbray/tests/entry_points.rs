@@ -222,13 +222,13 @@ async fn results_that_cannot_be_encoded_are_named() {
     assert!(error.to_string().contains("the result of `entry_points::refusing`"), "{error}");
 }
 
-#[tokio::test]
-async fn futures_inside_results_are_held_beside_the_bytes() {
-    let id = (1_u64, 5_u64);
-    let encoded = run("inner", &[bytes(&id)]).await.unwrap();
-    assert_eq!(encoded.handles.len(), 2);
-    assert_eq!(encoded.handles[0].id().to_string(), "0000000000000001-5");
-    assert_eq!(&*encoded.payload, bytes(&[id, id].as_slice()));
+#[fdbray::test]
+async fn futures_inside_results_are_held_beside_the_bytes() -> fdbray::Result<()> {
+    let future = fdbray::put(&7_u8)?;
+    let encoded = run("inner", &[bytes(&future.id())]).await?;
+    assert!(encoded.handles.iter().map(|handle| handle.id()).eq([future.id(); 2]));
+    assert_eq!(&*encoded.payload, bytes([future.id(); 2].as_slice()));
+    Ok(())
 }
 
 #[test]
