@@ -21,10 +21,10 @@ use std::{any::type_name, cell::Cell};
     label = "what travels needs `Serialize` and `DeserializeOwned`",
     note = "add `#[derive(serde::Serialize, serde::Deserialize)]` to a type of yours; in place of a borrow use the owned type (`String`, `Vec<T>`, `fdbray::Blob`)"
 )]
-pub trait Value: Serialize + DeserializeOwned {}
+pub trait RemoteValue: Serialize + DeserializeOwned {}
 
 #[diagnostic::do_not_recommend]
-impl<T: Serialize + DeserializeOwned> Value for T {}
+impl<T: Serialize + DeserializeOwned> RemoteValue for T {}
 
 /// Encodes `value`, or says why that cannot be done.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, String> {

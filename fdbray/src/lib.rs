@@ -53,7 +53,7 @@ mod wait;
 
 pub use arg::{Arg, IntoArg, Lends};
 pub use call::{Call, Submit};
-pub use encoding::Value;
+pub use encoding::RemoteValue;
 pub use fdbray_worker::{
     error::{ApplicationError, Error, Result},
     id::{ObjectId, ProcessId},
