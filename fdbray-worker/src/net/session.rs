@@ -172,7 +172,7 @@ async fn read(manager: Arc<Manager>, link: Arc<Link>, socket: Arc<Socket>) -> St
     let mut turn = 0_u32;
     loop {
         turn = turn.wrapping_add(1);
-        if turn % TURN == 0 {
+        if turn.is_multiple_of(TURN) {
             // A busy peer must not keep the thread from the others, nor from the writers.
             tokio::task::yield_now().await;
         }
