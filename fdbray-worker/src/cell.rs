@@ -124,6 +124,11 @@ impl Cell {
         !self.asked.load(Ordering::Relaxed) && !self.asked.swap(true, Ordering::AcqRel)
     }
 
+    /// Whether somebody here wants the bytes.
+    pub fn was_asked(&self) -> bool {
+        self.asked.load(Ordering::Acquire)
+    }
+
     /// Lets the next wish for the value reach the core again.
     pub fn forget_ask(&self) {
         self.asked.store(false, Ordering::Release);

@@ -4,6 +4,7 @@
 //! bytes that this crate moves.
 
 pub mod cell;
+pub mod core;
 pub mod error;
 pub mod exec;
 pub mod handle;

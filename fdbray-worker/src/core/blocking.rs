@@ -1,0 +1,138 @@
+//! Tasks that wait for futures: they give their slot back, and run their own unstarted child instead of waiting for it.
+
+use super::{
+    Core, Effects, Finished,
+    dispatch::{Ending, FutureValue},
+    grant::TaskKey,
+    table::State,
+};
+use crate::{
+    id::{ObjectId, ProcessId},
+    payload::Payload,
+};
+use bytes::Bytes;
+
+/// A task taken over by the one that awaits it, to be run on its stack. Answer with [`Core::finish_inline`].
+#[derive(Debug)]
+pub struct Steal {
+    /// The future that it settles.
+    pub id: ObjectId,
+    /// Which attempt, from 1.
+    pub attempt: u32,
+    /// The function's place in the registry.
+    pub function: u32,
+    /// In whose terminal its output is shown.
+    pub root: Option<ProcessId>,
+    /// The arguments, as `exec::Input` reads them.
+    pub arguments: Bytes,
+    /// The values of those that were futures.
+    pub futures: Vec<Payload>,
+}
+
+impl Core {
+    /// The task waits for a future: its slot is free for others until [`Core::unblock`].
+    pub fn block(&mut self, key: TaskKey, fx: &mut Effects) {
+        self.uncharge(key);
+        self.resume_waiting(fx);
+        self.grant_waiting(fx);
+        self.turn(fx);
+    }
+
+    /// The task can go on: true when it has a slot again, else it is named in [`Effects::resume`] as soon as it has.
+    pub fn unblock(&mut self, key: TaskKey) -> bool {
+        let Some(active) = self.worker.active(key).filter(|a| !a.charged) else { return true };
+        let (lease, shape) = (active.lease, active.shape.clone());
+        if !self.worker.free.fits(&shape) {
+            self.worker.resuming.push(key);
+            return false;
+        }
+        self.charge(key, lease, &shape);
+        true
+    }
+
+    /// Lets those go on that waited for a slot, the last first: call trees run depth-first.
+    pub(super) fn resume_waiting(&mut self, fx: &mut Effects) {
+        while let Some(key) = self.worker.resuming.last().copied() {
+            let Some(active) = self.worker.active(key) else {
+                self.worker.resuming.pop();
+                continue;
+            };
+            let (lease, shape) = (active.lease, active.shape.clone());
+            if !self.worker.free.fits(&shape) {
+                return;
+            }
+            self.worker.resuming.pop();
+            self.charge(key, lease, &shape);
+            fx.resume.push(key);
+        }
+        self.worker.changed = true;
+    }
+
+    fn charge(&mut self, key: TaskKey, lease: u32, shape: &super::Resources) {
+        self.worker.free.take(shape);
+        if let Some(active) = self.worker.active(key) {
+            active.charged = true;
+        }
+        if let Some(grant) = self.worker.grants.get_mut(&lease) {
+            grant.running += 1;
+        }
+    }
+
+    /// What the task holds is free again.
+    pub(super) fn uncharge(&mut self, key: TaskKey) {
+        let Some(active) = self.worker.active(key).filter(|a| a.charged) else { return };
+        active.charged = false;
+        let (lease, shape) = (active.lease, active.shape.clone());
+        self.worker.free.give(&shape);
+        if let Some(grant) = self.worker.grants.get_mut(&lease) {
+            grant.running = grant.running.saturating_sub(1);
+        }
+        self.worker.changed = true;
+    }
+
+    /// Takes the own future `id` over to run its task on the stack of `by`, which awaits it; `None` when it has been
+    /// started, is not ours, needs more than `by` holds, or its arguments are elsewhere.
+    pub fn steal(&mut self, id: ObjectId, by: TaskKey) -> Option<Steal> {
+        if id.owner != self.me() {
+            return None;
+        }
+        let record = self.table.get(id.seq).filter(|r| r.state == State::Queued && !r.flags.suspect)?;
+        let (template, root) = (record.template, record.root);
+        let shape = self.templates.shape(self.templates.shape_of(template)).clone();
+        if !self.worker.active(by)?.shape.fits(&shape) {
+            return None;
+        }
+        let futures = self.future_arguments(id.seq).into_iter().map(|v| match v {
+            FutureValue::Here(payload) => Some(payload),
+            FutureValue::Stored { .. } => None,
+        });
+        let futures = futures.collect::<Option<Vec<_>>>()?;
+        let record = self.table.get_mut(id.seq)?;
+        record.state = State::Inline;
+        record.attempt += 1;
+        let spec = self.templates.spec(template);
+        Some(Steal {
+            id,
+            attempt: record.attempt,
+            function: spec.function,
+            root: root.filter(|_| spec.logs),
+            arguments: record.arguments.clone().into_bytes(),
+            futures,
+        })
+    }
+
+    /// The task taken over by [`Core::steal`] ended.
+    pub fn finish_inline(&mut self, finished: Finished, fx: &mut Effects) {
+        let seq = finished.id.seq;
+        if let Some(record) = self.table.get(seq).filter(|r| r.state == State::Inline) {
+            let template = record.template;
+            self.learn_run_time(template, finished.ran);
+            let ending = match finished.outcome {
+                Ok((value, contained)) => Ending::Value(value, contained),
+                Err(error) => Ending::Failed(Box::new(error)),
+            };
+            self.ended(seq, None, ending, fx);
+        }
+        self.turn(fx);
+    }
+}

@@ -1,0 +1,439 @@
+//! Futures of other owners: registered with them while handles are here, and what their owners tell.
+//!
+//! Whoever brings a handle into a process keeps the object alive until its owner knows of the new borrower: the
+//! submitter of a task holds what is in its arguments until the task has ended, a container holds what is in it, a worker
+//! holds what is in a result until its owner has registered. So a process that reads a handle registers at once, and whatever
+//! brought the handle is kept until the owner has acknowledged: the answer of the task, or the container. Where both go over one
+//! session the order of frames is enough.
+
+use super::{
+    Core, Effects,
+    grant::TaskKey,
+    message::{Message, TaskName},
+};
+use crate::{
+    cell::{Cell, Outcome},
+    error::Error,
+    id::{ObjectId, ProcessId},
+    payload::Payload,
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Futures of other owners with handles here.
+#[derive(Default)]
+pub(super) struct Borrows {
+    all: BTreeMap<ObjectId, Borrow>,
+    epoch: u64,
+}
+
+pub(super) struct Borrow {
+    pub cell: Arc<Cell>,
+    /// Own tasks and containers that need it.
+    pub pins: u32,
+    /// Who keeps the bytes of a stored value.
+    pub holder: Option<ProcessId>,
+    /// Counts up with every registration, so that a late release ends no later one.
+    epoch: u64,
+    registered: bool,
+    /// What brought the handle, until the owner has acknowledged.
+    sources: Vec<Held>,
+    /// Own tasks that wait for it as an argument.
+    dependents: Vec<u64>,
+    wanted: bool,
+    tries: u32,
+}
+
+/// What is kept until a registration is acknowledged.
+enum Held {
+    /// The answer of a task.
+    Answer(TaskKey),
+    /// A container.
+    Object(ObjectId),
+    /// What the worker keeps of the result of the own task.
+    Result(u64),
+}
+
+/// Where a handle was read.
+#[derive(Clone, Copy, Debug)]
+pub enum Origin {
+    /// In the arguments of a task that runs here.
+    Task(TaskKey),
+    /// In the value of a future.
+    Object(ObjectId),
+    /// In bytes that this process made itself.
+    Here,
+}
+
+impl Borrows {
+    pub fn get(&self, id: ObjectId) -> Option<&Borrow> {
+        self.all.get(&id)
+    }
+
+    pub fn get_mut(&mut self, id: ObjectId) -> Option<&mut Borrow> {
+        self.all.get_mut(&id)
+    }
+
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+}
+
+impl Core {
+    /// A handle of `id` was read here: the future, with one handle more.
+    pub fn adopt(&mut self, id: ObjectId, origin: Origin, fx: &mut Effects) -> Arc<Cell> {
+        if id.owner == self.me() {
+            let cell = self.table.get(id.seq).map(|r| r.cell.clone());
+            return match cell {
+                Some(cell) => {
+                    cell.add_handle();
+                    cell
+                }
+                None => match self.unknown(id) {
+                    Outcome::Failed(error) => self.failed(Error::from(error)),
+                    _ => self.failed(Error::Shutdown),
+                },
+            };
+        }
+        let held = match origin {
+            Origin::Task(key) if self.worker.peer_of(key) != Some(id.owner) => Some(Held::Answer(key)),
+            Origin::Object(container) if container.owner != id.owner => Some(Held::Object(container)),
+            _ => None,
+        };
+        self.register(id, held, fx);
+        let cell = self.borrows.get(id).map(|b| b.cell.clone());
+        let cell = cell.unwrap_or_else(|| self.lost_owner(id));
+        cell.add_handle();
+        self.turn(fx);
+        cell
+    }
+
+    /// Makes this process a borrower of `id`, if it is not, and keeps `held` until the owner knows.
+    fn register(&mut self, id: ObjectId, held: Option<Held>, fx: &mut Effects) {
+        if !self.borrows.all.contains_key(&id) {
+            if !self.knows(id.owner) {
+                return;
+            }
+            self.borrows.epoch += 1;
+            let epoch = self.borrows.epoch;
+            let borrow = Borrow {
+                cell: Cell::pending(id),
+                pins: 0,
+                holder: None,
+                epoch,
+                registered: false,
+                sources: Vec::new(),
+                dependents: Vec::new(),
+                wanted: false,
+                tries: 0,
+            };
+            self.borrows.all.insert(id, borrow);
+            self.say(id.owner, &Message::Borrow { seq: id.seq, epoch }, fx);
+        }
+        let Some(borrow) = self.borrows.all.get_mut(&id).filter(|b| !b.registered) else { return };
+        let Some(held) = held else { return };
+        match held {
+            Held::Answer(key) => {
+                if let Some(active) = self.worker.active(key) {
+                    active.unregistered += 1;
+                    borrow.sources.push(Held::Answer(key));
+                }
+            }
+            Held::Object(container) => {
+                borrow.sources.push(Held::Object(container));
+                self.pin(container);
+            }
+            Held::Result(seq) => {
+                if let Some(record) = self.table.get_mut(seq)
+                    && let Some(adopting) = &mut record.extra().adopting
+                {
+                    adopting.2 += 1;
+                    borrow.sources.push(Held::Result(seq));
+                }
+            }
+        }
+    }
+
+    fn lost_owner(&mut self, object: ObjectId) -> Arc<Cell> {
+        let error = Error::OwnerDied { object, passed: Default::default() };
+        Cell::settled(object, Outcome::Failed(Arc::new(error)))
+    }
+
+    /// The futures inside the result of the own task `seq`, which `from` has until they are held here.
+    pub(super) fn adopt_contained(
+        &mut self,
+        seq: u64,
+        from: Option<(ProcessId, TaskName)>,
+        contained: Vec<ObjectId>,
+        stored: bool,
+        fx: &mut Effects,
+    ) {
+        if contained.is_empty() && !stored {
+            return;
+        }
+        let Some(record) = self.table.get_mut(seq) else { return };
+        record.extra().adopting = from.map(|(peer, task)| (peer, task, 1));
+        let worker = from.map(|(peer, _)| peer);
+        for id in &contained {
+            if id.owner != self.me() {
+                let held = (Some(id.owner) != worker && worker.is_some()).then_some(Held::Result(seq));
+                self.register(*id, held, fx);
+            }
+            self.pin(*id);
+        }
+        if let Some(record) = self.table.get_mut(seq) {
+            record.extra().inside_value = contained;
+        }
+        self.one_adopted(seq, fx);
+    }
+
+    fn one_adopted(&mut self, seq: u64, fx: &mut Effects) {
+        let Some(record) = self.table.get_mut(seq) else { return };
+        let Some((peer, task, missing)) = &mut record.extra().adopting else { return };
+        *missing -= 1;
+        if *missing > 0 {
+            return;
+        }
+        let (peer, task) = (*peer, *task);
+        record.extra().adopting = None;
+        self.unreferenced.push(ObjectId { owner: self.settings.me, seq });
+        self.say(peer, &Message::Adopted { task }, fx);
+    }
+
+    /// An owner acknowledged a registration, or does not know the object.
+    pub(super) fn borrow_known(
+        &mut self,
+        owner: ProcessId,
+        seq: u64,
+        epoch: u64,
+        known: bool,
+        fx: &mut Effects,
+    ) {
+        let id = ObjectId { owner, seq };
+        let Some(borrow) = self.borrows.all.get_mut(&id).filter(|b| b.epoch == epoch) else { return };
+        borrow.registered = true;
+        let sources = std::mem::take(&mut borrow.sources);
+        self.end_sources(sources, fx);
+        if !known {
+            let outcome = self.unknown(id);
+            self.end_borrowed(id, outcome, fx);
+        }
+    }
+
+    fn end_sources(&mut self, sources: Vec<Held>, fx: &mut Effects) {
+        for source in sources {
+            match source {
+                Held::Answer(key) => self.one_registered(key, fx),
+                Held::Object(container) => self.unpin(container),
+                Held::Result(seq) => self.one_adopted(seq, fx),
+            }
+        }
+    }
+
+    /// Nothing here refers to the future any more: its owner is told. A registration that is not acknowledged is
+    /// waited for, because something is kept for it.
+    pub(super) fn free_borrow(&mut self, id: ObjectId, fx: &mut Effects) {
+        let free = |b: &Borrow| b.pins == 0 && b.cell.handles() == 0;
+        if !self.borrows.get(id).is_some_and(free) {
+            return;
+        }
+        let Some(borrow) = self.borrows.all.remove(&id) else { return };
+        self.say(id.owner, &Message::Release { seq: id.seq, epoch: borrow.epoch }, fx);
+        self.end_sources(borrow.sources, fx);
+    }
+
+    /// The outcome of a borrowed future, or makes the own task `seq` wait for it.
+    pub(super) fn borrowed_outcome_or_wait(
+        &mut self,
+        id: ObjectId,
+        seq: u64,
+        fx: &mut Effects,
+    ) -> Option<Outcome> {
+        let Some(borrow) = self.borrows.all.get_mut(&id) else {
+            let error = Error::OwnerDied { object: id, passed: Default::default() };
+            return Some(Outcome::Failed(Arc::new(error)));
+        };
+        if let Some(outcome) = borrow.cell.outcome() {
+            return Some(outcome);
+        }
+        borrow.dependents.push(seq);
+        self.want(id, fx);
+        None
+    }
+
+    /// Somebody here wants the value of a future.
+    pub fn ask(&mut self, id: ObjectId, bytes: bool, fx: &mut Effects) {
+        if id.owner != self.me() {
+            self.want(id, fx);
+        }
+        if bytes
+            && let Some(Outcome::Stored { len }) = self.outcome_of(id)
+            && let Some(holder) = self.holder_of(id)
+        {
+            self.fetch_for_handles(id, holder, len, fx);
+        }
+        self.turn(fx);
+    }
+
+    fn want(&mut self, id: ObjectId, fx: &mut Effects) {
+        let Some(borrow) = self.borrows.all.get_mut(&id) else { return };
+        if !borrow.wanted && !borrow.cell.is_settled() {
+            borrow.wanted = true;
+            self.say(id.owner, &Message::Want { seq: id.seq, not_from: None }, fx);
+        }
+    }
+
+    /// The bytes could not be had from `from`: the owner may know better.
+    pub(super) fn ask_owner_again(&mut self, id: ObjectId, from: ProcessId, tries: u32, fx: &mut Effects) {
+        let Some(borrow) = self.borrows.all.get_mut(&id) else { return };
+        borrow.tries += 1;
+        if borrow.tries > tries {
+            let why = format!("process {from}, which should have it, did not deliver it {tries} times");
+            let error = Error::ObjectLost { object: id, why, passed: Default::default() };
+            fx.wake.append(borrow.cell.settle(Outcome::Failed(Arc::new(error))));
+            return;
+        }
+        self.say(id.owner, &Message::Want { seq: id.seq, not_from: Some(from) }, fx);
+    }
+
+    pub(super) fn told_value(&mut self, owner: ProcessId, seq: u64, value: Payload, fx: &mut Effects) {
+        self.end_borrowed(ObjectId { owner, seq }, Outcome::Value(value), fx);
+    }
+
+    pub(super) fn told_failed(&mut self, owner: ProcessId, seq: u64, error: Error, fx: &mut Effects) {
+        self.end_borrowed(ObjectId { owner, seq }, Outcome::Failed(Arc::new(error)), fx);
+    }
+
+    pub(super) fn told_stored(
+        &mut self,
+        owner: ProcessId,
+        seq: u64,
+        holder: ProcessId,
+        len: u64,
+        fx: &mut Effects,
+    ) {
+        let id = ObjectId { owner, seq };
+        let Some(borrow) = self.borrows.all.get_mut(&id) else { return };
+        borrow.holder = Some(holder);
+        let asked = borrow.cell.was_asked();
+        self.end_borrowed(id, Outcome::Stored { len }, fx);
+        if asked {
+            self.fetch_for_handles(id, holder, len, fx);
+        }
+    }
+
+    fn end_borrowed(&mut self, id: ObjectId, outcome: Outcome, fx: &mut Effects) {
+        let Some(borrow) = self.borrows.all.get_mut(&id) else { return };
+        fx.wake.append(borrow.cell.settle(outcome));
+        for dependent in std::mem::take(&mut borrow.dependents) {
+            self.argument_ended(dependent, id, fx);
+        }
+        self.unreferenced.push(id);
+    }
+
+    /// The owner `of`, or every owner, is gone: its futures end with [`Error::OwnerDied`] where they have not ended.
+    pub(super) fn fail_borrowed(&mut self, of: Option<ProcessId>, fx: &mut Effects) {
+        let all: Vec<ObjectId> =
+            self.borrows.all.keys().filter(|id| of.is_none_or(|p| p == id.owner)).copied().collect();
+        for id in all {
+            let error = match of {
+                Some(_) => Error::OwnerDied { object: id, passed: Default::default() },
+                None => Error::Shutdown,
+            };
+            if let Some(borrow) = self.borrows.all.get_mut(&id) {
+                // Its owner cannot acknowledge any more, and nobody has to be kept waiting for it.
+                borrow.registered = true;
+                let sources = std::mem::take(&mut borrow.sources);
+                self.end_sources(sources, fx);
+            }
+            self.end_borrowed(id, Outcome::Failed(Arc::new(error)), fx);
+        }
+    }
+
+    // What follows is the owner's side.
+
+    pub(super) fn borrowed_by(&mut self, peer: ProcessId, seq: u64, epoch: u64, fx: &mut Effects) {
+        let known = match self.table.get_mut(seq) {
+            Some(record) => {
+                let borrowers = &mut record.extra().borrowers;
+                match borrowers.iter_mut().find(|(p, _)| *p == peer) {
+                    Some((_, last)) => *last = epoch,
+                    None => borrowers.push((peer, epoch)),
+                }
+                true
+            }
+            None => false,
+        };
+        self.say(peer, &Message::Borrowed { seq, epoch, known }, fx);
+    }
+
+    pub(super) fn released_by(&mut self, peer: ProcessId, seq: u64, epoch: u64) {
+        if let Some(extra) = self.table.get_mut(seq).and_then(|r| r.extra.as_mut()) {
+            extra.borrowers.retain(|(p, last)| *p != peer || *last > epoch);
+            extra.wanted_by.retain(|p| *p != peer);
+            self.unreferenced.push(ObjectId { owner: self.settings.me, seq });
+        }
+    }
+
+    pub(super) fn wanted_by(
+        &mut self,
+        peer: ProcessId,
+        seq: u64,
+        not_from: Option<ProcessId>,
+        fx: &mut Effects,
+    ) {
+        let Some(record) = self.table.get_mut(seq) else {
+            let id = ObjectId { owner: self.settings.me, seq };
+            if let Outcome::Failed(error) = self.unknown(id) {
+                self.say(peer, &Message::ValueFailed { seq, error: Box::new((*error).clone()) }, fx);
+            }
+            return;
+        };
+        if record.cell.is_settled() {
+            self.tell_outcome(seq, peer, fx);
+        } else if !record.extra().wanted_by.contains(&peer) {
+            record.extra().wanted_by.push(peer);
+        }
+        // A holder that does not deliver is either known to be gone, and the value is being computed again, or is slow.
+        let _ = not_from;
+    }
+
+    /// Tells a borrower how the own future `seq` ended.
+    pub(super) fn tell_outcome(&mut self, seq: u64, peer: ProcessId, fx: &mut Effects) {
+        let Some(outcome) = self.table.get(seq).and_then(|r| r.cell.outcome()) else { return };
+        match outcome {
+            Outcome::Value(value) if value.len() <= self.settings.inline => {
+                self.say(peer, &Message::Value { seq, value: &value }, fx);
+            }
+            Outcome::Value(value) => {
+                let (holder, len) = (self.me(), value.len() as u64);
+                self.say(peer, &Message::ValueStored { seq, holder, len }, fx);
+            }
+            Outcome::Stored { len } => {
+                let id = ObjectId { owner: self.me(), seq };
+                let holder = self.holder_of(id).unwrap_or(self.me());
+                self.say(peer, &Message::ValueStored { seq, holder, len }, fx);
+            }
+            Outcome::Failed(error) => {
+                self.say(peer, &Message::ValueFailed { seq, error: Box::new((*error).clone()) }, fx);
+            }
+        }
+    }
+
+    /// A borrower is gone, and a worker that kept results for us.
+    pub(super) fn registrations_lost(&mut self, peer: ProcessId, fx: &mut Effects) {
+        for seq in self.table.seqs() {
+            let Some(extra) = self.table.get_mut(seq).and_then(|r| r.extra.as_mut()) else { continue };
+            let before = extra.borrowers.len();
+            extra.borrowers.retain(|(p, _)| *p != peer);
+            extra.wanted_by.retain(|p| *p != peer);
+            let adopting = extra.adopting.is_some_and(|(p, _, _)| p == peer);
+            if adopting {
+                extra.adopting = None;
+            }
+            if adopting || extra.borrowers.len() < before {
+                self.unreferenced.push(ObjectId { owner: self.settings.me, seq });
+            }
+        }
+        let _ = fx;
+    }
+}

@@ -1,0 +1,293 @@
+//! Sending queued tasks over leases, asking for more slots, taking back what waits behind others, and what answers mean.
+
+use super::{
+    Core, Effects,
+    message::{FutureArgument, Message, Run, TaskName},
+    table::State,
+};
+use crate::{
+    cell::Outcome,
+    error::Error,
+    id::{ObjectId, ProcessId},
+    payload::Payload,
+};
+
+/// Work that is sent ahead for each slot, by the measured run time of the function.
+const AHEAD: u64 = 2_000_000;
+/// And at most so many tasks.
+const MOST_AHEAD: u32 = 2048;
+/// And so many bytes of arguments for each lease.
+const MOST_BYTES: u64 = 8 << 20;
+/// What waits at a worker for longer than this is worth moving to an idle slot.
+const WORTH_MOVING: u64 = 5_000_000;
+/// Slots are asked for again after this, though the queue has hardly grown.
+const ASK_AGAIN: u64 = 1_000_000;
+/// A queue that drains within this needs no more slots.
+const DRAINS_SOON: u64 = 1_000_000;
+
+impl Core {
+    /// Sends what can be sent of a shape; asks for slots when some is left, and gives up asking when none is.
+    pub(super) fn dispatch(&mut self, shape: u32, fx: &mut Effects) {
+        while let Some(seq) = self.owner.queue(shape).front() {
+            let Some((template, suspect)) = self
+                .table
+                .get(seq)
+                .filter(|r| r.state == State::Queued)
+                .map(|r| (r.template, r.flags.suspect))
+            else {
+                self.owner.queue(shape).pop();
+                continue;
+            };
+            let function = self.templates.spec(template).function;
+            let Some(place) = self.lease_with_room(shape, self.templates.ahead(function), suspect) else {
+                break;
+            };
+            self.owner.queue(shape).pop();
+            self.send(seq, place, fx);
+        }
+        if self.owner.queue(shape).len() > 0 {
+            self.ask_for_slots(shape, fx);
+        } else {
+            self.withdraw_requests(shape, fx);
+            self.move_work_to_idle_slots(shape, fx);
+        }
+    }
+
+    /// A lease whose worker has a free slot for us, or else the least loaded that may be sent work ahead.
+    fn lease_with_room(&mut self, shape: u32, ahead: u32, suspect: bool) -> Option<u32> {
+        let me = self.me();
+        let mut best: Option<(u64, u32)> = None;
+        for i in 0..self.owner.queue(shape).leases.len() {
+            let place = self.owner.queue(shape).leases[i];
+            let Some(lease) = self.owner.lease_ref(place) else { continue };
+            if lease.slots == 0 || lease.is_worn() {
+                continue;
+            }
+            if lease.in_flight < lease.slots {
+                return Some(place);
+            }
+            let limit = u64::from(lease.slots) * (1 + u64::from(ahead));
+            let alone = suspect || lease.suspects > 0 || lease.peer == me;
+            if alone || u64::from(lease.in_flight) >= limit || lease.bytes > MOST_BYTES {
+                continue;
+            }
+            let load = u64::from(lease.in_flight) * 1024 / u64::from(lease.slots);
+            if best.is_none_or(|(least, _)| load < least) {
+                best = Some((load, place));
+            }
+        }
+        best.map(|(_, place)| place)
+    }
+
+    fn send(&mut self, seq: u64, place: u32, fx: &mut Effects) {
+        let values = self.future_arguments(seq);
+        let Some(record) = self.table.get_mut(seq) else { return };
+        let Some(lease) = self.owner.lease(place) else { return };
+        let idle = lease.in_flight == 0;
+        let number = lease.add(seq, record.arguments.len() as u64, record.flags.suspect);
+        record.state = State::Sent { lease: place, number };
+        record.attempt += 1;
+        let message = Message::Run(Run {
+            task: TaskName { lease: lease.id, number },
+            seq,
+            attempt: record.attempt,
+            function: self.templates.spec(record.template).function,
+            root: record.root.filter(|_| self.templates.spec(record.template).logs),
+            arguments: &record.arguments,
+            futures: values.iter().map(FutureValue::on_the_wire).collect(),
+        });
+        self.peers.say(lease.peer, &message, idle, fx);
+    }
+
+    /// The values of the futures among a task's arguments, all of which have ended well.
+    pub(super) fn future_arguments(&self, seq: u64) -> Vec<FutureValue> {
+        let Some(extra) = self.table.get(seq).and_then(|r| r.extra.as_ref()) else { return Vec::new() };
+        extra.futures.iter().map(|id| self.future_argument(*id)).collect()
+    }
+
+    fn future_argument(&self, id: ObjectId) -> FutureValue {
+        let stored = |holder, len| FutureValue::Stored { id, holder, len };
+        match self.outcome_of(id) {
+            Some(Outcome::Value(payload)) if payload.len() <= self.settings.inline => {
+                FutureValue::Here(payload)
+            }
+            Some(Outcome::Value(payload)) => stored(self.me(), payload.len() as u64),
+            Some(Outcome::Stored { len }) => stored(self.holder_of(id).unwrap_or(id.owner), len),
+            Some(Outcome::Failed(_)) | None => stored(id.owner, 0),
+        }
+    }
+
+    /// The worker answered that a task ended.
+    pub(super) fn answered(
+        &mut self,
+        peer: ProcessId,
+        task: TaskName,
+        ran: u64,
+        ending: Ending,
+        fx: &mut Effects,
+    ) {
+        let Some(place) = self.owner.place_of(peer, task.lease) else {
+            return self.discard(peer, task, ending, fx);
+        };
+        let Some(seq) = self.owner.lease(place).and_then(|l| l.answered(task.number)) else {
+            return self.discard(peer, task, ending, fx);
+        };
+        self.account_answered(place, seq);
+        self.note_idle(place);
+        if let Some(lease) = self.owner.lease_ref(place) {
+            self.dirty.insert(lease.shape);
+        }
+        self.end_lease_if_done(place);
+        let current = State::Sent { lease: place, number: task.number };
+        match self.table.get(seq).filter(|r| r.state == current).map(|r| r.template) {
+            Some(template) => {
+                self.learn_run_time(template, ran);
+                self.ended(seq, Some((peer, task)), ending, fx);
+            }
+            None => self.discard(peer, task, ending, fx),
+        }
+    }
+
+    /// An attempt of the own task `seq` ended, at `from` or inline.
+    pub(super) fn ended(
+        &mut self,
+        seq: u64,
+        from: Option<(ProcessId, TaskName)>,
+        ending: Ending,
+        fx: &mut Effects,
+    ) {
+        match ending {
+            Ending::Value(value, contained) => {
+                self.adopt_contained(seq, from, contained, false, fx);
+                self.settle(seq, Outcome::Value(value), None, fx);
+            }
+            Ending::Stored(len, contained) => {
+                self.adopt_contained(seq, from, contained, true, fx);
+                self.settle(seq, Outcome::Stored { len }, from.map(|(peer, _)| peer), fx);
+                self.fetch_if_asked(ObjectId { owner: self.me(), seq }, fx);
+            }
+            Ending::Failed(error) => {
+                if !self.rest_before_retry(seq, &error) {
+                    self.fail(seq, *error, fx);
+                }
+            }
+        }
+    }
+
+    /// An answer about an attempt that is not current: what the worker keeps for it may go.
+    fn discard(&mut self, peer: ProcessId, task: TaskName, ending: Ending, fx: &mut Effects) {
+        let (contained, stored) = match ending {
+            Ending::Value(_, contained) => (contained, false),
+            Ending::Stored(_, contained) => (contained, true),
+            Ending::Failed(_) => return,
+        };
+        if stored || !contained.is_empty() {
+            self.say(peer, &Message::Discarded { task }, fx);
+        }
+    }
+
+    /// Learns from one run how many tasks of the function are worth sending ahead.
+    pub(super) fn learn_run_time(&mut self, template: u32, ran: u64) {
+        let timing = self.templates.timing_of(template);
+        timing.learn(ran);
+        let goal = u32::try_from(AHEAD / timing.average.max(1)).unwrap_or(MOST_AHEAD).min(MOST_AHEAD);
+        timing.ahead = goal.min(timing.ahead * 2 + 1);
+    }
+
+    /// Asks workers for the slots that the queue of a shape could use, best first.
+    fn ask_for_slots(&mut self, shape: u32, fx: &mut Effects) {
+        let now = self.now;
+        let queue = self.owner.queue(shape);
+        // A queue that grows call by call is looked at when it has doubled, or after a while.
+        let (length, at) = queue.asked;
+        if queue.len() < 2 * length && now < at + ASK_AGAIN {
+            return;
+        }
+        queue.asked = (queue.len(), now);
+        let (waiting, front) = (queue.len() as u64, queue.front());
+        let asked: u64 = queue.requests.iter().map(|r| u64::from(r.slots)).sum();
+        let held: Vec<(ProcessId, u32)> = {
+            let places = queue.leases.clone();
+            places.iter().filter_map(|p| self.owner.lease_ref(*p)).map(|l| (l.peer, l.slots)).collect()
+        };
+        let slots: u64 = held.iter().map(|(_, slots)| u64::from(*slots)).sum();
+        let function = front.and_then(|seq| self.table.get(seq)).map(|r| r.template);
+        let average = function.map_or(0, |t| self.templates.timing_of(t).average);
+        if slots > 0 && average > 0 && waiting * average / slots < DRAINS_SOON {
+            return;
+        }
+        let mut wanted = waiting.saturating_sub(asked);
+        for (peer, most) in self.candidates(shape, front) {
+            if wanted == 0 {
+                break;
+            }
+            let has: u32 = held.iter().filter(|(p, _)| *p == peer).map(|(_, slots)| slots).sum();
+            if self.owner.queue(shape).requests.iter().any(|r| r.peer == peer) || has >= most {
+                continue;
+            }
+            let slots = u32::try_from(wanted).unwrap_or(u32::MAX).min(most - has);
+            wanted -= u64::from(slots);
+            let request = self.owner.next_request();
+            self.owner.queue(shape).requests.push(super::lease::Request { request, peer, slots });
+            let needs = self.templates.shape(shape).clone();
+            self.say(peer, &Message::LeaseRequest { request, shape: needs, slots }, fx);
+        }
+    }
+
+    fn withdraw_requests(&mut self, shape: u32, fx: &mut Effects) {
+        self.owner.queue(shape).asked = (0, 0);
+        for request in std::mem::take(&mut self.owner.queue(shape).requests) {
+            self.say(request.peer, &Message::LeaseWithdraw { request: request.request }, fx);
+        }
+    }
+
+    /// When one lease has nothing to do while much waits at another worker, asks that one to give back what it has
+    /// not started.
+    fn move_work_to_idle_slots(&mut self, shape: u32, fx: &mut Effects) {
+        let places = self.owner.queue(shape).leases.clone();
+        if places.len() < 2 {
+            return;
+        }
+        let leases: Vec<_> = places.iter().filter_map(|p| Some((*p, self.owner.lease_ref(*p)?))).collect();
+        let idle: u32 = leases.iter().map(|(_, l)| l.slots.saturating_sub(l.in_flight)).sum();
+        let most = leases.iter().filter(|(_, l)| !l.recalling && l.in_flight > l.slots && l.slots > 0);
+        let Some((place, lease)) = most.max_by_key(|(_, l)| l.in_flight - l.slots) else { return };
+        let behind = lease.in_flight - lease.slots;
+        let (place, peer, id, slots) = (*place, lease.peer, lease.id, lease.slots);
+        let function = lease.in_flight().last().and_then(|(_, seq)| self.table.get(*seq)).map(|r| r.template);
+        let average = function.map_or(u64::MAX / 2, |t| self.templates.timing_of(t).average.max(1));
+        if idle == 0 || u64::from(behind).saturating_mul(average) / u64::from(slots) < WORTH_MOVING {
+            return;
+        }
+        if let Some(lease) = self.owner.lease(place) {
+            lease.recalling = true;
+        }
+        self.say(peer, &Message::Recall { lease: id, count: behind.div_ceil(2) }, fx);
+    }
+}
+
+/// How an attempt ended, as the owner sees it.
+#[derive(Debug)]
+pub(super) enum Ending {
+    Value(Payload, Vec<ObjectId>),
+    Stored(u64, Vec<ObjectId>),
+    Failed(Box<Error>),
+}
+
+/// The value of an argument that was a future.
+#[derive(Clone, Debug)]
+pub(super) enum FutureValue {
+    Here(Payload),
+    Stored { id: ObjectId, holder: ProcessId, len: u64 },
+}
+
+impl FutureValue {
+    fn on_the_wire(&self) -> FutureArgument<'_> {
+        match self {
+            FutureValue::Here(payload) => FutureArgument::Value(payload),
+            FutureValue::Stored { id, holder, len } => {
+                FutureArgument::Stored { id: *id, holder: *holder, len: *len }
+            }
+        }
+    }
+}

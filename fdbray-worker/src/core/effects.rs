@@ -1,0 +1,66 @@
+//! What the core wants done once its lock is released.
+
+use super::{grant::TaskKey, message::TaskName};
+use crate::{
+    cell::Waiters,
+    id::{ObjectId, ProcessId},
+    payload::Payload,
+};
+
+/// What the core wants done, collected over one turn. Reused from turn to turn.
+#[derive(Default)]
+pub struct Effects {
+    /// Peers for which there is something to send.
+    pub flush: Vec<Flush>,
+    /// Who waited for futures that ended.
+    pub wake: Waiters,
+    /// Threads that are wanted to call [`super::Core::next_batch`].
+    pub runners: u32,
+    /// Tasks that gave their slot back and have one again.
+    pub resume: Vec<TaskKey>,
+    /// Running tasks whose result is of no use any more.
+    pub abort: Vec<TaskName>,
+    /// Batches whose owner is gone: nothing of them is of use any more.
+    pub abandon: Vec<TaskKey>,
+    /// Values to fetch; answer with [`super::Core::fetched`].
+    pub fetch: Vec<Fetch>,
+    /// Processes to connect to.
+    pub dial: Vec<ProcessId>,
+    /// Sessions to end, with the reason.
+    pub close: Vec<(ProcessId, String)>,
+    /// Lines from remote code to show.
+    pub logs: Vec<(ProcessId, u8, String, String)>,
+    /// Whether a submitter that waits for room may try again.
+    pub room: bool,
+    /// Values to drop outside the lock.
+    pub drops: Vec<Payload>,
+}
+
+/// Something to send to `peer`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flush {
+    /// To whom.
+    pub peer: ProcessId,
+    /// The line is idle: write it at once rather than through the I/O thread.
+    pub urgent: bool,
+}
+
+/// A value to fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// The object.
+    pub id: ObjectId,
+    /// Who has it.
+    pub from: ProcessId,
+    /// Bytes.
+    pub len: u64,
+}
+
+impl Effects {
+    pub(super) fn flush(&mut self, peer: ProcessId, urgent: bool) {
+        match self.flush.iter_mut().find(|f| f.peer == peer) {
+            Some(f) => f.urgent |= urgent,
+            None => self.flush.push(Flush { peer, urgent }),
+        }
+    }
+}

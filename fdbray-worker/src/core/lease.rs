@@ -1,0 +1,401 @@
+//! The owner's side of leases: queues of tasks by shape, the slots held from workers, and what was sent over them.
+
+use super::{
+    Core, Effects, Nanos,
+    message::{Message, TaskName},
+};
+use crate::id::ProcessId;
+use rustc_hash::FxHashMap;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Numbers left in a lease when it is given up for a new one.
+const WORN: u32 = u32::MAX - (1 << 20);
+
+/// The owner's part of a core.
+#[derive(Default)]
+pub(super) struct Owner {
+    queues: Vec<Queue>,
+    leases: Vec<Option<Lease>>,
+    by_name: FxHashMap<(ProcessId, u32), u32>,
+    next_request: u32,
+}
+
+/// Tasks of one shape that are ready to run, and where they can run.
+#[derive(Default)]
+pub(super) struct Queue {
+    /// Numbers of records. One whose record is not [`super::table::State::Queued`] any more is skipped.
+    tasks: VecDeque<u64>,
+    /// Places of leases for this shape.
+    pub leases: Vec<u32>,
+    /// Slots asked for and not granted yet.
+    pub requests: Vec<Request>,
+    /// Since when no worker fits.
+    pub unfit_since: Option<Nanos>,
+    /// Whether that was logged.
+    pub unfit_logged: bool,
+    /// How long the queue was, and when, as slots were last asked for.
+    pub asked: (usize, Nanos),
+}
+
+impl Queue {
+    pub fn push(&mut self, seq: u64, first: bool) {
+        if first { self.tasks.push_front(seq) } else { self.tasks.push_back(seq) }
+    }
+
+    pub fn front(&self) -> Option<u64> {
+        self.tasks.front().copied()
+    }
+
+    pub fn pop(&mut self) {
+        self.tasks.pop_front();
+    }
+
+    pub fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    pub fn drain(&mut self) -> VecDeque<u64> {
+        std::mem::take(&mut self.tasks)
+    }
+}
+
+/// Slots asked for and not granted yet.
+pub(super) struct Request {
+    pub request: u32,
+    pub peer: ProcessId,
+    pub slots: u32,
+}
+
+/// Slots that a worker granted to this process.
+pub(super) struct Lease {
+    pub peer: ProcessId,
+    /// The worker's number of it.
+    pub id: u32,
+    pub shape: u32,
+    pub slots: u32,
+    /// Where in the worker's start marks it is found.
+    pub mark: u32,
+    pub in_flight: u32,
+    /// Bytes of arguments in flight.
+    pub bytes: u64,
+    /// Tasks in flight that may have killed a worker.
+    pub suspects: u32,
+    /// An answer to [`Message::Recall`] is awaited.
+    pub recalling: bool,
+    pub idle_since: Option<Nanos>,
+    next: u32,
+    /// What was sent, by number from `next - sent.len()`; zero for what has been answered.
+    sent: VecDeque<u64>,
+    /// What was sent long before everything in `sent`.
+    stragglers: BTreeMap<u32, u64>,
+}
+
+impl Lease {
+    /// Accounts for one task more and numbers it.
+    pub fn add(&mut self, seq: u64, bytes: u64, suspect: bool) -> u32 {
+        let number = self.next;
+        self.next += 1;
+        self.sent.push_back(seq);
+        self.in_flight += 1;
+        self.bytes += bytes;
+        self.suspects += u32::from(suspect);
+        self.idle_since = None;
+        if self.sent.len() > 4096 && self.sent.len() > 4 * self.in_flight as usize {
+            self.set_stragglers_aside();
+        }
+        number
+    }
+
+    /// The record that `number` stands for, if it was not answered before.
+    pub fn answered(&mut self, number: u32) -> Option<u64> {
+        let first = self.next - self.sent.len() as u32;
+        let seq = match number.checked_sub(first) {
+            Some(at) => self.sent.get_mut(at as usize).map(std::mem::take).filter(|seq| *seq != 0)?,
+            None => self.stragglers.remove(&number)?,
+        };
+        while self.sent.front() == Some(&0) {
+            self.sent.pop_front();
+        }
+        self.in_flight -= 1;
+        Some(seq)
+    }
+
+    /// Everything in flight, with its number, in the order sent.
+    pub fn in_flight(&self) -> Vec<(u32, u64)> {
+        let first = self.next - self.sent.len() as u32;
+        let recent = self.sent.iter().enumerate().map(|(i, seq)| (first + i as u32, *seq));
+        let old = self.stragglers.iter().map(|(number, seq)| (*number, *seq));
+        old.chain(recent).filter(|(_, seq)| *seq != 0).collect()
+    }
+
+    /// Whether so many tasks went over it that its numbers run out.
+    pub fn is_worn(&self) -> bool {
+        self.next > WORN
+    }
+
+    /// A few tasks that take very long must not keep the numbers of all later ones in memory.
+    fn set_stragglers_aside(&mut self) {
+        let mut number = self.next - self.sent.len() as u32;
+        while self.sent.len() > 2 * self.in_flight as usize {
+            match self.sent.pop_front() {
+                Some(0) => {}
+                Some(seq) => {
+                    self.stragglers.insert(number, seq);
+                }
+                None => break,
+            }
+            number += 1;
+        }
+    }
+}
+
+impl Owner {
+    pub fn queue(&mut self, shape: u32) -> &mut Queue {
+        let need = shape as usize + 1;
+        if self.queues.len() < need {
+            self.queues.resize_with(need, Queue::default);
+        }
+        &mut self.queues[shape as usize]
+    }
+
+    pub fn queues(&self) -> u32 {
+        self.queues.len() as u32
+    }
+
+    pub fn lease(&mut self, place: u32) -> Option<&mut Lease> {
+        self.leases.get_mut(place as usize)?.as_mut()
+    }
+
+    pub fn lease_ref(&self, place: u32) -> Option<&Lease> {
+        self.leases.get(place as usize)?.as_ref()
+    }
+
+    pub fn place_of(&self, peer: ProcessId, id: u32) -> Option<u32> {
+        self.by_name.get(&(peer, id)).copied()
+    }
+
+    pub fn anything_queued(&self) -> bool {
+        self.queues.iter().any(|q| !q.tasks.is_empty())
+    }
+
+    pub fn leases_held(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// Places of all leases.
+    pub fn places(&self) -> Vec<u32> {
+        (0..self.leases.len() as u32).filter(|p| self.lease_ref(*p).is_some()).collect()
+    }
+
+    pub fn next_request(&mut self) -> u32 {
+        self.next_request = self.next_request.wrapping_add(1);
+        self.next_request
+    }
+
+    fn add(&mut self, lease: Lease) -> u32 {
+        let place = self.leases.iter().position(Option::is_none).unwrap_or_else(|| {
+            self.leases.push(None);
+            self.leases.len() - 1
+        });
+        self.by_name.insert((lease.peer, lease.id), place as u32);
+        self.queue(lease.shape).leases.push(place as u32);
+        self.leases[place] = Some(lease);
+        place as u32
+    }
+
+    pub fn remove(&mut self, place: u32) -> Option<Lease> {
+        let lease = self.leases.get_mut(place as usize)?.take()?;
+        self.by_name.remove(&(lease.peer, lease.id));
+        self.queue(lease.shape).leases.retain(|p| *p != place);
+        Some(lease)
+    }
+}
+
+impl Core {
+    /// A worker granted slots.
+    pub(super) fn granted(
+        &mut self,
+        peer: ProcessId,
+        request: u32,
+        id: u32,
+        slots: u32,
+        mark: u32,
+        fx: &mut Effects,
+    ) {
+        let mut shape = None;
+        for s in 0..self.owner.queues() {
+            let queue = self.owner.queue(s);
+            if let Some(at) = queue.requests.iter().position(|r| r.request == request && r.peer == peer) {
+                queue.requests[at].slots = queue.requests[at].slots.saturating_sub(slots);
+                if queue.requests[at].slots == 0 {
+                    queue.requests.swap_remove(at);
+                }
+                shape = Some(s);
+            }
+        }
+        // The request was withdrawn while the grant was on its way.
+        let Some(shape) = shape else {
+            return self.say(peer, &Message::LeaseReturn { lease: id, slots }, fx);
+        };
+        if let Some(place) = self.owner.place_of(peer, id) {
+            if let Some(lease) = self.owner.lease(place) {
+                lease.slots += slots;
+            }
+        } else {
+            self.owner.add(Lease {
+                peer,
+                id,
+                shape,
+                slots,
+                mark,
+                in_flight: 0,
+                bytes: 0,
+                suspects: 0,
+                recalling: false,
+                idle_since: Some(self.now),
+                next: 1,
+                sent: VecDeque::new(),
+                stragglers: BTreeMap::new(),
+            });
+        }
+        self.dirty.insert(shape);
+    }
+
+    /// The worker asks for slots back, because others wait.
+    pub(super) fn lease_wanted(&mut self, peer: ProcessId, id: u32, slots: u32, fx: &mut Effects) {
+        let Some(place) = self.owner.place_of(peer, id) else { return };
+        let Some(lease) = self.owner.lease(place) else { return };
+        let back = slots.min(lease.slots);
+        lease.slots -= back;
+        let recall = lease.slots == 0 && lease.in_flight > 0;
+        lease.recalling |= recall;
+        let shape = lease.shape;
+        self.say(peer, &Message::LeaseReturn { lease: id, slots: back }, fx);
+        if recall {
+            self.say(peer, &Message::Recall { lease: id, count: u32::MAX }, fx);
+        }
+        self.end_lease_if_done(place);
+        self.dirty.insert(shape);
+    }
+
+    /// Gives a whole lease back that is not needed.
+    pub(super) fn return_lease(&mut self, place: u32, fx: &mut Effects) {
+        let Some(lease) = self.owner.lease(place) else { return };
+        let (peer, id, slots) = (lease.peer, lease.id, std::mem::take(&mut lease.slots));
+        self.say(peer, &Message::LeaseReturn { lease: id, slots }, fx);
+        self.end_lease_if_done(place);
+    }
+
+    /// Drops a lease without slots once everything sent over it has been answered. The worker does the same.
+    pub(super) fn end_lease_if_done(&mut self, place: u32) {
+        if self.owner.lease(place).is_some_and(|l| l.slots == 0 && l.in_flight == 0) {
+            self.owner.remove(place);
+        }
+    }
+
+    /// The worker gave tasks back that it had not started.
+    pub(super) fn not_started(&mut self, peer: ProcessId, id: u32, numbers: &[u32], recalled: bool) {
+        let Some(place) = self.owner.place_of(peer, id) else { return };
+        for number in numbers.iter().rev() {
+            let Some(lease) = self.owner.lease(place) else { return };
+            let Some(seq) = lease.answered(*number) else { continue };
+            self.requeue_unstarted(place, *number, seq);
+        }
+        if let Some(lease) = self.owner.lease(place) {
+            lease.recalling &= !recalled;
+            let shape = lease.shape;
+            self.note_idle(place);
+            self.dirty.insert(shape);
+        }
+        self.end_lease_if_done(place);
+    }
+
+    fn requeue_unstarted(&mut self, place: u32, number: u32, seq: u64) {
+        self.account_answered(place, seq);
+        let sent = super::table::State::Sent { lease: place, number };
+        let Some(record) = self.table.get_mut(seq).filter(|r| r.state == sent) else { return };
+        record.attempt -= 1;
+        record.state = super::table::State::Queued;
+        let shape = self.templates.shape_of(record.template);
+        self.owner.queue(shape).push(seq, true);
+    }
+
+    /// A task under the lease was answered: its bytes are not in flight any more.
+    pub(super) fn account_answered(&mut self, place: u32, seq: u64) {
+        let (bytes, suspect) =
+            self.table.get(seq).map_or((0, false), |r| (r.arguments.len() as u64, r.flags.suspect));
+        if let Some(lease) = self.owner.lease(place) {
+            lease.bytes = lease.bytes.saturating_sub(bytes);
+            lease.suspects = lease.suspects.saturating_sub(u32::from(suspect));
+            if lease.in_flight == 0 {
+                (lease.bytes, lease.suspects) = (0, 0);
+            }
+        }
+    }
+
+    /// Starts the clock of a lease over which nothing is in flight.
+    pub(super) fn note_idle(&mut self, place: u32) {
+        let now = self.now;
+        if let Some(lease) = self.owner.lease(place)
+            && lease.in_flight == 0
+            && lease.idle_since.is_none()
+        {
+            lease.idle_since = Some(now);
+        }
+    }
+
+    /// Tells the worker that nobody wants what was sent as `number` over the lease at `place`.
+    pub(super) fn abandon_sent(&mut self, place: u32, number: u32, fx: &mut Effects) {
+        if let Some(lease) = self.owner.lease_ref(place) {
+            let (peer, task) = (lease.peer, TaskName { lease: lease.id, number });
+            self.say(peer, &Message::Cancel { task }, fx);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease() -> Lease {
+        Lease {
+            peer: ProcessId::new(1).unwrap(),
+            id: 1,
+            shape: 0,
+            slots: 1,
+            mark: 0,
+            in_flight: 0,
+            bytes: 0,
+            suspects: 0,
+            recalling: false,
+            idle_since: None,
+            next: 1,
+            sent: VecDeque::new(),
+            stragglers: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn an_answer_counts_once_and_names_its_record() {
+        let mut lease = lease();
+        let numbers: Vec<u32> = (10..15).map(|seq| lease.add(seq, 1, false)).collect();
+        assert_eq!(lease.answered(numbers[1]), Some(11));
+        assert_eq!(lease.answered(numbers[1]), None);
+        assert_eq!(lease.answered(99), None);
+        assert_eq!(lease.in_flight(), [(1, 10), (3, 12), (4, 13), (5, 14)]);
+    }
+
+    #[test]
+    fn a_straggler_does_not_keep_all_later_numbers() {
+        let mut lease = lease();
+        let slow = lease.add(7, 1, false);
+        for seq in 100..100_000 {
+            let number = lease.add(seq, 1, false);
+            assert_eq!(lease.answered(number), Some(seq));
+        }
+        assert!(lease.sent.len() <= 4097, "{}", lease.sent.len());
+        assert_eq!(lease.in_flight(), [(slow, 7)]);
+        assert_eq!(lease.answered(slow), Some(7));
+        assert_eq!((lease.in_flight, lease.answered(slow)), (0, None));
+    }
+}

@@ -1,0 +1,195 @@
+//! Decides: who owns, who runs, who waits, who holds. No I/O, no clock, no randomness of its own.
+//!
+//! [`Core`] is the state of one process. Everything that happens to it is a method call with the time already told
+//! by [`Core::advance`], and everything that it wants done comes back in [`Effects`], to be carried out after the lock around the core
+//! is released. The same code runs under the threads of a real process (`runtime`) and, many times over in one thread
+//! on a virtual network, in the simulator (`tests/simulation`).
+//!
+//! A process plays two parts at once. As **owner** it keeps a [record](table) for each future that it made, a queue
+//! per [shape](shape), and the [leases](lease) that it holds. As **worker** it [grants](grant) leases from its own
+//! capacity and hands [batches](grant::Start) of tasks to its threads. It leases from itself in the same way, over a loopback
+//! session, so that a nested call is no special case.
+//!
+//! | file | what it decides |
+//! |---|---|
+//! | `session` | numbering, acknowledging and sending again what goes to one peer |
+//! | `message` | what two processes say to each other |
+//! | `peers` | who is there, who is gone, and what follows from it |
+//! | `table`, `submit`, `settle` | the life of an owned future |
+//! | `lease`, `dispatch`, `placement` | the owner's side of running a task elsewhere |
+//! | `grant`, `run` | the worker's side of it |
+//! | `blocking` | tasks that wait for futures and give their slot back |
+//! | `borrow` | futures of other owners |
+//! | `objects` | values that are too large to travel inside a message |
+//! | `timers` | deadlines, retries, idle leases, shapes that nobody can run |
+
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod blocking;
+mod borrow;
+mod dispatch;
+mod effects;
+pub mod grant;
+pub mod lease;
+pub mod message;
+mod objects;
+mod peers;
+mod placement;
+mod run;
+pub mod session;
+mod settle;
+pub mod shape;
+mod submit;
+pub mod table;
+mod timers;
+
+pub use blocking::Steal;
+pub use borrow::Origin;
+pub use effects::{Effects, Fetch, Flush};
+pub use grant::{Finished, Start, TaskKey};
+pub use peers::PeerInfo;
+pub use submit::Submission;
+
+use crate::id::ProcessId;
+use borrow::Borrows;
+use grant::Worker;
+use lease::Owner;
+use objects::Objects;
+use peers::Peers;
+use shape::{Resources, Templates};
+use table::Table;
+use timers::Timers;
+
+/// Time since the process started, in nanoseconds.
+pub type Nanos = u64;
+
+/// One millisecond.
+pub const MILLISECOND: Nanos = 1_000_000;
+
+/// What a core is told once.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// This process.
+    pub me: ProcessId,
+    /// Seeds the choice among equals.
+    pub seed: u64,
+    /// What this process can run at once; `None` for a driver.
+    pub capacity: Option<Resources>,
+    /// Bytes that pending calls of this process may hold.
+    pub max_pending_bytes: u64,
+    /// Values above this many bytes are fetched rather than sent.
+    pub inline: usize,
+    /// How long a call waits for a worker that could ever run it.
+    pub unschedulable_after: Nanos,
+    /// How long an idle lease is kept.
+    pub idle_lease: Nanos,
+}
+
+/// The state of one process. See the [module](self).
+pub struct Core {
+    settings: Settings,
+    now: Nanos,
+    random: u64,
+    templates: Templates,
+    table: Table,
+    borrows: Borrows,
+    owner: Owner,
+    worker: Worker,
+    peers: Peers,
+    objects: Objects,
+    timers: Timers,
+    /// Shapes with new tasks or new room, to be looked at when this turn ends.
+    dirty: Dirty,
+    /// Objects whose last reference may be gone, likewise.
+    unreferenced: Vec<crate::id::ObjectId>,
+    pending_bytes: u64,
+    ended: bool,
+}
+
+impl Core {
+    /// A process that knows nobody yet.
+    pub fn new(settings: Settings) -> Self {
+        let mut core = Core {
+            now: 0,
+            random: settings.seed | 1,
+            templates: Templates::default(),
+            table: Table::default(),
+            borrows: Borrows::default(),
+            owner: Owner::default(),
+            worker: Worker::new(settings.capacity.clone()),
+            peers: Peers::default(),
+            objects: Objects::default(),
+            timers: Timers::default(),
+            dirty: Dirty::default(),
+            unreferenced: Vec::new(),
+            pending_bytes: 0,
+            ended: false,
+            settings,
+        };
+        core.add_loopback();
+        core
+    }
+
+    /// This process.
+    pub fn me(&self) -> ProcessId {
+        self.settings.me
+    }
+
+    /// Tells the time, which never goes back.
+    pub fn advance(&mut self, now: Nanos) {
+        self.now = self.now.max(now);
+    }
+
+    /// Ends a turn: what became possible is done, until nothing more follows. Every entry point ends with it.
+    fn turn(&mut self, fx: &mut Effects) {
+        loop {
+            self.free_unreferenced(fx);
+            while let Some(shape) = self.dirty.pop() {
+                self.dispatch(shape, fx);
+            }
+            if !self.loopback(fx) && self.dirty.is_empty() && self.unreferenced.is_empty() {
+                break;
+            }
+        }
+        self.offer_work(fx);
+    }
+
+    /// A number below `n`, for choices among equals (xorshift64*, Vigna).
+    fn random_below(&mut self, n: usize) -> usize {
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        let high = self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
+        if n == 0 { 0 } else { high as usize % n }
+    }
+}
+
+/// Shapes to look at: a handful, so a list beats a set.
+#[derive(Default)]
+struct Dirty(Vec<u32>);
+
+impl Dirty {
+    fn insert(&mut self, shape: u32) {
+        if !self.0.contains(&shape) {
+            self.0.push(shape);
+        }
+    }
+
+    fn extend(&mut self, shapes: std::ops::Range<u32>) {
+        shapes.for_each(|s| self.insert(s));
+    }
+
+    fn pop(&mut self) -> Option<u32> {
+        self.0.pop()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "core of {}: {} records, {} pending bytes", self.me(), self.table.len(), self.pending_bytes)
+    }
+}

@@ -1,0 +1,395 @@
+//! Who is there: members of the cluster, sessions with them, and what follows when one is gone.
+
+use super::{
+    Core, Effects,
+    lease::Lease,
+    message::{self, Message},
+    session::{FrameError, HEADER, Header, Session},
+    shape::Resources,
+    table::State,
+};
+use crate::{
+    error::Error,
+    id::{ObjectId, ProcessId},
+};
+use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
+
+/// A member of the cluster.
+#[derive(Clone, Debug)]
+pub struct PeerInfo {
+    /// The process.
+    pub id: ProcessId,
+    /// What it can run at once; `None` for a driver.
+    pub capacity: Option<Resources>,
+}
+
+/// Everybody that this process knows.
+#[derive(Default)]
+pub(super) struct Peers {
+    all: BTreeMap<ProcessId, Peer>,
+    /// What this process said to itself.
+    loopback: Vec<u8>,
+    me: Option<ProcessId>,
+}
+
+#[derive(Default)]
+struct Peer {
+    /// Whether the cluster lists it.
+    member: bool,
+    capacity: Option<Resources>,
+    /// What was said before there is a connection goes out with the first.
+    session: Option<Session>,
+    connected: bool,
+    /// Why it cannot be used, though it is a member.
+    refused: Option<String>,
+    /// No new attempt to connect before this.
+    not_before: super::Nanos,
+}
+
+impl Peers {
+    /// Says `message` to `to`; `urgent` when the line is idle.
+    pub fn say(&mut self, to: ProcessId, message: &Message<'_>, urgent: bool, fx: &mut Effects) {
+        if self.me == Some(to) {
+            return message::encode(message, &mut self.loopback);
+        }
+        let Some(peer) = self.all.get_mut(&to) else { return };
+        match &mut peer.session {
+            Some(session) => {
+                let quiet = session.is_quiet();
+                session.say(message);
+                if quiet && peer.connected {
+                    fx.flush(to, urgent);
+                }
+            }
+            None => {
+                let mut session = Session::new(true);
+                session.say(message);
+                peer.session = Some(session);
+                fx.dial.push(to);
+            }
+        }
+    }
+
+    /// Members that execute and can be used, with what they have in all.
+    pub fn workers(&self) -> impl Iterator<Item = (ProcessId, &Resources)> {
+        let usable =
+            self.all.iter().filter(|(id, p)| p.refused.is_none() && (p.member || Some(**id) == self.me));
+        usable.filter_map(|(id, p)| Some((*id, p.capacity.as_ref()?)))
+    }
+
+    /// Members that cannot be used, and why.
+    pub fn refused(&self) -> impl Iterator<Item = (ProcessId, &str)> {
+        self.all.iter().filter_map(|(id, p)| Some((*id, p.refused.as_deref()?)))
+    }
+
+    fn knows(&self, id: ProcessId) -> bool {
+        self.me == Some(id) || self.all.get(&id).is_some_and(|p| p.member || p.session.is_some())
+    }
+}
+
+impl Core {
+    /// This process leases from itself like from any other worker.
+    pub(super) fn add_loopback(&mut self) {
+        let me = self.me();
+        self.peers.me = Some(me);
+        let capacity = self.settings.capacity.clone();
+        self.peers.all.insert(me, Peer { capacity, connected: true, ..Peer::default() });
+    }
+
+    /// The cluster lists a process.
+    pub fn member_joined(&mut self, info: PeerInfo, fx: &mut Effects) {
+        if info.id == self.me() {
+            return;
+        }
+        let executes = info.capacity.is_some();
+        let peer = self.peers.all.entry(info.id).or_default();
+        peer.member = true;
+        peer.refused = None;
+        peer.capacity = info.capacity;
+        // A connection that stands before the first call needs it saves that call the time.
+        if executes && peer.session.is_none() {
+            peer.session = Some(Session::new(true));
+            fx.dial.push(info.id);
+        }
+        self.dirty.extend(0..self.owner.queues());
+        self.turn(fx);
+    }
+
+    /// The cluster lists a process no more. `dead`: it has ended for certain; then its session ends with it.
+    pub fn member_left(
+        &mut self,
+        id: ProcessId,
+        dead: bool,
+        started: &dyn Fn(u32) -> Option<u32>,
+        fx: &mut Effects,
+    ) {
+        let Some(peer) = self.peers.all.get_mut(&id).filter(|_| id != self.settings.me) else { return };
+        peer.member = false;
+        let connected = peer.connected;
+        if dead && connected {
+            fx.close.push((id, "the cluster declared the process dead".to_owned()));
+        }
+        if dead || !connected {
+            self.session_over(id, started, fx);
+        }
+        self.turn(fx);
+    }
+
+    /// A connection to `peer` stands: the first of a session, or one that carries it on. `keeps` when the session
+    /// outlives a broken connection.
+    pub fn connected(
+        &mut self,
+        peer: ProcessId,
+        keeps: bool,
+        fresh: bool,
+        peer_received: u64,
+        fx: &mut Effects,
+    ) {
+        let entry = self.peers.all.entry(peer).or_default();
+        entry.connected = true;
+        entry.refused = None;
+        let session = entry.session.get_or_insert_with(|| Session::new(true));
+        if fresh {
+            session.set_keeps(keeps);
+        } else {
+            session.resumed(peer_received);
+        }
+        fx.flush(peer, false);
+        self.dirty.extend(0..self.owner.queues());
+        self.turn(fx);
+    }
+
+    /// The last frame received from `peer`, if there is a session.
+    pub fn received(&self, peer: ProcessId) -> Option<u64> {
+        Some(self.peers.all.get(&peer)?.session.as_ref()?.received())
+    }
+
+    /// The connection to `peer` broke; its session may be resumed.
+    pub fn disconnected(&mut self, peer: ProcessId) {
+        if let Some(peer) = self.peers.all.get_mut(&peer) {
+            peer.connected = false;
+        }
+    }
+
+    /// Everything to send to `peer` now.
+    pub fn outgoing(&mut self, peer: ProcessId, out: &mut VecDeque<Bytes>) {
+        if let Some(session) = self.peers.all.get_mut(&peer).and_then(|p| p.session.as_mut()) {
+            session.take(out);
+        }
+    }
+
+    /// Whole frames came from `peer`, one or many.
+    ///
+    /// # Errors
+    /// The peer broke the protocol; its session is to be ended.
+    pub fn receive(&mut self, peer: ProcessId, frames: &Bytes, fx: &mut Effects) -> Result<(), FrameError> {
+        let mut at = 0;
+        while at < frames.len() {
+            let header = Header::parse(&frames[at..]).ok_or(FrameError::Short)?;
+            let end = at + HEADER + header.len;
+            let body = frames.get(at + HEADER..end).ok_or(FrameError::Short)?;
+            at = end;
+            let session = self.peers.all.get_mut(&peer).and_then(|p| p.session.as_mut());
+            if session.map_or(Ok(false), |s| s.receive(header))? {
+                self.hear_all(peer, frames, body, fx)?;
+            }
+        }
+        if self
+            .peers
+            .all
+            .get(&peer)
+            .and_then(|p| p.session.as_ref())
+            .is_some_and(Session::owes_acknowledgement)
+        {
+            fx.flush(peer, false);
+        }
+        self.turn(fx);
+        Ok(())
+    }
+
+    fn hear_all(
+        &mut self,
+        peer: ProcessId,
+        frames: &Bytes,
+        mut body: &[u8],
+        fx: &mut Effects,
+    ) -> Result<(), FrameError> {
+        while !body.is_empty() {
+            let (message, rest) = message::decode(body).map_err(|e| FrameError::Message(e.to_string()))?;
+            self.hear(peer, message, frames, fx);
+            body = rest;
+        }
+        Ok(())
+    }
+
+    /// Hears what this process said to itself; whether there was anything.
+    pub(super) fn loopback(&mut self, fx: &mut Effects) -> bool {
+        if self.peers.loopback.is_empty() {
+            return false;
+        }
+        let said = Bytes::from(std::mem::take(&mut self.peers.loopback));
+        if let Err(e) = self.hear_all(self.settings.me, &said, &said, fx) {
+            tracing::error!("this process does not understand itself: {e}");
+        }
+        true
+    }
+
+    fn hear(&mut self, peer: ProcessId, message: Message<'_>, frames: &Bytes, fx: &mut Effects) {
+        use super::dispatch::Ending::{Failed, Stored, Value};
+        use crate::payload::Payload;
+        match message {
+            Message::Run(run) => self.accept(peer, run, frames, fx),
+            Message::Done { task, ran, value, contained } => {
+                self.answered(peer, task, ran, Value(Payload::copy_from(value), contained), fx);
+            }
+            Message::Stored { task, ran, len, contained } => {
+                self.answered(peer, task, ran, Stored(len, contained), fx);
+            }
+            Message::Failed { task, ran, error } => self.answered(peer, task, ran, Failed(error), fx),
+            Message::NotStarted { lease, numbers, recalled } => {
+                self.not_started(peer, lease, &numbers, recalled)
+            }
+            Message::Recall { lease, count } => self.recalled(peer, lease, count, fx),
+            Message::Cancel { task } => self.cancelled_by_owner(peer, task, fx),
+            Message::Adopted { task } => self.adopted_by_owner(peer, task, false),
+            Message::Discarded { task } => self.adopted_by_owner(peer, task, true),
+            Message::LeaseRequest { request, shape, slots } => {
+                self.requested(peer, request, shape, slots, fx)
+            }
+            Message::LeaseWithdraw { request } => self.withdrawn(peer, request),
+            Message::LeaseGrant { request, lease, slots, mark } => {
+                self.granted(peer, request, lease, slots, mark, fx);
+            }
+            Message::LeaseWanted { lease, slots } => self.lease_wanted(peer, lease, slots, fx),
+            Message::LeaseReturn { lease, slots } => self.returned(peer, lease, slots, fx),
+            Message::Borrow { seq, epoch } => self.borrowed_by(peer, seq, epoch, fx),
+            Message::Borrowed { seq, epoch, known } => self.borrow_known(peer, seq, epoch, known, fx),
+            Message::Release { seq, epoch } => self.released_by(peer, seq, epoch),
+            Message::Want { seq, not_from } => self.wanted_by(peer, seq, not_from, fx),
+            Message::CancelObject { seq } => self.cancel_own(seq, fx),
+            Message::Value { seq, value } => self.told_value(peer, seq, Payload::copy_from(value), fx),
+            Message::ValueStored { seq, holder, len } => self.told_stored(peer, seq, holder, len, fx),
+            Message::ValueFailed { seq, error } => self.told_failed(peer, seq, *error, fx),
+            Message::Free { seq } => self.objects.free(ObjectId { owner: peer, seq }),
+            Message::Log { kind, function, text } => {
+                fx.logs.push((peer, kind, function.to_owned(), text.to_owned()));
+            }
+        }
+    }
+
+    /// Says `message` to `to`, when this process knows `to`.
+    pub(super) fn say(&mut self, to: ProcessId, message: &Message<'_>, fx: &mut Effects) {
+        self.peers.say(to, message, true, fx);
+    }
+
+    /// Shows a line of remote code in the terminal of `to`. Lines are dropped rather than held back: false then.
+    pub fn log(&mut self, to: ProcessId, kind: u8, function: &str, text: &str, fx: &mut Effects) -> bool {
+        let session = self.peers.all.get(&to).filter(|p| p.connected).and_then(|p| p.session.as_ref());
+        let room = session.is_some_and(|s| s.waiting() < MOST_LOG_BYTES);
+        if room {
+            self.peers.say(to, &Message::Log { kind, function, text }, false, fx);
+        }
+        room
+    }
+
+    /// Whether anything that this process waits for can still come from `id`.
+    pub(super) fn knows(&self, id: ProcessId) -> bool {
+        self.peers.knows(id)
+    }
+
+    /// The session with `peer` is over. `started` tells up to which number the tasks of a lease (by its mark) may have
+    /// been started, when the peer's start marks can be read; without it all of them may have been.
+    pub fn ended_session(
+        &mut self,
+        peer: ProcessId,
+        why: Option<&str>,
+        started: &dyn Fn(u32) -> Option<u32>,
+        fx: &mut Effects,
+    ) {
+        if let Some(entry) = self.peers.all.get_mut(&peer) {
+            entry.refused = why.map(str::to_owned);
+            entry.not_before = self.now + REDIAL;
+        }
+        self.session_over(peer, started, fx);
+        self.turn(fx);
+    }
+
+    fn session_over(&mut self, id: ProcessId, started: &dyn Fn(u32) -> Option<u32>, fx: &mut Effects) {
+        let Some(peer) = self.peers.all.get_mut(&id) else { return };
+        peer.session = None;
+        peer.connected = false;
+        if !peer.member {
+            self.peers.all.remove(&id);
+        }
+        // As owner: what was sent there is sent again elsewhere, in the old order.
+        for place in self.owner.places() {
+            if self.owner.lease_ref(place).is_some_and(|l| l.peer == id)
+                && let Some(lease) = self.owner.remove(place)
+            {
+                self.lease_lost(lease, started, fx);
+            }
+        }
+        for shape in 0..self.owner.queues() {
+            self.owner.queue(shape).requests.retain(|r| r.peer != id);
+            self.dirty.insert(shape);
+        }
+        self.registrations_lost(id, fx);
+        self.values_lost(id, fx);
+        // As worker and as borrower.
+        self.owner_lost(id, fx);
+        self.fail_borrowed(Some(id), fx);
+    }
+
+    /// A worker is gone: the tasks that it may have started spend an attempt, the others none.
+    fn lease_lost(&mut self, lease: Lease, started: &dyn Fn(u32) -> Option<u32>, fx: &mut Effects) {
+        let last_started = started(lease.mark).unwrap_or(u32::MAX);
+        for (number, seq) in lease.in_flight().into_iter().rev() {
+            let Some(record) = self.table.get_mut(seq) else { continue };
+            if !matches!(record.state, State::Sent { number: n, .. } if n == number) {
+                continue;
+            }
+            if number > last_started {
+                record.attempt -= 1;
+            } else {
+                record.died += 1;
+                record.flags.suspect = true;
+                let spec = self.templates.spec(record.template);
+                if u32::from(record.died) > spec.retries {
+                    let error = Error::WorkerDied {
+                        function: spec.name.to_owned(),
+                        worker: lease.peer,
+                        attempts: record.attempt,
+                        passed: Default::default(),
+                    };
+                    self.fail(seq, error, fx);
+                    continue;
+                }
+            }
+            if let Some(record) = self.table.get_mut(seq) {
+                record.state = State::Queued;
+                let shape = self.templates.shape_of(record.template);
+                self.owner.queue(shape).push(seq, true);
+            }
+        }
+    }
+
+    /// Dials workers whose session is over, when there is work for them.
+    pub(super) fn redial(&mut self, fx: &mut Effects) {
+        let now = self.now;
+        for (id, peer) in &mut self.peers.all {
+            let wanted = peer.member && peer.capacity.is_some() && peer.session.is_none();
+            if wanted && *id != self.settings.me && peer.not_before <= now {
+                peer.not_before = now + REDIAL;
+                peer.session = Some(Session::new(true));
+                fx.dial.push(*id);
+            }
+        }
+    }
+}
+
+/// Between two attempts to connect to a member that did not answer.
+const REDIAL: super::Nanos = 500 * super::MILLISECOND;
+
+/// What is not sent yet to a driver may hold so many bytes before further log lines are dropped.
+const MOST_LOG_BYTES: usize = 1 << 20;

@@ -1,0 +1,328 @@
+//! The worker's side of a task: accepted, handed to a thread in a batch, answered.
+
+use super::{
+    Core, Effects,
+    grant::{Fetched, Finished, Queued, Start, TaskKey},
+    message::{FutureArgument, Message, Run, TaskName},
+};
+use crate::{
+    error::Error,
+    id::{ObjectId, ProcessId},
+    payload::Payload,
+};
+use bytes::Bytes;
+
+/// A batch holds about this much work, by the measured run time of its function.
+const BATCH: u64 = 100_000;
+/// And at most so many tasks.
+const MOST_IN_BATCH: usize = 128;
+
+impl Core {
+    /// A task came under a lease.
+    pub(super) fn accept(&mut self, peer: ProcessId, run: Run<'_>, frames: &Bytes, fx: &mut Effects) {
+        let lease = run.task.lease;
+        if !self.worker.grants.get(&lease).is_some_and(|g| g.peer == peer) {
+            let message = Message::NotStarted { lease, numbers: vec![run.task.number], recalled: false };
+            return self.say(peer, &message, fx);
+        }
+        let arguments = if run.arguments.is_empty() { Bytes::new() } else { frames.slice_ref(run.arguments) };
+        let mut coming = 0;
+        let mut futures = Vec::with_capacity(run.futures.len());
+        for future in &run.futures {
+            let value = match future {
+                FutureArgument::Value(bytes) => Fetched::Here(Payload::copy_from(bytes)),
+                FutureArgument::Stored { id, holder, len } => {
+                    self.here_or_fetch(*id, *holder, *len, TaskName { lease, number: run.task.number }, fx)
+                }
+            };
+            coming += u32::from(matches!(value, Fetched::Coming(_)));
+            futures.push(value);
+        }
+        let queued = Queued {
+            number: run.task.number,
+            seq: run.seq,
+            attempt: run.attempt,
+            function: run.function,
+            root: run.root,
+            arguments,
+            futures,
+        };
+        if coming > 0 {
+            self.worker.fetching.insert((lease, run.task.number), queued);
+        } else {
+            self.queue_accepted(lease, queued);
+        }
+    }
+
+    /// Puts an accepted task whose arguments are here into the queue of its lease, by its number.
+    pub(super) fn queue_accepted(&mut self, lease: u32, queued: Queued) {
+        let Some(grant) = self.worker.grants.get_mut(&lease) else { return };
+        if grant.queue.back().is_none_or(|last| last.number < queued.number) {
+            grant.queue.push_back(queued);
+        } else {
+            let at = grant.queue.partition_point(|q| q.number < queued.number);
+            grant.queue.insert(at, queued);
+        }
+        self.worker.changed = true;
+    }
+
+    /// Takes tasks for one thread to run one after the other; `None` when there is nothing that may start. They are
+    /// accounted for until [`Core::finish`].
+    pub fn next_batch(&mut self, out: &mut Vec<Start>) -> Option<TaskKey> {
+        let lease = self.lease_to_serve()?;
+        let Some(grant) = self.worker.grants.get(&lease) else { return None };
+        let function = grant.queue.front().map_or(0, |q| q.function);
+        let slots = self.worker.free.times(&grant.shape, (grant.slots - grant.running).max(1)).max(1);
+        let share = grant.queue.len().div_ceil(slots as usize);
+        let average = self.templates.run_time(function);
+        let by_time =
+            if average == 0 { 1 } else { usize::try_from(BATCH / average).unwrap_or(MOST_IN_BATCH) };
+        let count = by_time.clamp(1, MOST_IN_BATCH).min(share.max(1));
+        let Some(grant) = self.worker.grants.get_mut(&lease) else { return None };
+        let (peer, shape) = (grant.peer, grant.shape.clone());
+        let count = count.min(grant.queue.len());
+        for queued in grant.queue.drain(..count) {
+            out.push(Start {
+                task: TaskName { lease, number: queued.number },
+                mark: lease,
+                id: ObjectId { owner: peer, seq: queued.seq },
+                attempt: queued.attempt,
+                function: queued.function,
+                root: queued.root,
+                arguments: queued.arguments,
+                futures: queued.futures.into_iter().filter_map(Fetched::here).collect(),
+            });
+        }
+        grant.running += 1;
+        grant.started += 1;
+        self.worker.free.take(&shape);
+        self.worker.last_served = lease;
+        let root = out.first().and_then(|s| s.root);
+        Some(self.worker.activate(lease, peer, shape, root))
+    }
+
+    /// A lease with tasks that may start: nested calls of this process first, then whoever's turn it is.
+    fn lease_to_serve(&self) -> Option<u32> {
+        // What gave its slot back and may go on precedes what is new.
+        if !self.worker.resuming.is_empty() {
+            return None;
+        }
+        let me = self.me();
+        let ready = |lease: u32| {
+            let grant = self.worker.grants.get(&lease)?;
+            let room = grant.running < grant.slots && self.worker.free.fits(&grant.shape);
+            (room && !grant.queue.is_empty()).then_some(grant.peer == me)
+        };
+        let after = self.worker.grants.range(self.worker.last_served + 1..).map(|(lease, _)| *lease);
+        let before = self.worker.grants.range(..=self.worker.last_served).map(|(lease, _)| *lease);
+        let mut first = None;
+        for lease in after.chain(before) {
+            match ready(lease) {
+                Some(true) => return Some(lease),
+                Some(false) => first = first.or(Some(lease)),
+                None => {}
+            }
+        }
+        first
+    }
+
+    /// A thread ended its batch: what ran, and what it gives back unstarted.
+    pub fn finish(
+        &mut self,
+        key: TaskKey,
+        finished: &mut Vec<Finished>,
+        unstarted: &mut Vec<Start>,
+        fx: &mut Effects,
+    ) {
+        self.give_back(unstarted);
+        self.uncharge(key);
+        if let Some(active) = self.worker.active(key) {
+            active.over = true;
+            self.answer(key, finished, fx);
+            self.end_active_if_done(key);
+        }
+        self.resume_waiting(fx);
+        self.grant_waiting(fx);
+        self.turn(fx);
+    }
+
+    /// Part of a batch ended; the rest goes on: one async task that keeps the slot, or a thread that is slow.
+    pub fn report(
+        &mut self,
+        key: TaskKey,
+        finished: &mut Vec<Finished>,
+        unstarted: &mut Vec<Start>,
+        fx: &mut Effects,
+    ) {
+        self.give_back(unstarted);
+        self.answer(key, finished, fx);
+        self.turn(fx);
+    }
+
+    fn give_back(&mut self, unstarted: &mut Vec<Start>) {
+        if unstarted.is_empty() {
+            return;
+        }
+        self.worker.changed = true;
+        for start in unstarted.drain(..).rev() {
+            let Some(grant) = self.worker.grants.get_mut(&start.task.lease) else { continue };
+            let queued = Queued {
+                number: start.task.number,
+                seq: start.id.seq,
+                attempt: start.attempt,
+                function: start.function,
+                root: start.root,
+                arguments: start.arguments,
+                futures: start.futures.into_iter().map(Fetched::Here).collect(),
+            };
+            let at = grant.queue.partition_point(|q| q.number < queued.number);
+            grant.queue.insert(at, queued);
+        }
+    }
+
+    /// Sends the answers, once every future that outlives the tasks is registered with its owner.
+    fn answer(&mut self, key: TaskKey, finished: &mut Vec<Finished>, fx: &mut Effects) {
+        let Some(active) = self.worker.active(key) else { return finished.clear() };
+        if active.unregistered > 0 {
+            // The results' futures are held by pins now, because their handles may go with the caller.
+            let pins: Vec<ObjectId> = finished.iter().flat_map(contained).copied().collect();
+            active.held.append(finished);
+            for id in pins {
+                self.pin(id);
+            }
+            return;
+        }
+        let (lease, peer) = (active.lease, active.peer);
+        if !self.worker.grants.contains_key(&lease) {
+            return finished.clear();
+        }
+        for done in finished.drain(..) {
+            self.answer_one(peer, done, fx);
+        }
+    }
+
+    fn answer_one(&mut self, peer: ProcessId, done: Finished, fx: &mut Effects) {
+        let Finished { task, id, function, ran, outcome } = done;
+        self.templates.ran_here(function, ran);
+        match outcome {
+            Ok((value, contained)) => {
+                for id in &contained {
+                    self.pin(*id);
+                }
+                let large = value.len() > self.settings.inline;
+                if large || !contained.is_empty() {
+                    let transit = self.worker.transit.entry((peer, task)).or_default();
+                    transit.pins = contained.clone();
+                    transit.stored = large.then_some(id);
+                }
+                if large {
+                    let len = value.len() as u64;
+                    self.objects.store(id, value);
+                    self.peers.say(peer, &Message::Stored { task, ran, len, contained }, false, fx);
+                } else {
+                    self.peers.say(peer, &Message::Done { task, ran, value: &value, contained }, false, fx);
+                }
+            }
+            Err(error) => {
+                self.peers.say(peer, &Message::Failed { task, ran, error: Box::new(error) }, false, fx);
+            }
+        }
+    }
+
+    /// A registration that results of `key` waited for was acknowledged.
+    pub(super) fn one_registered(&mut self, key: TaskKey, fx: &mut Effects) {
+        let Some(active) = self.worker.active(key) else { return };
+        active.unregistered = active.unregistered.saturating_sub(1);
+        if active.unregistered == 0 {
+            let mut held = std::mem::take(&mut active.held);
+            let pins: Vec<ObjectId> = held.iter().flat_map(contained).copied().collect();
+            self.answer(key, &mut held, fx);
+            self.unpin_all(pins);
+            self.end_active_if_done(key);
+        }
+    }
+
+    fn end_active_if_done(&mut self, key: TaskKey) {
+        let Some(lease) = self.worker.active(key).filter(|a| a.over && a.unregistered == 0).map(|a| a.lease)
+        else {
+            return;
+        };
+        self.worker.deactivate(key);
+        if let Some(grant) = self.worker.grants.get_mut(&lease) {
+            grant.started = grant.started.saturating_sub(1);
+        }
+        self.end_grant_if_done(lease);
+    }
+
+    /// The owner has taken over what this worker kept for it, or has no use for it.
+    pub(super) fn adopted_by_owner(&mut self, peer: ProcessId, task: TaskName, discarded: bool) {
+        if let Some(transit) = self.worker.transit.remove(&(peer, task)) {
+            self.unpin_all(transit.pins);
+            if let Some(id) = transit.stored.filter(|_| discarded) {
+                self.objects.free(id);
+            }
+        }
+    }
+
+    /// The owner wants back what is not started, the last first.
+    pub(super) fn recalled(&mut self, peer: ProcessId, lease: u32, count: u32, fx: &mut Effects) {
+        let mut numbers = Vec::new();
+        if let Some(grant) = self.worker.grants.get_mut(&lease).filter(|g| g.peer == peer) {
+            let keep = grant.queue.len().saturating_sub(count as usize);
+            numbers = grant.queue.drain(keep..).map(|q| q.number).collect();
+        }
+        self.say(peer, &Message::NotStarted { lease, numbers, recalled: true }, fx);
+        self.end_grant_if_done(lease);
+    }
+
+    /// The owner has no use for a result any more.
+    pub(super) fn cancelled_by_owner(&mut self, peer: ProcessId, task: TaskName, fx: &mut Effects) {
+        let Some(grant) = self.worker.grants.get_mut(&task.lease).filter(|g| g.peer == peer) else { return };
+        let queued = grant.queue.binary_search_by_key(&task.number, |q| q.number);
+        let unstarted = match queued {
+            Ok(at) => grant.queue.remove(at).is_some(),
+            Err(_) => self.worker.fetching.remove(&(task.lease, task.number)).is_some(),
+        };
+        if unstarted {
+            let message =
+                Message::NotStarted { lease: task.lease, numbers: vec![task.number], recalled: false };
+            self.say(peer, &message, fx);
+            self.end_grant_if_done(task.lease);
+        } else {
+            fx.abort.push(task);
+        }
+    }
+
+    /// A task could not be started because an argument's value cannot be had.
+    pub(super) fn refuse_accepted(&mut self, lease: u32, queued: Queued, error: Error, fx: &mut Effects) {
+        let Some(peer) = self.worker.grants.get(&lease).map(|g| g.peer) else { return };
+        let task = TaskName { lease, number: queued.number };
+        self.say(peer, &Message::Failed { task, ran: 0, error: Box::new(error) }, fx);
+        self.end_grant_if_done(lease);
+    }
+
+    /// Tells how many more threads could start something.
+    pub(super) fn offer_work(&mut self, fx: &mut Effects) {
+        if !std::mem::take(&mut self.worker.changed) || !self.worker.resuming.is_empty() {
+            return;
+        }
+        for grant in self.worker.grants.values() {
+            let waiting = u32::try_from(grant.queue.len()).unwrap_or(u32::MAX);
+            let slots = grant.slots.saturating_sub(grant.running).min(waiting);
+            fx.runners += self.worker.free.times(&grant.shape, slots);
+        }
+    }
+}
+
+fn contained(done: &Finished) -> &[ObjectId] {
+    done.outcome.as_ref().map_or(&[], |(_, contained)| contained)
+}
+
+impl Fetched {
+    fn here(self) -> Option<Payload> {
+        match self {
+            Fetched::Here(payload) => Some(payload),
+            Fetched::Coming(_) => None,
+        }
+    }
+}

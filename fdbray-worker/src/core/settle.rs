@@ -1,0 +1,206 @@
+//! Ending futures: outcomes, who waited for them, and when a record can go.
+
+use super::{
+    Core, Effects,
+    message::Message,
+    table::{Extra, Record, State},
+};
+use crate::{
+    cell::Outcome,
+    error::Error,
+    id::{ObjectId, ProcessId},
+};
+use std::sync::Arc;
+
+impl Core {
+    /// Ends the own future `seq` and tells everyone who waited: handles here, own tasks that need it as an argument,
+    /// borrowers. `holder` is who keeps a stored value.
+    pub(super) fn settle(&mut self, seq: u64, outcome: Outcome, holder: Option<ProcessId>, fx: &mut Effects) {
+        self.end_pending(seq, fx);
+        let Some(record) = self.table.get_mut(seq) else { return };
+        if record.state == State::Settled {
+            return;
+        }
+        record.state = State::Settled;
+        let keeps_arguments = matches!(outcome, Outcome::Stored { .. });
+        fx.wake.append(record.cell.settle(outcome));
+        if !keeps_arguments {
+            fx.drops.push(std::mem::replace(&mut record.arguments, crate::payload::Payload::copy_from(b"")));
+        }
+        if record.extra.is_none() && holder.is_none() {
+            if record.cell.handles() == 0 {
+                self.unreferenced.push(ObjectId { owner: self.me(), seq });
+            }
+            return;
+        }
+        let extra = record.extra();
+        extra.holder = holder;
+        if let Some(at) = extra.deadline.take() {
+            self.timers.forget_deadline(at, seq);
+        }
+        let dependents = std::mem::take(&mut extra.dependents);
+        let wanted_by = std::mem::take(&mut extra.wanted_by);
+        if !keeps_arguments {
+            let held: Vec<_> = extra.futures.drain(..).chain(extra.inside_arguments.drain(..)).collect();
+            self.unpin_all(held);
+        }
+        for dependent in dependents {
+            self.argument_ended(dependent, ObjectId { owner: self.settings.me, seq }, fx);
+        }
+        for peer in wanted_by {
+            self.tell_outcome(seq, peer, fx);
+        }
+        self.unreferenced.push(ObjectId { owner: self.me(), seq });
+    }
+
+    /// Ends the own future `seq` with `error`.
+    pub(super) fn fail(&mut self, seq: u64, error: Error, fx: &mut Effects) {
+        self.settle(seq, Outcome::Failed(Arc::new(error)), None, fx);
+    }
+
+    /// An argument of the own task `seq` failed with `error`, so the task fails too and says so.
+    pub(super) fn fail_dependent(&mut self, seq: u64, error: &Error, fx: &mut Effects) {
+        let Some(record) = self.table.get(seq) else { return };
+        let error = error.clone().passed_to(self.templates.spec(record.template).name);
+        self.fail(seq, error, fx);
+    }
+
+    /// The argument `future` of the own task `seq` has ended.
+    pub(super) fn argument_ended(&mut self, seq: u64, future: ObjectId, fx: &mut Effects) {
+        let outcome = self.outcome_of(future);
+        let Some(record) = self.table.get_mut(seq).filter(|r| r.state == State::Waiting) else { return };
+        if let Some(Outcome::Failed(error)) = outcome {
+            return self.fail_dependent(seq, &error, fx);
+        }
+        let extra = record.extra();
+        extra.missing = extra.missing.saturating_sub(1);
+        if extra.missing == 0 {
+            self.enqueue(seq);
+        }
+    }
+
+    /// How `future` ended, as far as this process knows.
+    pub(super) fn outcome_of(&self, future: ObjectId) -> Option<Outcome> {
+        if future.owner == self.me() {
+            self.table.get(future.seq)?.cell.outcome()
+        } else {
+            self.borrows.get(future)?.cell.outcome()
+        }
+    }
+
+    /// Cancels the future: it ends with [`Error::Cancelled`] at once, wherever its work stands.
+    pub fn cancel(&mut self, id: ObjectId, fx: &mut Effects) {
+        if id.owner == self.me() {
+            self.cancel_own(id.seq, fx);
+        } else if self.borrows.get(id).is_some_and(|b| !b.cell.is_settled()) {
+            self.say(id.owner, &Message::CancelObject { seq: id.seq }, fx);
+        }
+        self.turn(fx);
+    }
+
+    pub(super) fn cancel_own(&mut self, seq: u64, fx: &mut Effects) {
+        let Some(record) = self.table.get(seq) else { return };
+        let function = self.templates.spec(record.template).name.to_owned();
+        self.abandon(seq, fx);
+        self.fail(seq, Error::Cancelled { function, passed: Default::default() }, fx);
+    }
+
+    /// Tells the worker that has the own task `seq`, if any, that its result is of no use any more.
+    pub(super) fn abandon(&mut self, seq: u64, fx: &mut Effects) {
+        let Some(record) = self.table.get(seq) else { return };
+        if let State::Sent { lease, number } = record.state {
+            self.abandon_sent(lease, number, fx);
+        }
+    }
+
+    /// Counts one need more of a future that this process knows.
+    pub(super) fn pin(&mut self, id: ObjectId) {
+        if id.owner == self.me() {
+            if let Some(record) = self.table.get_mut(id.seq) {
+                record.pins += 1;
+            }
+        } else if let Some(borrow) = self.borrows.get_mut(id) {
+            borrow.pins += 1;
+        }
+    }
+
+    /// Takes back [`Core::pin`].
+    pub(super) fn unpin(&mut self, id: ObjectId) {
+        let left = if id.owner == self.me() {
+            self.table.get_mut(id.seq).map(|r| &mut r.pins)
+        } else {
+            self.borrows.get_mut(id).map(|b| &mut b.pins)
+        };
+        if let Some(pins) = left {
+            *pins = pins.saturating_sub(1);
+            if *pins == 0 {
+                self.unreferenced.push(id);
+            }
+        }
+    }
+
+    pub(super) fn unpin_all(&mut self, ids: Vec<ObjectId>) {
+        for id in ids {
+            self.unpin(id);
+        }
+    }
+
+    /// The last handles of these futures were dropped.
+    pub fn released(&mut self, ids: &mut Vec<ObjectId>, fx: &mut Effects) {
+        self.unreferenced.append(ids);
+        self.turn(fx);
+    }
+
+    /// Frees what nothing refers to any more.
+    pub(super) fn free_unreferenced(&mut self, fx: &mut Effects) {
+        while let Some(id) = self.unreferenced.pop() {
+            if id.owner != self.me() {
+                self.free_borrow(id, fx);
+                continue;
+            }
+            if !self.table.get(id.seq).is_some_and(Record::is_free) {
+                continue;
+            }
+            let Some(record) = self.table.remove(id.seq) else { continue };
+            if let Some(extra) = record.extra {
+                let Extra { futures, inside_arguments, inside_value, holder, .. } = *extra;
+                for held in [futures, inside_arguments, inside_value] {
+                    self.unpin_all(held);
+                }
+                if let Some(holder) = holder {
+                    self.say(holder, &Message::Free { seq: id.seq }, fx);
+                }
+            }
+            fx.drops.push(record.arguments);
+        }
+    }
+
+    /// What of this process would be left if everything ended now: records, borrows, stored objects, tasks, leases.
+    /// All zero after a run in which every handle was dropped.
+    pub fn left_over(&self) -> [usize; 5] {
+        [
+            self.table.len(),
+            self.borrows.len(),
+            self.objects.len(),
+            self.worker.tasks(),
+            self.owner.leases_held(),
+        ]
+    }
+
+    /// Numbers of own futures that have not ended; for diagnosis and the simulator.
+    pub fn unsettled(&self) -> Vec<ObjectId> {
+        let open = |seq: &u64| self.table.get(*seq).is_some_and(|r| r.state != State::Settled);
+        self.table.seqs().into_iter().filter(open).map(|seq| ObjectId { owner: self.me(), seq }).collect()
+    }
+
+    /// Ends every own future with [`Error::Shutdown`]; later calls end so at once.
+    pub fn end(&mut self, fx: &mut Effects) {
+        self.ended = true;
+        for id in self.unsettled() {
+            self.abandon(id.seq, fx);
+            self.fail(id.seq, Error::Shutdown, fx);
+        }
+        self.fail_borrowed(None, fx);
+        self.turn(fx);
+    }
+}

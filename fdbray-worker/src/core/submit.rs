@@ -1,0 +1,212 @@
+//! Making futures: calls, values that are put, and what becomes of arguments that are futures.
+
+use super::{
+    Core, Effects, Nanos,
+    grant::TaskKey,
+    shape::TemplateSpec,
+    table::{Flags, Record, State},
+};
+use crate::{
+    cell::{Cell, Outcome},
+    error::Error,
+    id::{ObjectId, ProcessId},
+    payload::Payload,
+};
+use std::sync::Arc;
+
+/// Bytes that a pending call holds beyond its arguments: record, cell, queue entry and handle.
+const OVERHEAD: u64 = 256;
+
+/// A call.
+#[derive(Debug)]
+pub struct Submission<'a> {
+    /// The function with its options.
+    pub template: u32,
+    /// The arguments, as `exec::Input` reads them.
+    pub arguments: &'a [u8],
+    /// The futures among the arguments, in order.
+    pub futures: Vec<ObjectId>,
+    /// The futures inside arguments.
+    pub contained: Vec<ObjectId>,
+    /// When it must have ended.
+    pub deadline: Option<Nanos>,
+    /// The task that makes the call.
+    pub parent: Option<TaskKey>,
+}
+
+impl Core {
+    /// Numbers a template.
+    pub fn template(&mut self, spec: TemplateSpec) -> u32 {
+        self.templates.intern(spec)
+    }
+
+    /// Makes a call: the future is pending, or has failed already.
+    pub fn submit(&mut self, call: Submission<'_>, fx: &mut Effects) -> Arc<Cell> {
+        let cell = self.add_call(call, fx);
+        self.turn(fx);
+        cell
+    }
+
+    /// Makes a call within a batch; [`Core::end_batch`] sends it off.
+    pub fn add_call(&mut self, call: Submission<'_>, fx: &mut Effects) -> Arc<Cell> {
+        let id = ObjectId { owner: self.me(), seq: self.table.next_seq() };
+        let cost = OVERHEAD + call.arguments.len() as u64;
+        if let Some(error) = self.refuses(call.template, cost) {
+            return self.failed(error);
+        }
+        let cell = Cell::pending(id);
+        cell.add_handle();
+        self.pending_bytes += cost;
+        let (nested, root) = match call.parent {
+            Some(parent) => (true, self.root_of(parent)),
+            None => (false, Some(self.me())),
+        };
+        let mut record = Record {
+            cell: cell.clone(),
+            state: State::Waiting,
+            template: call.template,
+            attempt: 0,
+            died: 0,
+            failed: 0,
+            pins: 0,
+            flags: Flags { nested, suspect: false, pending: true },
+            arguments: Payload::copy_from(call.arguments),
+            root,
+            extra: None,
+        };
+        let plain = call.futures.is_empty() && call.contained.is_empty() && call.deadline.is_none();
+        if plain {
+            let seq = self.table.insert(record);
+            self.enqueue(seq);
+            return cell;
+        }
+        record.extra().deadline = call.deadline;
+        let seq = self.table.insert(record);
+        if let Some(at) = call.deadline {
+            self.timers.deadline(at, seq);
+        }
+        for held in call.futures.iter().chain(&call.contained) {
+            self.pin(*held);
+        }
+        let mut missing = 0;
+        let mut failed = None;
+        for future in &call.futures {
+            match self.outcome_or_wait(*future, seq, fx) {
+                Some(Outcome::Failed(error)) => failed = failed.or(Some(error)),
+                Some(_) => {}
+                None => missing += 1,
+            }
+        }
+        if let Some(record) = self.table.get_mut(seq) {
+            let extra = record.extra();
+            extra.futures = call.futures;
+            extra.inside_arguments = call.contained;
+            extra.missing = missing;
+        }
+        match failed {
+            Some(error) => self.fail_dependent(seq, &error, fx),
+            None if missing == 0 => self.enqueue(seq),
+            None => {}
+        }
+        cell
+    }
+
+    /// Sends off the calls of a batch.
+    pub fn end_batch(&mut self, fx: &mut Effects) {
+        self.turn(fx);
+    }
+
+    /// Keeps a value as an object that this process owns.
+    pub fn put(&mut self, value: Payload, contained: Vec<ObjectId>, fx: &mut Effects) -> Arc<Cell> {
+        let id = ObjectId { owner: self.me(), seq: self.table.next_seq() };
+        let cell = Cell::settled(id, Outcome::Value(value));
+        cell.add_handle();
+        for held in &contained {
+            self.pin(*held);
+        }
+        let mut record = Record::settled(cell.clone());
+        if !contained.is_empty() {
+            record.extra().inside_value = contained;
+        }
+        self.table.insert(record);
+        self.turn(fx);
+        cell
+    }
+
+    /// A future that has failed already.
+    pub fn failed(&mut self, error: Error) -> Arc<Cell> {
+        let id = ObjectId { owner: self.me(), seq: self.table.next_seq() };
+        let cell = Cell::settled(id, Outcome::Failed(Arc::new(error)));
+        cell.add_handle();
+        self.table.insert(Record::settled(cell.clone()));
+        cell
+    }
+
+    /// Whether a call that holds `cost` bytes would have room.
+    pub fn has_room(&self, cost: u64) -> bool {
+        self.pending_bytes + OVERHEAD + cost <= self.settings.max_pending_bytes
+    }
+
+    /// Bytes that pending calls hold.
+    pub fn pending_bytes(&self) -> u64 {
+        self.pending_bytes
+    }
+
+    fn refuses(&self, template: u32, cost: u64) -> Option<Error> {
+        if self.ended {
+            return Some(Error::Shutdown);
+        }
+        (self.pending_bytes + cost > self.settings.max_pending_bytes).then(|| Error::Overloaded {
+            function: self.templates.spec(template).name.to_owned(),
+            pending: self.pending_bytes,
+            limit: self.settings.max_pending_bytes,
+            passed: Default::default(),
+        })
+    }
+
+    /// The outcome of `future`, or makes the own task `seq` wait for it.
+    fn outcome_or_wait(&mut self, future: ObjectId, seq: u64, fx: &mut Effects) -> Option<Outcome> {
+        if future.owner == self.me() {
+            let Some(record) = self.table.get_mut(future.seq) else { return Some(self.unknown(future)) };
+            if record.state != State::Settled {
+                record.extra().dependents.push(seq);
+                return None;
+            }
+            return record.cell.outcome();
+        }
+        self.borrowed_outcome_or_wait(future, seq, fx)
+    }
+
+    /// What is said of a future that its owner does not know, or no longer.
+    pub(super) fn unknown(&self, object: ObjectId) -> Outcome {
+        Outcome::Failed(Arc::new(Error::ObjectLost {
+            object,
+            why: "its owner does not know it any more".to_owned(),
+            passed: Default::default(),
+        }))
+    }
+
+    /// Puts a task whose arguments are there into the queue of its shape.
+    pub(super) fn enqueue(&mut self, seq: u64) {
+        let Some(record) = self.table.get_mut(seq) else { return };
+        record.state = State::Queued;
+        let nested = record.flags.nested;
+        let shape = self.templates.shape_of(record.template);
+        self.owner.queue(shape).push(seq, nested);
+        self.dirty.insert(shape);
+    }
+
+    /// Gives the budget back what the pending call `seq` held.
+    pub(super) fn end_pending(&mut self, seq: u64, fx: &mut Effects) {
+        let Some(record) = self.table.get_mut(seq).filter(|r| r.flags.pending) else { return };
+        record.flags.pending = false;
+        let was_tight = self.pending_bytes * 10 > self.settings.max_pending_bytes * 9;
+        self.pending_bytes = self.pending_bytes.saturating_sub(OVERHEAD + record.arguments.len() as u64);
+        fx.room |= was_tight;
+    }
+
+    /// In whose terminal the output of calls made by `parent` is shown.
+    fn root_of(&self, parent: TaskKey) -> Option<ProcessId> {
+        self.worker.root_of(parent)
+    }
+}

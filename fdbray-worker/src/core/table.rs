@@ -1,0 +1,216 @@
+//! The ownership table: a record for each future that this process owns.
+
+use crate::{
+    cell::Cell,
+    id::{ObjectId, ProcessId},
+    payload::Payload,
+};
+use std::sync::Arc;
+
+use super::{Nanos, message::TaskName};
+
+/// A future that this process owns, from submission until nothing refers to it.
+pub(super) struct Record {
+    pub cell: Arc<Cell>,
+    pub state: State,
+    pub template: u32,
+    /// Attempts made, or being made.
+    pub attempt: u32,
+    /// Attempts that ended with their worker.
+    pub died: u16,
+    /// Attempts that ended with an error of the user's code.
+    pub failed: u16,
+    /// Pending tasks, containers and registrations of this process that need the value.
+    pub pins: u32,
+    pub flags: Flags,
+    /// The encoded arguments, kept until no attempt can need them.
+    pub arguments: Payload,
+    /// Where the output of the task is shown; with it also what nested calls inherit.
+    pub root: Option<ProcessId>,
+    /// What most records do not have.
+    pub extra: Option<Box<Extra>>,
+}
+
+/// Where the work stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// For arguments.
+    Waiting,
+    /// In the queue of its shape.
+    Queued,
+    /// For the time of another attempt.
+    Resting,
+    /// With a worker, under a lease (by its place in `Owner::leases`).
+    Sent { lease: u32, number: u32 },
+    /// On the stack of the task that awaits it.
+    Inline,
+    /// Ended.
+    Settled,
+}
+
+/// Yes-or-no facts of a record.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Flags {
+    /// Made by a task: runs before what came from outside, the newest first.
+    pub nested: bool,
+    /// An attempt may have killed its worker: sent alone from now on.
+    pub suspect: bool,
+    /// Counted in the budget of pending calls.
+    pub pending: bool,
+}
+
+/// The rarer parts of a record.
+#[derive(Default)]
+pub(super) struct Extra {
+    /// The futures among the arguments, in order.
+    pub futures: Vec<ObjectId>,
+    /// How many of them have not ended.
+    pub missing: u32,
+    /// Futures inside the arguments, held until the task has ended.
+    pub inside_arguments: Vec<ObjectId>,
+    /// Futures inside the value, held until the record is freed.
+    pub inside_value: Vec<ObjectId>,
+    /// Own tasks that wait for this as an argument.
+    pub dependents: Vec<u64>,
+    /// Other processes that hold handles, with their last registration.
+    pub borrowers: Vec<(ProcessId, u64)>,
+    /// Other processes that want to be told.
+    pub wanted_by: Vec<ProcessId>,
+    /// Who keeps the value, when this process does not.
+    pub holder: Option<ProcessId>,
+    pub deadline: Option<Nanos>,
+    /// A result whose futures are being registered, and the registrations that it still waits for.
+    pub adopting: Option<(ProcessId, TaskName, u32)>,
+}
+
+impl Record {
+    /// A record of a future that has ended already.
+    pub fn settled(cell: Arc<Cell>) -> Self {
+        Record {
+            cell,
+            state: State::Settled,
+            template: 0,
+            attempt: 0,
+            died: 0,
+            failed: 0,
+            pins: 0,
+            flags: Flags::default(),
+            arguments: Payload::copy_from(b""),
+            root: None,
+            extra: None,
+        }
+    }
+
+    pub fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+
+    /// Whether nothing refers to it any more.
+    pub fn is_free(&self) -> bool {
+        self.pins == 0
+            && self.state == State::Settled
+            && self.cell.handles() == 0
+            && self.extra.as_ref().is_none_or(|x| x.borrowers.is_empty() && x.adopting.is_none())
+    }
+}
+
+/// Records by number. A number is a place and how often the place was used before, so none is ever used twice.
+#[derive(Default)]
+pub(super) struct Table {
+    places: Vec<Place>,
+    free: Vec<u32>,
+}
+
+struct Place {
+    used: u32,
+    record: Option<Record>,
+}
+
+impl Table {
+    /// The number that the next record will get.
+    pub fn next_seq(&mut self) -> u64 {
+        if self.free.is_empty() {
+            self.free.push(self.places.len() as u32);
+            self.places.push(Place { used: 1, record: None });
+        }
+        let place = *self.free.last().unwrap_or(&0);
+        seq_of(place, self.places[place as usize].used)
+    }
+
+    /// Puts `record` at the number that [`Table::next_seq`] told.
+    pub fn insert(&mut self, record: Record) -> u64 {
+        let seq = self.next_seq();
+        self.free.pop();
+        self.places[place_of(seq)].record = Some(record);
+        seq
+    }
+
+    pub fn get(&self, seq: u64) -> Option<&Record> {
+        self.places.get(place_of(seq)).filter(|p| p.used == used_of(seq))?.record.as_ref()
+    }
+
+    pub fn get_mut(&mut self, seq: u64) -> Option<&mut Record> {
+        self.places.get_mut(place_of(seq)).filter(|p| p.used == used_of(seq))?.record.as_mut()
+    }
+
+    pub fn remove(&mut self, seq: u64) -> Option<Record> {
+        let place = self.places.get_mut(place_of(seq)).filter(|p| p.used == used_of(seq))?;
+        let record = place.record.take()?;
+        // A place that was used so often that its count would wrap is left alone for ever.
+        if let Some(used) = place.used.checked_add(1) {
+            place.used = used;
+            self.free.push(place_of(seq) as u32);
+        }
+        Some(record)
+    }
+
+    pub fn len(&self) -> usize {
+        self.places.iter().filter(|p| p.record.is_some()).count()
+    }
+
+    /// All numbers in use.
+    pub fn seqs(&self) -> Vec<u64> {
+        let used = |(i, p): (usize, &Place)| p.record.as_ref().map(|_| seq_of(i as u32, p.used));
+        self.places.iter().enumerate().filter_map(used).collect()
+    }
+}
+
+/// The place is in the low half, so that numbers are short on the wire as long as places are used for the first time.
+fn seq_of(place: u32, used: u32) -> u64 {
+    u64::from(used - 1) << 32 | u64::from(place) + 1
+}
+
+fn place_of(seq: u64) -> usize {
+    (seq as u32).wrapping_sub(1) as usize
+}
+
+fn used_of(seq: u64) -> u32 {
+    ((seq >> 32) as u32).wrapping_add(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record {
+        Record::settled(Cell::pending(ObjectId { owner: ProcessId::new(1).unwrap(), seq: 1 }))
+    }
+
+    #[test]
+    fn a_number_is_never_used_twice() {
+        let mut table = Table::default();
+        let first = table.insert(record());
+        assert_eq!((first, table.next_seq()), (1, 2));
+        assert!(table.remove(first).is_some() && table.remove(first).is_none());
+        let second = table.insert(record());
+        assert_ne!(first, second);
+        assert!(table.get(first).is_none() && table.get(second).is_some());
+        assert!(table.get(0).is_none() && table.get(u64::MAX).is_none());
+        assert_eq!(table.seqs(), [second]);
+    }
+
+    #[test]
+    fn a_record_is_small() {
+        assert!(size_of::<Place>() <= 128, "{}", size_of::<Place>());
+    }
+}

@@ -1,0 +1,158 @@
+//! What happens because time passed: deadlines, retries, idle leases, shapes that nobody can run.
+
+use super::{Core, Effects, MILLISECOND, Nanos, table::State};
+use crate::error::Error;
+use std::collections::BTreeSet;
+
+/// How often leases, queues and requests are looked at while there are any.
+const ROUND: Nanos = 25 * MILLISECOND;
+/// After this a shape that nobody can run is logged.
+const UNFIT_LOGGED: Nanos = 1_000 * MILLISECOND;
+
+/// Points in time that the core waits for.
+#[derive(Default)]
+pub(super) struct Timers {
+    deadlines: BTreeSet<(Nanos, u64)>,
+    retries: BTreeSet<(Nanos, u64)>,
+    next_round: Nanos,
+}
+
+impl Timers {
+    pub fn deadline(&mut self, at: Nanos, seq: u64) {
+        self.deadlines.insert((at, seq));
+    }
+
+    pub fn forget_deadline(&mut self, at: Nanos, seq: u64) {
+        self.deadlines.remove(&(at, seq));
+    }
+}
+
+fn due(set: &mut BTreeSet<(Nanos, u64)>, now: Nanos) -> Option<u64> {
+    let first = *set.first().filter(|(at, _)| *at <= now)?;
+    set.remove(&first);
+    Some(first.1)
+}
+
+impl Core {
+    /// When [`Core::tick`] is to be called next; `None` while nothing depends on time.
+    pub fn next_tick(&self) -> Option<Nanos> {
+        let timed =
+            self.timers.deadlines.first().into_iter().chain(self.timers.retries.first()).map(|(at, _)| *at);
+        let round = self.needs_rounds().then_some(self.timers.next_round.max(self.now + MILLISECOND));
+        timed.chain(round).min()
+    }
+
+    /// Does what is due; the time was told by [`Core::advance`].
+    pub fn tick(&mut self, fx: &mut Effects) {
+        while let Some(seq) = due(&mut self.timers.deadlines, self.now) {
+            if let Some(record) = self.table.get(seq).filter(|r| r.state != State::Settled) {
+                let function = self.templates.spec(record.template).name.to_owned();
+                self.abandon(seq, fx);
+                self.fail(seq, Error::DeadlineExceeded { function, passed: Default::default() }, fx);
+            }
+        }
+        while let Some(seq) = due(&mut self.timers.retries, self.now) {
+            if self.table.get(seq).is_some_and(|r| r.state == State::Resting) {
+                self.enqueue(seq);
+            }
+        }
+        if self.now >= self.timers.next_round {
+            self.timers.next_round = self.now + ROUND;
+            self.return_idle_leases(fx);
+            self.judge_queues(fx);
+            self.want_leases_back(fx);
+        }
+        self.turn(fx);
+    }
+
+    fn needs_rounds(&self) -> bool {
+        self.owner.leases_held() > 0 || self.owner.anything_queued() || self.worker.anyone_waits()
+    }
+
+    /// An attempt failed with an error of the user's code: whether it is tried again, after a pause that doubles.
+    pub(super) fn rest_before_retry(&mut self, seq: u64, error: &Error) -> bool {
+        let Some(record) = self.table.get_mut(seq) else { return false };
+        let spec = self.templates.spec(record.template);
+        let users = matches!(error, Error::Application(_) | Error::Panicked { .. });
+        if !users || u32::from(record.failed) >= spec.retry_errors {
+            return false;
+        }
+        let pause = (10 * MILLISECOND) << record.failed.min(9);
+        record.failed += 1;
+        record.state = State::Resting;
+        self.timers.retries.insert((self.now + pause, seq));
+        true
+    }
+
+    fn return_idle_leases(&mut self, fx: &mut Effects) {
+        for place in self.owner.places() {
+            let Some(lease) = self.owner.lease_ref(place) else { continue };
+            let idle = lease.idle_since.filter(|_| lease.in_flight == 0);
+            let long = idle.is_some_and(|since| self.now - since >= self.settings.idle_lease);
+            if long || (lease.is_worn() && lease.in_flight == 0) {
+                self.return_lease(place, fx);
+            }
+        }
+    }
+
+    /// Looks for work that no worker can ever run, and for workers that work could use.
+    fn judge_queues(&mut self, fx: &mut Effects) {
+        let mut waiting = false;
+        for shape in 0..self.owner.queues() {
+            if self.owner.queue(shape).len() == 0 {
+                self.owner.queue(shape).unfit_since = None;
+                continue;
+            }
+            waiting = true;
+            self.dirty.insert(shape);
+            let needs = self.templates.shape(shape);
+            if self.peers.workers().any(|(_, capacity)| capacity.fits(needs)) {
+                self.owner.queue(shape).unfit_since = None;
+                self.owner.queue(shape).unfit_logged = false;
+                continue;
+            }
+            let now = self.now;
+            let since = *self.owner.queue(shape).unfit_since.get_or_insert(now);
+            if now - since >= self.settings.unschedulable_after {
+                self.fail_unschedulable(shape, fx);
+            } else if now - since >= UNFIT_LOGGED
+                && !std::mem::replace(&mut self.owner.queue(shape).unfit_logged, true)
+            {
+                tracing::warn!(
+                    "no worker can run calls that need {}: {}",
+                    self.templates.shape(shape),
+                    self.why_unfit(shape)
+                );
+            }
+        }
+        if waiting {
+            self.redial(fx);
+        }
+    }
+
+    fn fail_unschedulable(&mut self, shape: u32, fx: &mut Effects) {
+        let why = self.why_unfit(shape);
+        for seq in self.owner.queue(shape).drain() {
+            let Some(record) = self.table.get(seq).filter(|r| r.state == State::Queued) else { continue };
+            let error = Error::Unschedulable {
+                function: self.templates.spec(record.template).name.to_owned(),
+                shape: self.templates.shape(shape).to_string(),
+                why: why.clone(),
+                passed: Default::default(),
+            };
+            self.fail(seq, error, fx);
+        }
+    }
+
+    fn why_unfit(&self, shape: u32) -> String {
+        let needs = self.templates.shape(shape);
+        let closest = self.peers.workers().min_by_key(|(_, c)| c.lacks(needs).len());
+        if let Some((id, capacity)) = closest {
+            return format!("the closest worker, {id}, {}", capacity.lacks(needs));
+        }
+        match self.peers.refused().next() {
+            Some((id, why)) => format!("process {id} cannot be used: {why}"),
+            None => "there is no worker in the cluster".to_owned(),
+        }
+    }
+}
