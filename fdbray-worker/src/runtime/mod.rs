@@ -52,6 +52,18 @@ pub fn submit_all<A: IntoIterator<Item = Argument>>(
 /// Waits until this process has room for one more pending call (see `max_pending_bytes`). A task gives its slot back meanwhile.
 pub async fn room() {}
 
+/// Says that the value of `handle` is wanted in this process, without waiting for it.
+pub fn want(handle: &Handle) {
+    ask(handle.cell());
+}
+
+/// A pending future that nobody owns; settling its cell ends it. For tests.
+#[doc(hidden)]
+pub fn unowned() -> (Handle, Arc<Cell>) {
+    let cell = Cell::pending(ObjectId { owner: ProcessId::random(), seq: 0 });
+    (Handle::new(cell.clone()), cell)
+}
+
 /// Keeps a value as an object that this process owns.
 pub fn put(value: Encoded) -> Result<Handle> {
     let _ = value;

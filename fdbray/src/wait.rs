@@ -1,0 +1,258 @@
+//! Waiting for many futures at once.
+
+use crate::{RemoteFuture, Result, future::Awaitable};
+use fdbray_worker::{cell::WaitSet, runtime};
+use futures_core::Stream;
+use serde::de::DeserializeOwned;
+use std::{
+    fmt,
+    future::Future,
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    vec,
+};
+
+/// Waits for the first `n` of `all` to end, in whatever way, and returns them and the rest, both in the order given.
+///
+/// With fewer than `n` it waits for all of them. Nothing is fetched: a value that is large stays where it is until it is
+/// awaited. Cancelling the wait cancels no call.
+///
+/// ```no_run
+/// # use fdbray::prelude::*;
+/// # #[remote] fn add(x: i64, y: i64) -> i64 { x + y }
+/// # async fn f() {
+/// let all = add::map((0..1000).map(|i| (i, 1)));
+/// let (ready, rest) = fdbray::wait(all, 10).await;
+/// assert_eq!((ready.len(), rest.len()), (10, 990));
+/// # }
+/// ```
+pub fn wait<F: Awaitable>(all: impl IntoIterator<Item = F>, n: usize) -> Wait<F> {
+    let futures: Vec<F> = all.into_iter().collect();
+    Wait { ended: vec![false; futures.len()], missing: n.min(futures.len()), set: None, futures }
+}
+
+/// The future of [`wait`].
+#[must_use = "futures do nothing unless awaited"]
+pub struct Wait<F: Awaitable> {
+    futures: Vec<F>,
+    /// Which of them are among the first.
+    ended: Vec<bool>,
+    /// How many more have to end.
+    missing: usize,
+    /// Watches the others, from the first poll on that finds too few.
+    set: Option<Arc<WaitSet>>,
+}
+
+impl<F: Awaitable> Wait<F> {
+    fn count(&mut self, index: usize) {
+        if !mem::replace(&mut self.ended[index], true) {
+            self.missing -= 1;
+        }
+    }
+
+    fn watch(&mut self) -> Option<Arc<WaitSet>> {
+        for index in 0..self.futures.len() {
+            if self.missing == 0 {
+                return None;
+            }
+            if self.futures[index].future().is_settled() {
+                self.count(index);
+            }
+        }
+        let set = WaitSet::new();
+        for (index, future) in self.futures.iter().enumerate().filter(|(i, _)| !self.ended[*i]) {
+            future.future().handle().watch(&set, index as u64);
+        }
+        Some(set)
+    }
+
+    fn unwatch(&mut self) {
+        let Some(set) = self.set.take() else { return };
+        for (future, _) in self.futures.iter().zip(&self.ended).filter(|(_, ended)| !**ended) {
+            future.future().handle().unwatch(&set);
+        }
+    }
+}
+
+impl<F: Awaitable> Future for Wait<F> {
+    type Output = (Vec<F>, Vec<F>);
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        if this.set.is_none() && this.missing > 0 {
+            this.set = this.watch();
+        }
+        while this.missing > 0 {
+            // While some are missing there is a set: `watch` gives none only when it found enough.
+            let Some(set) = &this.set else { break };
+            let index = ready!(set.poll_next(cx));
+            this.count(index as usize);
+        }
+        this.unwatch();
+        let (mut first, mut rest) = (Vec::new(), Vec::new());
+        for (future, ended) in mem::take(&mut this.futures).into_iter().zip(mem::take(&mut this.ended)) {
+            if ended { first.push(future) } else { rest.push(future) }
+        }
+        Poll::Ready((first, rest))
+    }
+}
+
+impl<F: Awaitable> Drop for Wait<F> {
+    fn drop(&mut self) {
+        self.unwatch();
+    }
+}
+
+impl<F: Awaitable> fmt::Debug for Wait<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Wait(for {} of {})", self.missing, self.futures.len())
+    }
+}
+
+/// All results, in the order given: never fails as a whole.
+///
+/// ```no_run
+/// # use fdbray::prelude::*;
+/// # #[remote] fn add(x: i64, y: i64) -> i64 { x + y }
+/// # async fn f() -> fdbray::Result<()> {
+/// let sums: Vec<fdbray::Result<i64>> = fdbray::settle(add::map((0..10).map(|i| (i, 1)))).await;
+/// let total = sums.into_iter().sum::<fdbray::Result<i64>>()?;
+/// # Ok(()) }
+/// ```
+pub fn settle<F: Awaitable<Value: DeserializeOwned>>(all: impl IntoIterator<Item = F>) -> Settle<F> {
+    let futures: Vec<F> = all.into_iter().collect();
+    Settle { results: Vec::new(), futures: futures.into_iter() }
+}
+
+/// The future of [`settle`].
+#[must_use = "futures do nothing unless awaited"]
+pub struct Settle<F: Awaitable> {
+    results: Vec<Result<F::Value>>,
+    /// Those without a result. Each handle goes as soon as its value is decoded.
+    futures: vec::IntoIter<F>,
+}
+
+impl<F: Awaitable<Value: DeserializeOwned>> Future for Settle<F> {
+    type Output = Vec<Result<F::Value>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        if this.results.capacity() == 0 {
+            // All are wanted from the start, so that values that are elsewhere come side by side. After that the
+            // first that is missing is the only one that has to wake this task.
+            this.results.reserve(this.futures.len());
+            this.futures.as_slice().iter().for_each(|f| runtime::want(f.future().handle()));
+        }
+        while let Some(first) = this.futures.as_slice().first() {
+            let result = ready!(first.future().poll_ref(cx));
+            this.results.push(result);
+            this.futures.next();
+        }
+        Poll::Ready(mem::take(&mut this.results))
+    }
+}
+
+// The results are moved out, never pinned.
+impl<F: Awaitable> Unpin for Settle<F> {}
+
+impl<F: Awaitable> fmt::Debug for Settle<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Settle({} left)", self.futures.len())
+    }
+}
+
+/// A stream of results in the order in which the calls end.
+///
+/// ```no_run
+/// # use fdbray::prelude::*;
+/// use futures_util::StreamExt;
+/// # #[remote] fn add(x: i64, y: i64) -> i64 { x + y }
+/// # async fn f() -> fdbray::Result<()> {
+/// let mut done = fdbray::as_completed(add::map((0..1000).map(|i| (i, 1))));
+/// while let Some(sum) = done.next().await {
+///     println!("{}", sum?);
+/// }
+/// # Ok(()) }
+/// ```
+pub fn as_completed<F: Awaitable<Value: DeserializeOwned>>(
+    all: impl IntoIterator<Item = F>,
+) -> AsCompleted<F::Value> {
+    let futures: Vec<_> = all.into_iter().map(|f| Some(f.future().clone())).collect();
+    let set = WaitSet::new();
+    for (index, future) in futures.iter().flatten().enumerate() {
+        future.handle().watch(&set, index as u64);
+    }
+    AsCompleted { left: futures.len(), futures, fetching: Vec::new(), set }
+}
+
+/// The stream of [`as_completed`].
+#[must_use = "streams do nothing unless polled"]
+pub struct AsCompleted<T> {
+    /// Those whose results were not given out yet.
+    futures: Vec<Option<RemoteFuture<T>>>,
+    left: usize,
+    set: Arc<WaitSet>,
+    /// Those that ended, while their values are brought here.
+    fetching: Vec<usize>,
+}
+
+/// How many large values are brought here at once, beyond those that were given out.
+const FETCHES: usize = 16;
+
+impl<T: DeserializeOwned> AsCompleted<T> {
+    fn poll_value(&mut self, at: usize, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        let index = self.fetching[at];
+        // A token comes once for each future, and the future goes with its result.
+        let future =
+            self.futures[index].as_ref().expect("the future of a token is there until its result is");
+        let result = ready!(future.poll_ref(cx));
+        self.futures[index] = None;
+        self.fetching.swap_remove(at);
+        self.left -= 1;
+        Poll::Ready(result)
+    }
+}
+
+impl<T: DeserializeOwned> Stream for AsCompleted<T> {
+    type Item = Result<T>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
+        let this = self.get_mut();
+        if this.left == 0 {
+            return Poll::Ready(None);
+        }
+        for at in 0..this.fetching.len() {
+            if let Poll::Ready(result) = this.poll_value(at, cx) {
+                return Poll::Ready(Some(result));
+            }
+        }
+        while this.fetching.len() < FETCHES {
+            let index = ready!(this.set.poll_next(cx));
+            this.fetching.push(index as usize);
+            if let Poll::Ready(result) = this.poll_value(this.fetching.len() - 1, cx) {
+                return Poll::Ready(Some(result));
+            }
+        }
+        Poll::Pending
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl<T> Drop for AsCompleted<T> {
+    fn drop(&mut self) {
+        for future in self.futures.iter().flatten() {
+            future.handle().unwatch(&self.set);
+        }
+    }
+}
+
+impl<T> fmt::Debug for AsCompleted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AsCompleted({} left)", self.left)
+    }
+}
