@@ -16,6 +16,7 @@ use std::{
 /// `1` in this variable asks for a look instead of a measurement.
 pub const QUICK: &str = "FDBRAY_BENCH_QUICK";
 
+const WINDOW: usize = crate::limits::WINDOW as usize;
 const FIB: u64 = 22;
 
 #[remote]
@@ -97,10 +98,10 @@ async fn tasks_async(size: Size) -> fdbray::Result<String> {
 }
 
 async fn stream_of_calls(calls: i64) -> fdbray::Result<()> {
-    let mut pending: VecDeque<RemoteFuture<i64>> = VecDeque::with_capacity(crate::limits::WINDOW as usize);
+    let mut pending: VecDeque<RemoteFuture<i64>> = VecDeque::with_capacity(WINDOW);
     let mut sum = 0;
     for i in 0..calls {
-        if pending.len() == pending.capacity()
+        if pending.len() >= WINDOW
             && let Some(oldest) = pending.pop_front()
         {
             sum += oldest.await?;
@@ -209,7 +210,8 @@ fn fib_of(n: u64) -> u64 {
 
 /// This process's resident bytes.
 fn resident() -> io::Result<u64> {
-    let kilobytes = status(process::id(), "VmRSS:").ok_or_else(|| io::Error::other("/proc/self/status has no VmRSS"))?;
+    let kilobytes =
+        status(process::id(), "VmRSS:").ok_or_else(|| io::Error::other("/proc/self/status has no VmRSS"))?;
     Ok(kilobytes << 10)
 }
 

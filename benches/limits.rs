@@ -28,24 +28,30 @@ use tokio::{
 /// The variable that makes a copy of this program a server for one limit.
 pub const SERVE: &str = "FDBRAY_BENCH_LIMIT";
 
-/// What the echo sends for a call of `(i64, i64) -> i64`: with its length 24 to 28 bytes, as fdbray's own.
+/// What the echo sends for a call of `(i64, i64) -> i64`: the fields and the size of fdbray's own message, 35 bytes or
+/// so with its length.
 #[derive(Serialize, Deserialize)]
 struct Call<'a> {
     kind: u8,
-    task: u64,
-    lease: u64,
+    task: (u32, u32),
+    object: u64,
+    attempt: u32,
     function: u32,
+    driver: Option<u64>,
     #[serde(borrow)]
     arguments: &'a [u8],
+    futures: u8,
 }
 
-/// What comes back for it.
+/// What comes back for it, likewise.
 #[derive(Serialize, Deserialize)]
 struct Reply<'a> {
     kind: u8,
-    task: u64,
+    task: (u32, u32),
+    ran: u64,
     #[serde(borrow)]
     value: &'a [u8],
+    futures: u8,
 }
 
 /// Calls that may be under way at once; the same as for the figure `tasks_async`.
@@ -55,7 +61,8 @@ const READ_BYTES: usize = 256 << 10;
 const PING_BYTES: usize = 32;
 /// Two integers of four bytes each.
 const ARGUMENTS: [u8; 8] = [0xe8, 0x8f, 0xa7, 1, 0x80, 0xad, 0xe2, 4];
-const LEASE: u64 = 1 << 40;
+/// An id of a process: a random number, ten bytes long on the wire.
+const DRIVER: u64 = 0xf2b9_31d4_8856_a07c;
 
 /// Median microseconds of a ping-pong of 32 bytes between two tokio runtimes of one thread each.
 pub fn ping_pong(rounds: usize) -> io::Result<f64> {
@@ -103,7 +110,17 @@ pub fn echo(frames: u64) -> io::Result<f64> {
         }
         let mut buffer = shared.buffer();
         let idle = buffer.is_empty();
-        append(&mut buffer, &Call { kind: 1, task, lease: LEASE, function: 7, arguments: &ARGUMENTS })?;
+        let call = Call {
+            kind: 1,
+            task: (1, task as u32),
+            object: task,
+            attempt: 1,
+            function: 7,
+            driver: Some(DRIVER),
+            arguments: &ARGUMENTS,
+            futures: 0,
+        };
+        append(&mut buffer, &call)?;
         drop(buffer);
         if idle {
             shared.to_send.notify_one();
@@ -124,16 +141,17 @@ pub fn serve() {
         process::exit(0)
     });
     let what = what.to_string_lossy();
-    let served = what.split_once(':').ok_or_else(|| io::Error::other("no such limit")).and_then(|(kind, name)| {
-        let listener = unix::UnixListener::bind_addr(&unix::SocketAddr::from_abstract_name(name)?)?;
-        listener.set_nonblocking(true)?;
-        runtime()?.block_on(async {
-            let listener = UnixListener::from_std(listener)?;
-            println!("ready");
-            let (socket, _) = listener.accept().await?;
-            if kind == "ping" { serve_ping(socket).await } else { serve_echo(socket).await }
-        })
-    });
+    let served =
+        what.split_once(':').ok_or_else(|| io::Error::other("no such limit")).and_then(|(kind, name)| {
+            let listener = unix::UnixListener::bind_addr(&unix::SocketAddr::from_abstract_name(name)?)?;
+            listener.set_nonblocking(true)?;
+            runtime()?.block_on(async {
+                let listener = UnixListener::from_std(listener)?;
+                println!("ready");
+                let (socket, _) = listener.accept().await?;
+                if kind == "ping" { serve_ping(socket).await } else { serve_echo(socket).await }
+            })
+        });
     if let Err(e) = served {
         eprintln!("the server for the limit {what}: {e}");
         process::exit(1);
@@ -154,7 +172,7 @@ async fn serve_echo(mut socket: UnixStream) -> io::Result<()> {
     while calls.fill(&mut socket).await? {
         let taken = calls.each(|call: Call<'_>| {
             let value = &call.arguments[..call.arguments.len() / 2];
-            append(&mut replies, &Reply { kind: call.kind, task: call.task, value })
+            append(&mut replies, &Reply { kind: call.kind, task: call.task, ran: 300, value, futures: 0 })
         })?;
         calls.forget(taken);
         socket.write_all(&replies).await?;
@@ -216,7 +234,11 @@ async fn send(shared: &Shared, socket: &mut tokio::net::unix::OwnedWriteHalf) ->
     }
 }
 
-async fn receive(shared: &Shared, socket: &mut tokio::net::unix::OwnedReadHalf, frames: u64) -> io::Result<()> {
+async fn receive(
+    shared: &Shared,
+    socket: &mut tokio::net::unix::OwnedReadHalf,
+    frames: u64,
+) -> io::Result<()> {
     let (mut replies, mut next) = (Frames::default(), 0);
     while next < frames {
         if !replies.fill(socket).await? {
@@ -224,8 +246,8 @@ async fn receive(shared: &Shared, socket: &mut tokio::net::unix::OwnedReadHalf, 
         }
         let before = next;
         let taken = replies.each(|reply: Reply<'_>| {
-            if (reply.task, reply.value) != (next, &ARGUMENTS[..ARGUMENTS.len() / 2]) {
-                return Err(io::Error::other(format!("reply {} where {next} was due", reply.task)));
+            if (reply.task.1, reply.value) != (next as u32, &ARGUMENTS[..ARGUMENTS.len() / 2]) {
+                return Err(io::Error::other(format!("reply {} where {next} was due", reply.task.1)));
             }
             next += 1;
             Ok(())
@@ -247,10 +269,15 @@ impl Frames {
     }
 
     /// Gives each whole frame to `each`, decoded in place.
-    fn each<'a, M: Deserialize<'a>>(&'a self, mut each: impl FnMut(M) -> io::Result<()>) -> io::Result<usize> {
+    fn each<'a, M: Deserialize<'a>>(
+        &'a self,
+        mut each: impl FnMut(M) -> io::Result<()>,
+    ) -> io::Result<usize> {
         let mut rest = &self.0[..];
         while let Some((length, after)) = rest.split_first_chunk::<4>() {
-            let Some((frame, after)) = after.split_at_checked(u32::from_le_bytes(*length) as usize) else { break };
+            let Some((frame, after)) = after.split_at_checked(u32::from_le_bytes(*length) as usize) else {
+                break;
+            };
             each(postcard::from_bytes(frame).map_err(io::Error::other)?)?;
             rest = after;
         }

@@ -83,8 +83,8 @@ fn run() -> io::Result<()> {
     let path = output()?;
     let mut file = fs::File::create(&path)?;
     println!(
-        "{:<20} {:>12} {:<10} {:>12} {:>7}   {:>12} .. {}",
-        "figure", "value", "unit", "limit", "ratio", "min", "max"
+        "{:<20} {:>12} {:<10} {:>12} {:>7}   {:>12} .. max",
+        "figure", "value", "unit", "limit", "ratio", "min"
     );
     for figure in FIGURES.iter().filter(|f| names.is_empty() || names.iter().any(|n| n == f.name)) {
         let taken = Taken::of(figure, quick)?;
@@ -186,7 +186,10 @@ fn take(name: &str, quick: bool) -> io::Result<(f64, Option<u64>)> {
     match (status.success(), numbers.next().and_then(|n| n.parse().ok())) {
         (true, Some(_)) if name == "start_ms" => Ok((to_first_line, None)),
         (true, Some(value)) => Ok((value, numbers.next().and_then(|n| n.parse().ok()))),
-        _ => Err(io::Error::other(format!("the process that takes {name} gave `{}` and {status}", said.trim()))),
+        _ => Err(io::Error::other(format!(
+            "the process that takes {name} gave `{}` and {status}",
+            said.trim()
+        ))),
     }
 }
 

@@ -152,7 +152,8 @@ async fn run(files: &Files) -> fdbray::Result<Counts> {
 /// Moves a progress bar as the calls end. `wait` asks which ended, not for their values.
 async fn watch(mut calls: Vec<RemoteFuture<Counts>>) {
     let bar = ProgressBar::new(calls.len() as u64).with_style(
-        ProgressStyle::with_template("{bar:40} {pos}/{len} calls, {elapsed}").unwrap_or_else(|_| ProgressStyle::default_bar()),
+        ProgressStyle::with_template("{bar:40} {pos}/{len} calls, {elapsed}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
     while !calls.is_empty() {
         let (ended, rest) = fdbray::wait(calls, 1).await;
@@ -165,7 +166,12 @@ async fn watch(mut calls: Vec<RemoteFuture<Counts>>) {
 fn report(dir: &Path, counts: &Counts, not_listed: usize, took: Duration, top: usize) {
     let total: u64 = counts.words.iter().map(|(_, n)| n).sum();
     let megabytes = counts.bytes as f64 / 1e6;
-    println!("{total} words, {} different, in {} text files below {}", counts.words.len(), counts.files, dir.display());
+    println!(
+        "{total} words, {} different, in {} text files below {}",
+        counts.words.len(),
+        counts.files,
+        dir.display()
+    );
     println!(
         "left out: {} files that are not UTF-8, {} that could not be read",
         counts.binary,
@@ -207,7 +213,10 @@ fn verify(files: &Files, counts: &Counts) -> bool {
         differ(word, *n);
         same = false;
     }
-    println!("verify: {} as one plain thread, which took {took:.2} s", if same { "the same" } else { "NOT the same" });
+    println!(
+        "verify: {} as one plain thread, which took {took:.2} s",
+        if same { "the same" } else { "NOT the same" }
+    );
     same
 }
 

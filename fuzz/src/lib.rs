@@ -6,9 +6,9 @@
 
 #![deny(unsafe_code)]
 
+pub mod memory;
 mod mutate;
 mod run;
-pub mod memory;
 pub mod targets;
 
 pub use mutate::Random;

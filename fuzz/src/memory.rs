@@ -17,12 +17,7 @@ thread_local! {
     static LARGEST: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The largest allocation of this thread since the last [`reset`].
-pub fn largest_since_reset() -> usize {
-    LARGEST.with(Cell::get)
-}
-
-/// As [`largest_since_reset`], and starts again.
+/// The largest allocation that this thread asked for since this was called last; 0 where [`Watched`] is not in use.
 pub fn reset() -> usize {
     LARGEST.with(|largest| largest.replace(0))
 }

@@ -27,7 +27,9 @@ impl Settings {
     /// # Panics
     /// Where one of them is set and not a number.
     pub fn from_env() -> Self {
-        let number = |name| env::var(name).ok().map(|n| n.parse().unwrap_or_else(|_| panic!("{name} is no number: {n}")));
+        let number = |name| {
+            env::var(name).ok().map(|n| n.parse().unwrap_or_else(|_| panic!("{name} is no number: {n}")))
+        };
         Settings {
             seed: number("FUZZ_SEED").unwrap_or_else(|| RandomState::new().hash_one(0)),
             inputs: number("FUZZ_INPUTS").unwrap_or(20_000),
@@ -53,8 +55,7 @@ pub fn run(target: &Target, settings: Settings) {
 }
 
 fn decode(target: &Target, bytes: &[u8], settings: Settings) {
-    let before = memory::largest_since_reset();
-    debug_assert_eq!(before, 0);
+    memory::reset();
     let decoded = panic::catch_unwind(AssertUnwindSafe(|| (target.decode)(bytes)));
     let largest = memory::reset();
     let wrong = match decoded {

@@ -1,0 +1,11 @@
+//! The decoders. What a target decodes it also uses, as its caller would: displays an error, walks a list.
+
+use crate::Target;
+
+pub mod core;
+pub mod error;
+
+/// Every target.
+pub fn all() -> Vec<Target> {
+    [core::TARGETS, error::TARGETS].concat()
+}
