@@ -4,8 +4,9 @@ use crate::Target;
 
 pub mod core;
 pub mod error;
+pub mod exec;
 
 /// Every target.
 pub fn all() -> Vec<Target> {
-    [core::TARGETS, error::TARGETS].concat()
+    [core::TARGETS, error::TARGETS, exec::TARGETS].concat()
 }

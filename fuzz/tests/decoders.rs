@@ -33,4 +33,5 @@ macro_rules! tests {
 tests! {
     core_messages
     error
+    arguments
 }
