@@ -2,11 +2,11 @@
 
 use crate::diagnostics::Diagnostics;
 use proc_macro2::{Span, TokenStream};
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
 use syn::{
     Attribute, FnArg, GenericArgument, GenericParam, Generics, Ident, Lifetime, Meta, Pat, PatType,
     PathArguments, ReturnType, Signature, Type, TypeBareFn, TypeImplTrait, TypePtr, TypeReference,
-    TypeTraitObject, parse_quote, visit::Visit,
+    TypeTraitObject, parse_quote, spanned::Spanned, visit::Visit,
 };
 
 /// The most parameters that a remote function may have.
@@ -32,7 +32,12 @@ pub(crate) struct Parameter {
 /// written, and the expansion checks that both agree.
 pub(crate) enum Returns {
     Plain(Type),
-    Result { whole: Type, ok: TokenStream },
+    /// With its type arguments, as far as it has any.
+    Result {
+        whole: Type,
+        ok: Option<Type>,
+        error: Option<Type>,
+    },
 }
 
 impl Model {
@@ -111,14 +116,12 @@ impl Returns {
         }
         // Of a `Result` the value travels as it is; its error may be anything that becomes text.
         match result_arguments(&whole) {
-            Some(Some(ok)) => {
-                refuse_inside(ok, diagnostics);
-                let ok = quote!(#ok);
-                Returns::Result { whole, ok }
-            }
-            Some(None) => {
-                let ok = quote!(<#whole as ::fdbray::__private::Fallible>::Ok);
-                Returns::Result { whole, ok }
+            Some((ok, error)) => {
+                if let Some(ok) = ok {
+                    refuse_inside(ok, diagnostics);
+                }
+                let (ok, error) = (ok.cloned(), error.cloned());
+                Returns::Result { whole, ok, error }
             }
             None => {
                 if !matches!(whole, Type::Reference(_)) {
@@ -140,20 +143,40 @@ impl Returns {
     pub(crate) fn value(&self) -> TokenStream {
         match self {
             Returns::Plain(ty) => quote!(#ty),
-            Returns::Result { ok, .. } => ok.clone(),
+            Returns::Result { ok: Some(ok), .. } => quote!(#ok),
+            Returns::Result { whole, ok: None, .. } => {
+                quote_spanned!(whole.span()=> <#whole as ::fdbray::__private::Fallible>::Ok)
+            }
+        }
+    }
+
+    /// Where its value's type stands, as far as that is written.
+    pub(crate) fn value_span(&self) -> Span {
+        match self {
+            Returns::Result { ok: Some(ok), .. } => ok.span(),
+            other => other.whole().span(),
+        }
+    }
+
+    /// Where its error's type stands, as far as that is written.
+    pub(crate) fn error_span(&self) -> Span {
+        match self {
+            Returns::Result { error: Some(error), .. } => error.span(),
+            other => other.whole().span(),
         }
     }
 }
 
-/// For a type whose path ends in `Result`: its first type argument, if it has any.
-fn result_arguments(ty: &Type) -> Option<Option<&Type>> {
+/// For a type whose path ends in `Result`: its first two type arguments.
+fn result_arguments(ty: &Type) -> Option<(Option<&Type>, Option<&Type>)> {
     let Type::Path(path) = ty else { return None };
     let last = path.path.segments.last().filter(|s| s.ident == "Result")?;
-    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return Some(None) };
-    Some(arguments.args.iter().find_map(|argument| match argument {
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return Some((None, None)) };
+    let mut types = arguments.args.iter().filter_map(|argument| match argument {
         GenericArgument::Type(ty) => Some(ty),
         _ => None,
-    }))
+    });
+    Some((types.next(), types.next()))
 }
 
 /// The attributes that go with every generated item.

@@ -2,12 +2,12 @@
 
 use crate::{
     diagnostics::Diagnostics,
-    model::{self, Model},
+    model::{self, Model, Returns},
     options::RemoteOptions,
 };
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
-use syn::{Attribute, Error, Ident, ItemFn, Type, Visibility, ext::IdentExt, parse2, spanned::Spanned};
+use syn::{Attribute, Error, Ident, ItemFn, Visibility, ext::IdentExt, parse2, spanned::Spanned};
 
 /// The function, and what makes it remote; or the function and everything that is wrong with it.
 pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
@@ -110,9 +110,13 @@ impl Remote<'_> {
             1 => ("Submits one call per item as one batch.", quote!(#(#generics)*)),
             _ => ("Submits one call per tuple of arguments as one batch.", quote!((#(#generics),*))),
         };
+        let bounds = types.iter().zip(&generics).map(|(ty, generic)| {
+            let bound = quote_spanned!(ty.span()=> ::fdbray::__private::IntoArg<#ty>);
+            quote!(#generic: #bound)
+        });
         quote! {
             #[doc = #doc]
-            #visibility fn map<#(#generics: ::fdbray::__private::IntoArg<#types>),*>(
+            #visibility fn map<#(#bounds),*>(
                 calls: impl ::core::iter::IntoIterator<Item = #item>,
             ) -> ::std::vec::Vec<::fdbray::__private::RemoteFuture<#value>> {
                 Self::options().map(calls)
@@ -154,7 +158,7 @@ impl Remote<'_> {
             .zip(&locals)
             .map(|(parameter, local)| if parameter.borrowed { quote!(&*#local) } else { quote!(#local) });
         let awaited = self.model.asyncness.map(|_| quote!(.await));
-        let reply = reply(self.model.returns.whole());
+        let reply = reply(&self.model.returns);
         let body = quote! {
             let __function = __input.function();
             #(#decode)*
@@ -187,22 +191,19 @@ impl Remote<'_> {
     /// Checks at compile time, whose errors point at the user's types.
     fn checks(&self) -> TokenStream {
         let whole = self.model.returns.whole();
-        let value = self.model.returns.value();
-        let error = quote_spanned! {whole.span()=>
+        let error = quote_spanned! {self.model.returns.error_span()=>
             ::fdbray::__private::assert_error::<<__Kind as ::fdbray::__private::Returns<#whole>>::Err>()
         };
         let agrees = match &self.model.returns {
-            model::Returns::Plain(_) => quote_spanned! {whole.span()=>
+            Returns::Plain(_) => quote_spanned! {whole.span()=>
                 if __FALLIBLE {
                     ::core::panic!("this return type is `Result` under another name: write it as `Result<..>` (or any \
                         path that ends in `Result`), so that a call gives a `RemoteFuture` of its `Ok` type")
                 }
             },
-            model::Returns::Result { .. } => quote_spanned! {whole.span()=>
-                ::fdbray::__private::assert_same(
-                    ::core::marker::PhantomData::<#value>,
-                    ::core::marker::PhantomData::<<__Kind as ::fdbray::__private::Returns<#whole>>::Value>,
-                )
+            Returns::Result { ok: None, .. } => TokenStream::new(),
+            Returns::Result { ok: Some(ok), .. } => quote_spanned! {whole.span()=>
+                ::fdbray::__private::assert_gives::<#whole, #ok>()
             },
         };
         quote! {
@@ -218,9 +219,10 @@ impl Remote<'_> {
     }
 }
 
-/// An expression of type `Output` from `__returned`, which is a `whole`.
-fn reply(whole: &Type) -> TokenStream {
-    let encoded = quote_spanned!(whole.span()=> ::fdbray::__private::result(&__value, __function));
+/// An expression of type `Output` from `__returned`.
+fn reply(returns: &Returns) -> TokenStream {
+    let whole = returns.whole();
+    let encoded = quote_spanned!(returns.value_span()=> ::fdbray::__private::result(&__value, __function));
     quote! {{
         #[allow(unused_imports)]
         use ::fdbray::__private::{AnyError as _, NoError as _, OwnError as _, Plain as _, TypedError as _};

@@ -17,10 +17,10 @@ pub use std::sync::OnceLock;
 use crate::{
     Error, Result,
     encoding::{Value, decode, encode},
-    returns::RemoteError,
+    returns::{Gives, RemoteError},
 };
 use serde::de::DeserializeOwned;
-use std::{future::Future, marker::PhantomData, ops::Deref};
+use std::future::Future;
 
 /// `options()` of the function.
 pub fn call<S>(function: &'static Function) -> Call<S> {
@@ -33,7 +33,7 @@ pub fn value<T: Value>(input: &mut Input, name: &str) -> Result<T> {
 }
 
 /// Decodes the next argument into something that lends a `B` for the call.
-pub fn borrowed<B: Borrowed + ?Sized>(input: &mut Input, name: &str) -> Result<B::Held> {
+pub fn borrowed<B: Borrowed + ?Sized>(input: &mut Input, name: &str) -> Result<Box<B>> {
     B::held(input, name)
 }
 
@@ -55,21 +55,19 @@ pub fn send<F: Future<Output = Output> + Send + 'static>(body: F) -> OutputFutur
     Box::pin(body)
 }
 
-/// What a borrowed parameter borrows from while the function runs.
+/// What a borrowed parameter may borrow.
 #[diagnostic::on_unimplemented(
     message = "`&{Self}` cannot be a parameter of a remote function",
     label = "cannot travel between processes",
     note = "`&str`, `&[T]` and `&T` can, where `T` is `Serialize + DeserializeOwned + Send + Sync`"
 )]
 pub trait Borrowed {
-    /// Holds it.
-    type Held: Deref<Target = Self> + Send + Sync;
     #[doc(hidden)]
-    fn held(input: &mut Input, name: &str) -> Result<Self::Held>;
+    fn held(input: &mut Input, name: &str) -> Result<Box<Self>>;
 }
 
+#[diagnostic::do_not_recommend]
 impl Borrowed for str {
-    type Held = Box<str>;
     fn held(input: &mut Input, name: &str) -> Result<Box<str>> {
         argument(input, name)
     }
@@ -77,7 +75,6 @@ impl Borrowed for str {
 
 #[diagnostic::do_not_recommend]
 impl<T: DeserializeOwned + Send + Sync> Borrowed for [T] {
-    type Held = Box<[T]>;
     fn held(input: &mut Input, name: &str) -> Result<Box<[T]>> {
         argument(input, name)
     }
@@ -85,7 +82,6 @@ impl<T: DeserializeOwned + Send + Sync> Borrowed for [T] {
 
 #[diagnostic::do_not_recommend]
 impl<T: DeserializeOwned + Send + Sync> Borrowed for T {
-    type Held = Box<T>;
     fn held(input: &mut Input, name: &str) -> Result<Box<T>> {
         argument(input, name)
     }
@@ -94,8 +90,8 @@ impl<T: DeserializeOwned + Send + Sync> Borrowed for T {
 /// Refuses what is no error.
 pub const fn assert_error<E: RemoteError>() {}
 
-/// Refuses a type that is not what its name says.
-pub const fn assert_same<T>(_: PhantomData<T>, _: PhantomData<T>) {}
+/// Refuses a `Result` whose first type argument is not the type of its value.
+pub const fn assert_gives<R: Gives<T>, T>() {}
 
 fn argument<T: DeserializeOwned>(input: &mut Input, name: &str) -> Result<T> {
     let payload = input.next(name)?;

@@ -66,7 +66,7 @@ impl<T: ?Sized> fmt::Debug for Arg<T> {
 /// the call waits for it in the worker, and fails with the same cause if it fails.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be passed for a remote parameter of type `{T}`",
-    label = "neither a `{T}` nor a future of one",
+    label = "expected `{T}`, or a future of it",
     note = "pass the value, a `RemoteFuture` of it (which need not be ready), or a reference to either; nothing is converted on the way"
 )]
 pub trait IntoArg<T: ?Sized> {
@@ -163,5 +163,60 @@ impl<T, P: Lends<[T]>> IntoArg<[T]> for RemoteFuture<P> {
 impl<T, P: Lends<[T]>> IntoArg<[T]> for &RemoteFuture<P> {
     fn into_arg(self) -> Arg<[T]> {
         Arg::future(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{__private, prelude::*};
+    use serde::{Deserialize, ser};
+
+    #[derive(Deserialize)]
+    struct Refuses;
+
+    impl Serialize for Refuses {
+        fn serialize<S: ser::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(ser::Error::custom("never"))
+        }
+    }
+
+    #[remote]
+    fn takes(_n: u8, _refuses: Refuses) {}
+
+    fn bytes<T: ?Sized>(arg: impl IntoArg<T>) -> Vec<u8> {
+        match arg.into_arg().argument {
+            Argument::Value(encoded) => encoded.payload.to_vec(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_encoded_names_the_argument_and_the_function() {
+        let all = inventory::iter::<__private::Registered>;
+        let function = all.into_iter().map(|r| r.0).find(|f| (f.name)().ends_with("::takes")).unwrap();
+        let arg: Arg<Refuses> = Refuses.into_arg();
+        let Argument::Failed(error) = arg.at(2, function) else { panic!("encoded") };
+        let text = error.to_string();
+        assert!(text.starts_with("argument 2 of `fdbray::arg::tests::takes` could not be encoded"), "{text}");
+        let _ = takes;
+    }
+
+    #[test]
+    fn all_that_lends_a_slice_or_text_is_encoded_alike() {
+        let expected = bytes::<Vec<u32>>(vec![1, 300]);
+        assert_eq!(bytes::<[u32]>(vec![1, 300]), expected);
+        assert_eq!(bytes::<[u32]>(&vec![1, 300]), expected);
+        assert_eq!(bytes::<[u32]>([1, 300]), expected);
+        assert_eq!(bytes::<[u32]>(&[1, 300]), expected);
+        assert_eq!(bytes::<[u32]>([1, 300].as_slice()), expected);
+        assert_eq!(bytes::<[u32]>(Slab::from(vec![1, 300])), expected);
+        assert_eq!(bytes::<Vec<u32>>([1, 300].as_slice()), expected);
+        let expected = bytes::<Vec<u8>>(vec![1, 200]);
+        assert_eq!(bytes::<[u8]>(Blob::from(vec![1, 200])), expected);
+        assert_eq!(bytes::<Blob>(Blob::from(vec![1, 200])), expected);
+        let expected = bytes::<String>("text");
+        assert_eq!(bytes::<str>("text"), expected);
+        assert_eq!(bytes::<str>(&"text".to_owned()), expected);
     }
 }

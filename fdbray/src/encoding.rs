@@ -18,13 +18,13 @@ use std::{any::type_name, cell::Cell, mem};
 /// What can travel by value: `Serialize + DeserializeOwned`. Not to be implemented by hand.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot travel between processes",
-    label = "parameters and results of remote functions need `Serialize` and `DeserializeOwned`",
-    note = "add `#[derive(serde::Serialize, serde::Deserialize)]` to it; large bytes are best passed as `fdbray::Blob`"
+    label = "what travels needs `Serialize` and `DeserializeOwned`",
+    note = "add `#[derive(serde::Serialize, serde::Deserialize)]` to a type of yours; in place of a borrow use the owned type (`String`, `Vec<T>`, `fdbray::Blob`)"
 )]
-pub trait Value: Serialize + DeserializeOwned + 'static {}
+pub trait Value: Serialize + DeserializeOwned {}
 
 #[diagnostic::do_not_recommend]
-impl<T: Serialize + DeserializeOwned + 'static> Value for T {}
+impl<T: Serialize + DeserializeOwned> Value for T {}
 
 /// Encodes `value`, or says why that cannot be done.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, String> {
@@ -209,5 +209,115 @@ impl postcard::ser_flavors::Flavor for Buffer {
 
     fn finalize(self) -> postcard::Result<Vec<u8>> {
         Ok(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RemoteFuture;
+    use fdbray_worker::runtime::unowned;
+    use serde::{Deserialize, Deserializer};
+    use std::{collections::HashMap, panic};
+
+    fn back<T: DeserializeOwned>(encoded: &Encoded) -> Result<T, String> {
+        decode(&encoded.payload, || Source::Here)
+    }
+
+    fn future<T>() -> RemoteFuture<T> {
+        RemoteFuture::new(unowned().0, None)
+    }
+
+    #[test]
+    fn values_come_back_whatever_their_size() {
+        for len in [0, 1, 29, 30, 31, KEEP - 1, KEEP, KEEP + 1, 100_000] {
+            let text = "x".repeat(len);
+            let encoded = encode(&text).unwrap();
+            assert_eq!(back::<String>(&encoded).unwrap(), text);
+            let blob = Blob::from(text.into_bytes());
+            assert_eq!(back::<Blob>(&encode(&blob).unwrap()).unwrap(), blob);
+        }
+    }
+
+    #[test]
+    fn small_values_are_in_place_and_large_ones_take_the_buffer() {
+        assert!(matches!(encode(&(1_u64, 2_i64)).unwrap().payload, Payload::InPlace(..)));
+        let encoded = encode(&Blob::from(vec![7; 1 << 20])).unwrap();
+        let Payload::Shared(whole) = &encoded.payload else { panic!("copied into place") };
+        let blob: Blob = back(&encoded).unwrap();
+        assert!(whole.as_ptr_range().contains(&blob.as_ptr()), "a large blob is a part of what was received");
+    }
+
+    #[test]
+    fn futures_are_found_at_any_depth_and_come_back_as_the_same_object() {
+        #[derive(Serialize, Deserialize)]
+        struct Nested {
+            first: Option<RemoteFuture<u8>>,
+            named: HashMap<String, Vec<RemoteFuture<String>>>,
+        }
+        let named = HashMap::from([("k".to_owned(), vec![future(), future()])]);
+        let value = Nested { first: Some(future()), named };
+        let encoded = encode(&value).unwrap();
+        assert_eq!(encoded.handles.len(), 3);
+        let copy: Nested = back(&encoded).unwrap();
+        assert_eq!(copy.first.map(|f| f.id()), value.first.map(|f| f.id()));
+        let ids = |n: &HashMap<String, Vec<RemoteFuture<String>>>| {
+            n["k"].iter().map(|f| f.id()).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&copy.named), ids(&value.named));
+    }
+
+    #[test]
+    fn a_value_without_drop_glue_may_still_decode_a_future() {
+        struct Id(ObjectId);
+        impl<'de> Deserialize<'de> for Id {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                RemoteFuture::<u8>::deserialize(deserializer).map(|f| Id(f.id()))
+            }
+        }
+        let future = future::<u8>();
+        assert_eq!(back::<Id>(&encode(&future).unwrap()).unwrap().0, future.id());
+    }
+
+    #[test]
+    fn a_future_is_refused_by_any_other_encoding() {
+        let json = serde_json::to_string(&future::<u8>()).unwrap_err().to_string();
+        assert!(
+            json.contains("can only be serialized inside an argument, a result or a put of fdbray"),
+            "{json}"
+        );
+        assert!(postcard::to_stdvec(&future::<u8>()).is_err());
+        let bytes = encode(&future::<u8>()).unwrap().payload;
+        assert!(postcard::from_bytes::<RemoteFuture<u8>>(&bytes).is_err());
+        assert!(serde_json::from_str::<RemoteFuture<u8>>("1").is_err());
+    }
+
+    #[test]
+    fn encoding_goes_on_after_a_serializer_that_panicked_or_encoded_something_itself() {
+        struct Panics;
+        impl Serialize for Panics {
+            fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+                panic!("as tested")
+            }
+        }
+        struct Encodes(RemoteFuture<u8>);
+        impl Serialize for Encodes {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                assert_eq!(encode(&self.0).unwrap().handles.len(), 1);
+                self.0.serialize(serializer)
+            }
+        }
+        assert!(panic::catch_unwind(|| encode(&Panics)).is_err());
+        assert!(serde_json::to_string(&future::<u8>()).is_err(), "the mode is still on");
+        assert_eq!(encode(&Encodes(future())).unwrap().handles.len(), 1);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said() {
+        let two = encode(&(1_u8, 2_u8)).unwrap();
+        assert_eq!(back::<u8>(&two).unwrap_err(), "1 bytes are left over after a `u8`");
+        assert!(back::<(u8, u8, u8)>(&two).unwrap_err().contains("end too early"));
+        let value = serde_json::json!({ "a": 1 });
+        assert!(back::<serde_json::Value>(&encode(&value).unwrap()).unwrap_err().contains("untagged"));
     }
 }

@@ -2,15 +2,12 @@
 
 use crate::{
     Error, RemoteFuture, Result,
-    encoding::{encode, share},
+    encoding::{Value, encode, share},
 };
 use bytemuck::Pod;
 use bytes::Bytes;
 use fdbray_worker::runtime;
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{self, DeserializeOwned},
-};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::{fmt, ops::Deref, sync::Arc};
 
 /// Keeps `value` as an object of this process, to be passed to many calls while it is encoded and sent once.
@@ -28,7 +25,7 @@ use std::{fmt, ops::Deref, sync::Arc};
 /// let found = lookup::map((0..100).map(|i| (&table, i)));
 /// # Ok(()) }
 /// ```
-pub fn put<T: Serialize + DeserializeOwned>(value: &T) -> Result<RemoteFuture<T>> {
+pub fn put<T: Value>(value: &T) -> Result<RemoteFuture<T>> {
     let encoded = encode(value).map_err(|why| Error::encode("the value given to `fdbray::put`", why))?;
     Ok(RemoteFuture::new(runtime::put(encoded)?, None))
 }

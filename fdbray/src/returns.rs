@@ -23,6 +23,16 @@ impl<T, E> Fallible for Result<T, E> {
     type Ok = T;
 }
 
+/// `Result<T, E>` for some `E`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is named `Result`, but is not a `std::result::Result` of `{T}`",
+    label = "fdbray took this for a `Result<{T}, _>`",
+    note = "the first type argument of what is named `Result` has to be the type of its value"
+)]
+pub trait Gives<T> {}
+
+impl<T, E> Gives<T> for Result<T, E> {}
+
 /// What the error of a remote function has to be.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the error of a remote function",

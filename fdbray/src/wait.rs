@@ -256,3 +256,130 @@ impl<T> fmt::Debug for AsCompleted<T> {
         write!(f, "AsCompleted({} left)", self.left)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Error, encoding::encode};
+    use fdbray_worker::{
+        cell::{Cell, Outcome},
+        runtime::unowned,
+    };
+    use futures_util::{StreamExt, future::poll_immediate};
+    use std::{pin::pin, task::Waker};
+
+    /// A future and what ends it.
+    fn future() -> (RemoteFuture<u64>, Arc<Cell>) {
+        let (handle, cell) = unowned();
+        (RemoteFuture::new(handle, None), cell)
+    }
+
+    fn futures(n: usize) -> (Vec<RemoteFuture<u64>>, Vec<Arc<Cell>>) {
+        (0..n).map(|_| future()).unzip()
+    }
+
+    fn end(cell: &Cell, value: u64) {
+        cell.settle(Outcome::Value(encode(&value).unwrap().payload)).wake();
+    }
+
+    fn fail(cell: &Cell) {
+        cell.settle(Outcome::Failed(Arc::new(Error::Shutdown))).wake();
+    }
+
+    fn ids(futures: &[impl Awaitable]) -> Vec<String> {
+        futures.iter().map(|f| f.future().id().to_string()).collect()
+    }
+
+    fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn wait_gives_the_first_n_and_the_rest_in_the_order_given() {
+        let (all, cells) = futures(1000);
+        let before = ids(&all);
+        end(&cells[700], 0);
+        let mut wait = pin!(wait(all, 3));
+        assert!(poll(wait.as_mut()).is_pending());
+        fail(&cells[5]);
+        assert!(poll(wait.as_mut()).is_pending());
+        end(&cells[900], 0);
+        let Poll::Ready((first, rest)) = poll(wait) else { panic!("three have ended") };
+        assert_eq!(ids(&first), [5, 700, 900].map(|i: usize| before[i].clone()));
+        assert_eq!(rest.len(), 997);
+        assert!(ids(&rest).is_sorted_by_key(|id| before.iter().position(|b| b == id)));
+        assert!(cells[0].settle(Outcome::Stored { len: 0 }).is_empty(), "somebody still waits for the rest");
+    }
+
+    #[test]
+    fn wait_counts_what_ended_before_and_takes_no_more_than_n() {
+        let (all, cells) = futures(4);
+        cells.iter().for_each(|cell| end(cell, 1));
+        let Poll::Ready((first, rest)) = poll(pin!(wait(&all, 2))) else { panic!("all have ended") };
+        assert_eq!((ids(&first), ids(&rest)), (ids(&all[..2]), ids(&all[2..])));
+        for n in [4, 5] {
+            let Poll::Ready((first, rest)) = poll(pin!(wait(&all, n))) else { panic!("all have ended") };
+            assert_eq!((first.len(), rest.len()), (4, 0));
+        }
+        assert!(poll(pin!(wait(Vec::<RemoteFuture<u8>>::new(), 1))).is_ready());
+    }
+
+    #[test]
+    fn wait_counts_a_future_that_is_given_twice_twice() {
+        let (future, cell) = future();
+        let mut wait = pin!(wait([future.clone(), future], 2));
+        assert!(poll(wait.as_mut()).is_pending());
+        end(&cell, 1);
+        assert!(poll(wait).is_ready());
+    }
+
+    #[test]
+    fn a_wait_that_is_dropped_leaves_nobody_waiting() {
+        let (all, cells) = futures(2);
+        assert!(poll(pin!(wait(&all, 1))).is_pending());
+        drop(as_completed(&all));
+        assert!(cells.iter().all(|cell| cell.settle(Outcome::Stored { len: 0 }).is_empty()));
+    }
+
+    #[tokio::test]
+    async fn as_completed_gives_results_in_the_order_in_which_they_end() {
+        let (all, cells) = futures(40);
+        let mut done = as_completed(all);
+        for i in [7, 3, 39] {
+            end(&cells[i], i as u64);
+        }
+        fail(&cells[0]);
+        for i in [7, 3, 39] {
+            assert_eq!(done.next().await.unwrap().unwrap(), i);
+        }
+        assert!(matches!(done.next().await, Some(Err(Error::Shutdown))));
+        assert!(poll_immediate(done.next()).await.is_none());
+        (1..39).filter(|i| ![3, 7].contains(i)).for_each(|i| end(&cells[i], i as u64));
+        assert_eq!(done.size_hint(), (36, Some(36)));
+        assert_eq!(done.count().await, 36);
+    }
+
+    #[tokio::test]
+    async fn as_completed_fetches_what_is_stored_elsewhere_side_by_side_and_within_bounds() {
+        let (all, cells) = futures(100);
+        let mut done = as_completed(all);
+        cells.iter().for_each(|cell| cell.settle(Outcome::Stored { len: 1 }).wake());
+        assert!(poll_immediate(done.next()).await.is_none());
+        assert_eq!(done.fetching.len(), FETCHES);
+        cells.iter().enumerate().for_each(|(i, cell)| end(cell, i as u64));
+        assert_eq!(done.count().await, 100);
+    }
+
+    #[tokio::test]
+    async fn settle_gives_each_result_in_the_order_given() {
+        let (all, cells) = futures(3);
+        end(&cells[2], 2);
+        let mut settled = settle(&all);
+        assert!(poll(Pin::new(&mut settled)).is_pending());
+        fail(&cells[1]);
+        end(&cells[0], 0);
+        let settled = settled.await;
+        assert!(matches!(settled[..], [Ok(0), Err(Error::Shutdown), Ok(2)]));
+        assert!(settle(Vec::<RemoteFuture<u8>>::new()).await.is_empty());
+    }
+}

@@ -39,6 +39,8 @@ pub(super) struct Worker {
     pub fetching: BTreeMap<(u32, u32), Queued>,
     /// Whether there may be something to start.
     pub changed: bool,
+    /// Nothing is granted to others any more.
+    pub draining: bool,
 }
 
 /// A grant of slots to one owner for one shape.
@@ -176,6 +178,7 @@ impl Worker {
             transit: BTreeMap::new(),
             fetching: BTreeMap::new(),
             changed: false,
+            draining: false,
         }
     }
 
@@ -274,6 +277,9 @@ impl Core {
         slots: u32,
         fx: &mut Effects,
     ) {
+        if self.worker.draining && peer != self.me() {
+            return;
+        }
         self.worker.requests.push_back(Pending { peer, request, shape, slots });
         self.grant_waiting(fx);
     }

@@ -21,7 +21,8 @@ impl Core {
     /// A task came under a lease.
     pub(super) fn accept(&mut self, peer: ProcessId, run: Run<'_>, frames: &Bytes, fx: &mut Effects) {
         let lease = run.task.lease;
-        if !self.worker.grants.get(&lease).is_some_and(|g| g.peer == peer) {
+        let leaves = self.worker.draining && peer != self.me();
+        if leaves || !self.worker.grants.get(&lease).is_some_and(|g| g.peer == peer) {
             let message = Message::NotStarted { lease, numbers: vec![run.task.number], recalled: false };
             return self.say(peer, &message, fx);
         }

@@ -1,0 +1,72 @@
+//! A thread's batch: what it has yet to start and what it has done, where others can reach both.
+
+use crate::{
+    core::{Finished, Start, TaskKey, message::TaskName},
+    error::Error,
+    handle::Handle,
+};
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// One thread's batch.
+#[derive(Default)]
+pub(crate) struct Slot(Mutex<Batch>);
+
+/// The contents of a [`Slot`].
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub key: Option<TaskKey>,
+    pub todo: VecDeque<Start>,
+    pub done: Vec<Finished>,
+    /// Handles inside the values that are done, which must live until the core was told.
+    pub handles: Vec<Handle>,
+    /// When it began, in nanoseconds of the process.
+    pub since: u64,
+}
+
+/// What is taken out of a batch that runs for too long.
+pub(crate) struct Overdue {
+    pub key: TaskKey,
+    pub done: Vec<Finished>,
+    pub todo: Vec<Start>,
+    pub handles: Vec<Handle>,
+}
+
+impl Slot {
+    pub fn lock(&self) -> MutexGuard<'_, Batch> {
+        // User code never runs under this lock, so that nothing can panic half-way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is done and what is not started of a batch that began before `before`.
+    pub fn overdue(&self, before: u64) -> Option<Overdue> {
+        let mut batch = self.lock();
+        let key = batch
+            .key
+            .filter(|_| batch.since < before && !(batch.done.is_empty() && batch.todo.is_empty()))?;
+        Some(Overdue {
+            key,
+            done: std::mem::take(&mut batch.done),
+            todo: batch.todo.drain(..).collect(),
+            handles: std::mem::take(&mut batch.handles),
+        })
+    }
+
+    /// Drops `task` if it is not started; whether it was found.
+    pub fn cancel(&self, task: TaskName) -> bool {
+        let mut batch = self.lock();
+        let Some(at) = batch.todo.iter().position(|s| s.task == task) else { return false };
+        if let Some(start) = batch.todo.remove(at) {
+            batch.done.push(Finished {
+                task,
+                id: start.id,
+                function: start.function,
+                ran: 0,
+                outcome: Err(Error::Cancelled { function: String::new(), passed: Default::default() }),
+            });
+        }
+        true
+    }
+}
