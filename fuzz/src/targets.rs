@@ -2,11 +2,12 @@
 
 use crate::Target;
 
+pub mod control;
 pub mod core;
 pub mod error;
 pub mod exec;
 
 /// Every target.
 pub fn all() -> Vec<Target> {
-    [core::TARGETS, error::TARGETS, exec::TARGETS].concat()
+    [control::TARGETS, core::TARGETS, error::TARGETS, exec::TARGETS].concat()
 }

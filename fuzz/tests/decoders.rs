@@ -31,6 +31,9 @@ macro_rules! tests {
 }
 
 tests! {
+    cluster_url
+    member_records
+    store_keys
     core_messages
     error
     arguments
