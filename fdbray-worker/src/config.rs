@@ -34,6 +34,7 @@ pub use parse::{UNIT, parse_bytes, parse_duration, parse_quantity};
 pub use url::{ClusterUrl, Engine, UrlError};
 
 use crate::control::members::Capacity;
+use std::fmt;
 use std::time::Duration;
 
 /// The settings of one process.
@@ -59,7 +60,7 @@ pub struct Config {
     /// Under which address others reach this process, if it is not the one it listens on.
     pub advertise: Option<String>,
     /// What the processes of the cluster prove to each other to know.
-    pub secret: Option<String>,
+    pub secret: Option<Secret>,
     /// Bytes of arguments of pending calls before calls are `Overloaded`. None: a quarter of memory.
     pub max_pending_bytes: Option<u64>,
     /// Sync tasks that may wait for futures at once.
@@ -128,6 +129,28 @@ impl Config {
     /// Bytes of arguments of pending calls before calls are `Overloaded`.
     pub fn pending_budget(&self) -> u64 {
         self.max_pending_bytes.unwrap_or_else(|| machine::memory() / 4)
+    }
+}
+
+/// The cluster's secret. Debugging does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Text as a secret.
+    pub fn new(text: impl Into<String>) -> Self {
+        Secret(text.into())
+    }
+
+    /// The bytes that processes prove to know.
+    pub fn expose(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
     }
 }
 

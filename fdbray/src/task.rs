@@ -23,6 +23,6 @@ pub struct Context {
 /// assert!(fdbray::task::current().is_none());
 /// ```
 pub fn current() -> Option<Context> {
-    let exec::TaskInfo { id, attempt, function, worker } = exec::current()?;
+    let exec::TaskInfo { id, attempt, function, worker, .. } = exec::current()?;
     Some(Context { id, attempt, function, worker })
 }

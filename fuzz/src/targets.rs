@@ -6,8 +6,9 @@ pub mod control;
 pub mod core;
 pub mod error;
 pub mod exec;
+pub mod net;
 
 /// Every target.
 pub fn all() -> Vec<Target> {
-    [control::TARGETS, core::TARGETS, error::TARGETS, exec::TARGETS].concat()
+    [control::TARGETS, core::TARGETS, error::TARGETS, exec::TARGETS, net::TARGETS].concat()
 }

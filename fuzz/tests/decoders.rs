@@ -37,4 +37,7 @@ tests! {
     core_messages
     error
     arguments
+    net_bulk
+    net_frames
+    net_hello
 }

@@ -1,7 +1,7 @@
 //! Each setting three times: its builder method, its variable, and how its text becomes a value.
 
 use super::parse::{parse_bool, parse_bytes, parse_count, parse_duration, parse_pairs, parse_quantity};
-use super::{ClusterUrl, Config, ConfigError, UNIT};
+use super::{ClusterUrl, Config, ConfigError, Secret, UNIT};
 use std::time::Duration;
 
 /// Builder methods.
@@ -62,7 +62,7 @@ impl Config {
 
     /// What the processes of the cluster prove to each other to know.
     pub fn secret(mut self, secret: impl Into<String>) -> Self {
-        self.secret = Some(secret.into());
+        self.secret = Some(Secret::new(secret));
         self
     }
 
@@ -205,7 +205,7 @@ const SETTINGS: &[(&str, Apply)] = &[
     ("FDBRAY_LABELS", labels),
     ("FDBRAY_LISTEN", listen),
     ("FDBRAY_ADVERTISE", advertise),
-    ("FDBRAY_SECRET", |config, text| set(&mut config.secret, Ok(Some(text.into())))),
+    ("FDBRAY_SECRET", |config, text| set(&mut config.secret, Ok(Some(Secret::new(text))))),
     ("FDBRAY_MAX_PENDING_BYTES", |config, text| set(&mut config.max_pending_bytes, parse_bytes(text).map(Some))),
     ("FDBRAY_MAX_PARKED", |config, text| set(&mut config.max_parked, parse_count(text))),
     ("FDBRAY_UNSCHEDULABLE_AFTER", |config, text| set(&mut config.unschedulable_after, parse_duration(text))),

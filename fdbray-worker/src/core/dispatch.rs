@@ -3,6 +3,7 @@
 use super::{
     Core, Effects,
     message::{FutureArgument, Message, Run, TaskName},
+    placement::MOST_SLOTS,
     table::State,
 };
 use crate::{
@@ -22,7 +23,7 @@ const MOST_BYTES: u64 = 8 << 20;
 const WORTH_MOVING: u64 = 5_000_000;
 /// Slots are asked for again after this, though the queue has hardly grown.
 const ASK_AGAIN: u64 = 1_000_000;
-/// A queue that drains within this needs no more slots.
+/// A queue that drains within this, and whose leases answer, needs no more slots.
 const DRAINS_SOON: u64 = 1_000_000;
 
 impl Core {
@@ -134,8 +135,9 @@ impl Core {
         };
         self.account_answered(place, seq);
         self.note_idle(place);
-        if let Some(lease) = self.owner.lease_ref(place) {
-            self.dirty.insert(lease.shape);
+        if let Some(shape) = self.owner.lease_ref(place).map(|l| l.shape) {
+            self.owner.queue(shape).answered_at = self.now;
+            self.dirty.insert(shape);
         }
         self.end_lease_if_done(place);
         let current = State::Sent { lease: place, number: task.number };
@@ -196,6 +198,7 @@ impl Core {
 
     /// Asks workers for the slots that the queue of a shape could use, best first.
     fn ask_for_slots(&mut self, shape: u32, fx: &mut Effects) {
+        self.ask_myself(shape, fx);
         let now = self.now;
         let queue = self.owner.queue(shape);
         // A queue that grows call by call is looked at when it has doubled, or after a while.
@@ -206,14 +209,13 @@ impl Core {
         queue.asked = (queue.len(), now);
         let (waiting, front) = (queue.len() as u64, queue.front());
         let asked: u64 = queue.requests.iter().map(|r| u64::from(r.slots)).sum();
-        let held: Vec<(ProcessId, u32)> = {
-            let places = queue.leases.clone();
-            places.iter().filter_map(|p| self.owner.lease_ref(*p)).map(|l| (l.peer, l.slots)).collect()
-        };
-        let slots: u64 = held.iter().map(|(_, slots)| u64::from(*slots)).sum();
-        let function = front.and_then(|seq| self.table.get(seq)).map(|r| r.template);
-        let average = function.map_or(0, |t| self.templates.timing_of(t).average);
-        if slots > 0 && average > 0 && waiting * average / slots < DRAINS_SOON {
+        let places = queue.leases.clone();
+        let moving = now < queue.answered_at + DRAINS_SOON;
+        let slots: u64 =
+            places.iter().filter_map(|p| self.owner.lease_ref(*p)).map(|l| u64::from(l.slots)).sum();
+        let template = front.and_then(|seq| self.table.get(seq)).map(|r| r.template);
+        let average = template.map_or(0, |t| self.templates.timing_of(t).average);
+        if moving && slots > 0 && average > 0 && waiting * average / slots < DRAINS_SOON {
             return;
         }
         let mut wanted = waiting.saturating_sub(asked);
@@ -221,17 +223,32 @@ impl Core {
             if wanted == 0 {
                 break;
             }
-            let has: u32 = held.iter().filter(|(p, _)| *p == peer).map(|(_, slots)| slots).sum();
-            if self.owner.queue(shape).requests.iter().any(|r| r.peer == peer) || has >= most {
-                continue;
-            }
-            let slots = u32::try_from(wanted).unwrap_or(u32::MAX).min(most - has);
-            wanted -= u64::from(slots);
-            let request = self.owner.next_request();
-            self.owner.queue(shape).requests.push(super::lease::Request { request, peer, slots });
-            let needs = self.templates.shape(shape).clone();
-            self.say(peer, &Message::LeaseRequest { request, shape: needs, slots }, fx);
+            // More than the worker has in all may be granted: what waits for futures there has lent its slots.
+            wanted -= u64::from(self.ask_for(shape, peer, most, wanted, fx));
         }
+    }
+
+    /// Nested calls run here first, and their parents' slots are free for them: so this process is always asked.
+    fn ask_myself(&mut self, shape: u32, fx: &mut Effects) {
+        let most =
+            self.settings.capacity.as_ref().map_or(0, |c| c.times(self.templates.shape(shape), MOST_SLOTS));
+        let waiting = self.owner.queue(shape).len() as u64;
+        if most > 0 {
+            self.ask_for(shape, self.me(), most, waiting, fx);
+        }
+    }
+
+    /// Asks one worker, unless an earlier question is open; gives how many slots that were.
+    fn ask_for(&mut self, shape: u32, peer: ProcessId, most: u32, wanted: u64, fx: &mut Effects) -> u32 {
+        if self.owner.queue(shape).requests.iter().any(|r| r.peer == peer) {
+            return 0;
+        }
+        let slots = u32::try_from(wanted).unwrap_or(u32::MAX).min(most);
+        let request = self.owner.next_request();
+        self.owner.queue(shape).requests.push(super::lease::Request { request, peer, slots });
+        let needs = self.templates.shape(shape).clone();
+        self.say(peer, &Message::LeaseRequest { request, shape: needs, slots }, fx);
+        slots
     }
 
     fn withdraw_requests(&mut self, shape: u32, fx: &mut Effects) {

@@ -35,6 +35,8 @@ pub(super) struct Queue {
     pub unfit_logged: bool,
     /// How long the queue was, and when, as slots were last asked for.
     pub asked: (usize, Nanos),
+    /// When a task over one of the leases was answered last.
+    pub answered_at: Nanos,
 }
 
 impl Queue {

@@ -178,9 +178,10 @@ fn drain(process: &Arc<Process>, grace: Duration) {
     while Instant::now() < until && !process.with_core(false, |core, _| core.is_drained()) {
         std::thread::sleep(Duration::from_millis(5));
     }
-    // The last answers are with the kernel when the links have nothing more to send.
+    // The last answers go out before the links end.
     if let Some(outside) = process.outside() {
-        wait_on(&outside.io, outside.net.flushed(), Duration::from_secs(1));
+        let net = outside.net.clone();
+        wait_on(&outside.io, async move { net.stop("it leaves the cluster").await }, Duration::from_secs(1));
     }
 }
 
@@ -267,11 +268,11 @@ impl Starting {
         options.fingerprint = registry.fingerprint();
         options.listing = registry.listing();
         options.allow_mixed_binaries = self.config.allow_mixed_binaries;
-        options.secret = self.config.secret.clone().map(net::Secret::new);
+        options.secret = self.config.secret.as_ref().map(|s| net::Secret::new(s.expose().to_owned()));
         options.listen = self.config.listen.clone();
         options.advertise = self.config.advertise.clone();
         options.resume = self.config.session_resume;
-        let net = net::Net::start(options, served, &io).map_err(Error::control)?;
+        let net = net::Net::start(options, served, io.clone()).map_err(Error::control)?;
         let store = Store::open(&url).map_err(Error::control)?;
         let member = Member {
             id: process.me(),

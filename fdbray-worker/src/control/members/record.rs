@@ -153,6 +153,33 @@ mod tests {
     }
 
     #[test]
+    fn damaged_records_are_errors_or_records_but_never_a_panic() {
+        let host = Host { boot_id: "b".into(), pid_namespace: 1, pid: 2, started: 3 };
+        let member = Member {
+            id: ProcessId::new(7).unwrap(),
+            role: Role::Worker,
+            addresses: vec!["tcp:1.2.3.4:5".into()],
+            capacity: Capacity { named: vec![("x".into(), 1)], ..Capacity::default() },
+            labels: vec![("a".into(), "b".into())],
+            build_id: u64::MAX,
+            fingerprint: 1,
+            version: "0.1.0".into(),
+            host,
+        };
+        let change = Change::Joined(member);
+        let bytes = encode(&change).unwrap();
+        assert_eq!(decode::<Change>(b"key", &bytes).unwrap(), change);
+        for at in 0..bytes.len() {
+            let _ = decode::<Change>(b"key", &bytes[..at]);
+            for byte in 0..=u8::MAX {
+                let mut damaged = bytes.clone();
+                damaged[at] = byte;
+                let _ = decode::<Change>(b"key", &damaged);
+            }
+        }
+    }
+
+    #[test]
     fn garbage_is_an_error_that_names_its_key() {
         let error = decode::<Member>(b"\x02key\x00", b"\xc1garbage").unwrap_err();
         assert!(error.to_string().contains("key"), "{error}");

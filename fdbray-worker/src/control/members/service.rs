@@ -272,7 +272,8 @@ impl Membership {
 
     /// Peers, as far as they are members, and ring successors.
     fn judged(&self) -> Vec<ProcessId> {
-        let known = self.known.borrow();
+        // A clone, since `peers` is not ours and may look at the members too.
+        let known = self.known.borrow().clone();
         let mut judged = ring_successors(self.me.id, known.keys().copied());
         judged.extend((self.peers)().into_iter().filter(|peer| known.contains_key(peer)));
         judged.sort_unstable();
@@ -287,9 +288,11 @@ impl Membership {
 
     async fn bury_exited(&mut self) {
         for id in self.exited.clone() {
-            if self.bury(Tombstone { id, by: self.me.id, cause: Cause::Exited }).await {
-                self.exited.remove(&id);
+            if !self.bury(Tombstone { id, by: self.me.id, cause: Cause::Exited }).await {
+                // The store is away; the next beat says so, and tries again.
+                return;
             }
+            self.exited.remove(&id);
         }
     }
 

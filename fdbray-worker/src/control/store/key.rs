@@ -195,7 +195,7 @@ impl Element {
                 let (digits, rest) = rest.split_at_checked(len).ok_or(KeyError::Short)?;
                 let size = digits.iter().fold(0_i128, |n, &digit| n << 8 | i128::from(digit));
                 let n = if code < ZERO { size - ((1_i128 << (8 * len)) - 1) } else { size };
-                Ok((Element::Int(n), rest))
+                if n < i64::MIN.into() { Err(KeyError::Number) } else { Ok((Element::Int(n), rest)) }
             }
             code => Err(KeyError::Code(code)),
         }
@@ -211,6 +211,9 @@ pub enum KeyError {
     /// Text that is not UTF-8.
     #[error("the key holds text that is not UTF-8; it was not written by fdbray")]
     Text,
+    /// A number below -2^63.
+    #[error("the key holds a number below -2^63; it was not written by fdbray")]
+    Number,
     /// An element of a kind that is not in the subset.
     #[error("the key holds an element of the unknown kind {0:#04x}; a newer fdbray may have written it")]
     Code(u8),
@@ -292,6 +295,33 @@ mod tests {
         let (begin, end) = log.children();
         assert!(begin <= key && key < end);
         assert!(log.as_ref() < &begin[..] && Key::new().str("log2").as_ref() > &end[..]);
+    }
+
+    #[test]
+    fn any_bytes_decode_to_what_encodes_to_them_or_to_an_error() {
+        let mut state = 1_u64;
+        for _ in 0..20_000 {
+            // Xorshift; mostly bytes that mean something.
+            let mut next = || {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                state
+            };
+            let likely = [0x00, 0x01, 0x02, 0x0c, 0x13, 0x14, 0x15, 0x1c, 0x33, 0xff, b'a'];
+            let len = next() % 24;
+            let bytes: Vec<u8> = (0..len).map(|_| likely[next() as usize % likely.len()]).collect();
+            let Ok(elements) = Key::elements(&bytes) else { continue };
+            let key = elements.iter().fold(Key::new(), |key, element| match element {
+                Element::Bytes(bytes) => key.bytes(bytes),
+                Element::Str(text) => key.str(text),
+                Element::Int(n) if *n < 0 => key.i64(*n as i64),
+                Element::Int(n) => key.u64(*n as u64),
+                Element::Stamp(stamp) => key.stamp(*stamp),
+            });
+            // Not byte for byte: numbers may have been padded.
+            assert_eq!(Key::elements(key.as_ref()), Ok(elements));
+        }
     }
 
     #[test]

@@ -137,6 +137,11 @@ impl Transaction {
         self.note(watch)
     }
 
+    /// What it adds up to so far, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.account.size.load(Ordering::Relaxed)
+    }
+
     /// What stands against a commit.
     pub(crate) fn verdict(&self) -> Result<(), StoreError> {
         if let Some(failure) = self.account.failure.lock().unwrap_or_else(PoisonError::into_inner).clone() {

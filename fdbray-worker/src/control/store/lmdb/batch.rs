@@ -8,9 +8,12 @@ use crate::control::store::engine::Attempt;
 use crate::control::store::{Limits, StoreError};
 use heed::MdbError;
 
+/// What the transactions of one commit may write together, about: LMDB keeps it in memory until then.
+const BYTES: usize = 16 << 20;
+
 /// What a commit did.
 pub(super) struct Committed {
-    /// How each job ended, in their order.
+    /// How each job ended, in their order. The last jobs are missing if they were too many to share a commit.
     pub(super) attempts: Vec<Attempt>,
     pub(super) watches: Vec<Watching>,
     pub(super) buckets: u64,
@@ -44,7 +47,7 @@ fn try_commit(environment: &Environment, jobs: &[Job], limits: Limits) -> Result
     let mut top = environment.write_txn().map_err(Trouble::Failed)?;
     let version = top.id() as u64;
     let mut committed = Committed { attempts: Vec::new(), watches: Vec::new(), buckets: 0 };
-    let mut wrote = false;
+    let (mut wrote, mut bytes) = (false, 0);
     for (position, job) in jobs.iter().enumerate() {
         let stamp = stamp(version, position);
         let ended = if jobs.len() == 1 {
@@ -61,6 +64,7 @@ fn try_commit(environment: &Environment, jobs: &[Job], limits: Limits) -> Result
         committed.attempts.push(match ended {
             Ok(done) => {
                 wrote |= done.wrote;
+                bytes += done.bytes;
                 committed.watches.extend(done.watches);
                 committed.buckets |= done.buckets;
                 Attempt::Committed(done.wrote.then_some(stamp))
@@ -70,6 +74,9 @@ fn try_commit(environment: &Environment, jobs: &[Job], limits: Limits) -> Result
             Err(Stop::Failed(error)) => Attempt::Failed(error),
             Err(Stop::Panicked(payload)) => Attempt::Panicked(payload),
         });
+        if bytes > BYTES {
+            break;
+        }
     }
     if wrote {
         crash_point("before commit");

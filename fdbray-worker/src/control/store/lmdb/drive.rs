@@ -23,6 +23,8 @@ pub(super) struct Done {
     /// The buckets of the keys that were written, one bit each.
     pub(super) buckets: u64,
     pub(super) wrote: bool,
+    /// The size of the transaction, as its limit counts it.
+    pub(super) bytes: usize,
 }
 
 /// Why a body's writes must not be committed.
@@ -60,6 +62,7 @@ pub(super) fn run(
     result?;
     driver.perform(last)?;
     transaction.verdict().map_err(Stop::Failed)?;
+    driver.done.bytes = transaction.size();
     driver.finish(stamp)
 }
 

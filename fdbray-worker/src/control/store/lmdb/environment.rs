@@ -1,7 +1,7 @@
 //! The LMDB environment: opening it, growing its map, and what its errors mean.
 
 use super::shared::allocate;
-use super::{Options, Place, Sync};
+use super::{Options, Place, Sync, place};
 use crate::control::store::{OpenError, StoreError};
 use heed::types::Bytes;
 use heed::{Database, Env, EnvFlags, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls};
@@ -129,6 +129,12 @@ impl Environment {
         let path = self.place.as_ref().clone();
         match error {
             heed::Error::Io(error) if is_full(&error) => StoreError::DiskFull { path },
+            // LMDB says EIO when only a part could be written, which is how a disk becomes full.
+            heed::Error::Io(error)
+                if error.raw_os_error() == Some(libc::EIO) && place::is_nearly_full(&path) =>
+            {
+                StoreError::DiskFull { path }
+            }
             heed::Error::Io(source) => StoreError::Io { path, source: Arc::new(source) },
             heed::Error::Mdb(MdbError::MapFull) => {
                 StoreError::MapFull { path, bytes: self.env.info().map_size as u64 }
@@ -136,6 +142,9 @@ impl Environment {
             heed::Error::Mdb(MdbError::ReadersFull) => {
                 StoreError::Unreachable("too many processes read it at once".into())
             }
+            heed::Error::Mdb(MdbError::Panic) => StoreError::Unreachable(
+                "an earlier write failed in its last step; start this process again".into(),
+            ),
             heed::Error::Mdb(error) => StoreError::Damaged { path, what: error.to_string() },
             error => StoreError::Io { path, source: Arc::new(io::Error::other(error.to_string())) },
         }
@@ -184,5 +193,20 @@ fn open_error(place: &Place, error: heed::Error) -> OpenError {
         heed::Error::Io(error) if is_full(&error) => StoreError::DiskFull { path }.into(),
         heed::Error::Io(source) => OpenError::Path { path, source: Arc::new(source) },
         error => OpenError::NotAStore { path, what: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Makes a store look as if a later fdbray had written it.
+    pub(in super::super) fn write_newer_format(path: &Path) {
+        let environment = Environment::open(Arc::new(path.into()), &Options::default()).unwrap();
+        let format = Format { format: FORMAT + 1, written_by: "9.9.9".into() };
+        let mut write = environment.write_txn().unwrap();
+        let value = rmp_serde::to_vec_named(&format).unwrap();
+        environment.records.put(&mut write, FORMAT_KEY, &value).unwrap();
+        write.commit().unwrap();
     }
 }

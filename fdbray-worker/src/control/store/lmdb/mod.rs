@@ -22,17 +22,19 @@ mod drive;
 mod environment;
 mod place;
 mod shared;
+#[cfg(test)]
+mod tests;
 mod thread;
 mod watches;
 
 use super::engine::{Attempt, Body, BoxFuture, Engine, Mode};
 use super::{Limits, OpenError, StoreError};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thread::{Job, Request};
 use tokio::sync::oneshot;
 
@@ -89,29 +91,36 @@ impl Default for Options {
 pub(super) struct Lmdb {
     queue: Sender<Request>,
     threads: Vec<JoinHandle<()>>,
-    identity: (u64, u64),
     sync: Sync,
 }
 
 /// The environments of this process. LMDB must not open one twice in a process, since closing one copy would drop
-/// the file locks of the other.
-static OPEN: Mutex<Option<HashMap<(u64, u64), Weak<Lmdb>>>> = Mutex::new(None);
+/// the file locks of the other. An entry goes when its store thread has closed it.
+static OPEN: Mutex<BTreeMap<Identity, Weak<Lmdb>>> = Mutex::new(BTreeMap::new());
+
+/// How long opening waits for this process to close the same directory.
+const CLOSE_WAIT: Duration = Duration::from_secs(10);
 
 impl Lmdb {
     pub(super) fn open(path: &Path, options: Options) -> Result<Arc<Lmdb>, OpenError> {
         let path = place::prepare(path)?;
         let fail = |source| OpenError::Path { path: path.clone(), source: Arc::new(source) };
         let identity = place::identity(&path).map_err(fail)?;
-        let mut open = registry();
-        let open = open.get_or_insert_default();
-        if let Some(lmdb) = open.get(&identity).and_then(Weak::upgrade) {
-            if lmdb.sync != options.sync {
-                return Err(OpenError::OtherOptions { path, sync: lmdb.sync.as_str() });
+        let started = Instant::now();
+        let mut open = loop {
+            let open = registry();
+            match open.get(&identity).map(Weak::upgrade) {
+                None => break open,
+                Some(Some(lmdb)) if lmdb.sync == options.sync => return Ok(lmdb),
+                Some(Some(lmdb)) => return Err(OpenError::OtherOptions { path, sync: lmdb.sync.as_str() }),
+                // Its last handle is gone, and its thread will be in a moment.
+                Some(None) if started.elapsed() < CLOSE_WAIT => drop(open),
+                Some(None) => return Err(OpenError::Stuck { path, waited: CLOSE_WAIT }),
             }
-            return Ok(lmdb);
-        }
-        let (queue, threads) = thread::start(path, options)?;
-        let lmdb = Arc::new(Lmdb { queue, threads, identity, sync: options.sync });
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        let (queue, threads) = thread::start(path, identity, options)?;
+        let lmdb = Arc::new(Lmdb { queue, threads, sync: options.sync });
         open.insert(identity, Arc::downgrade(&lmdb));
         Ok(lmdb)
     }
@@ -141,8 +150,6 @@ impl Engine for Lmdb {
 
 impl Drop for Lmdb {
     fn drop(&mut self) {
-        // Under the lock, so that whoever opens the directory next finds it closed.
-        let mut open = registry();
         // The store thread has ended already if this fails.
         let _ = self.queue.send(Request::Close);
         for thread in self.threads.drain(..) {
@@ -152,17 +159,15 @@ impl Drop for Lmdb {
                 let _ = thread.join();
             }
         }
-        if let Some(open) = open.as_mut()
-            && open.get(&self.identity).is_some_and(|lmdb| lmdb.strong_count() == 0)
-        {
-            open.remove(&self.identity);
-        }
     }
 }
 
-fn registry() -> MutexGuard<'static, Option<HashMap<(u64, u64), Weak<Lmdb>>>> {
+fn registry() -> MutexGuard<'static, BTreeMap<Identity, Weak<Lmdb>>> {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// A directory, whatever its name: device and inode.
+type Identity = (u64, u64);
 
 /// The store's directory, for messages.
 type Place = Arc<PathBuf>;

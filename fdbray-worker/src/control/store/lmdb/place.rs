@@ -31,7 +31,19 @@ pub(super) fn pid_namespace() -> io::Result<u64> {
     fs::metadata("/proc/self/ns/pid").map(|metadata| metadata.ino())
 }
 
+/// Whether hardly anything can be written any more.
+pub(super) fn is_nearly_full(path: &Path) -> bool {
+    const LITTLE: u64 = 256 << 10;
+    statfs(path).is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_bsize as u64) < LITTLE)
+}
+
 fn filesystem(path: &Path) -> io::Result<i64> {
+    // The type of the field differs between platforms.
+    #[allow(clippy::unnecessary_cast)]
+    statfs(path).map(|stat| stat.f_type as i64)
+}
+
+fn statfs(path: &Path) -> io::Result<libc::statfs> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: `statfs` is plain data for which zeros are valid.
     let mut stat: libc::statfs = unsafe { std::mem::zeroed() };
@@ -39,9 +51,7 @@ fn filesystem(path: &Path) -> io::Result<i64> {
     if unsafe { libc::statfs(path.as_ptr(), &mut stat) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    // The type of the field differs between platforms.
-    #[allow(clippy::unnecessary_cast)]
-    Ok(stat.f_type as i64)
+    Ok(stat)
 }
 
 /// The name of a filesystem that several machines (or a user's program) may serve, by the magic number of `statfs`.

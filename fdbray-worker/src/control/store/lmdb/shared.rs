@@ -320,3 +320,70 @@ fn futex_wake(word: &AtomicU32, count: i32, mask: u32) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn join(path: &Path, namespace: u64) -> Result<SharedPage, Refused> {
+        SharedPage::join(path, namespace, Duration::from_secs(1), || Ok(()))
+    }
+
+    #[test]
+    fn processes_of_another_pid_namespace_are_refused_while_the_first_are_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("watch");
+        let first = join(&path, 1).ok().unwrap();
+        let second = join(&path, 1).ok().unwrap();
+        assert!(matches!(join(&path, 2), Err(Refused::ForeignNamespace)));
+        drop(first);
+        assert!(matches!(join(&path, 2), Err(Refused::ForeignNamespace)));
+        drop(second);
+        assert!(join(&path, 2).is_ok(), "nobody is left of the others");
+    }
+
+    #[test]
+    fn processes_with_another_layout_are_refused_while_they_are_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("watch");
+        let first = join(&path, 1).ok().unwrap();
+        first.page().layout.store(7, Ordering::Release);
+        assert!(matches!(join(&path, 1), Err(Refused::OtherLayout(7))));
+        drop(first);
+        assert!(join(&path, 1).is_ok());
+    }
+
+    #[test]
+    fn the_gate_lets_one_in_and_the_next_one_after_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("watch");
+        let (first, second) = (join(&path, 1).ok().unwrap(), join(&path, 1).ok().unwrap());
+        assert!(first.try_enter().unwrap());
+        assert!(!second.try_enter().unwrap());
+        assert_eq!(second.holder(), Some(std::process::id()));
+        let waiting = std::thread::spawn(move || while !second.sleep_at_gate().unwrap() {});
+        first.leave().unwrap();
+        waiting.join().unwrap();
+    }
+
+    #[test]
+    fn a_sleep_ends_with_a_commit_in_its_buckets_even_one_that_came_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("watch");
+        let page = join(&path, 1).ok().unwrap();
+        let mut seen = [0; BUCKETS];
+        page.changed(&mut seen);
+        let now = page.now();
+        page.publish(1, bucket(b"key"));
+        page.sleep(now, bucket(b"key"), Duration::from_secs(3600));
+        assert_eq!(page.changed(&mut seen), bucket(b"key"));
+        assert_eq!(page.changed(&mut seen), 0);
+        assert_eq!(page.published(), 1);
+    }
+
+    #[test]
+    fn keys_are_spread_over_all_buckets() {
+        let all = (0..2000_u32).fold(0, |all, n| all | bucket(&n.to_le_bytes()));
+        assert_eq!(all, u64::MAX);
+    }
+}

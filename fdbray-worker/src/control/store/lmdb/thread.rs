@@ -4,7 +4,7 @@ use super::drive::{self, Stop, View};
 use super::environment::{Environment, is_full, prepare_lock_file};
 use super::shared::{BUCKETS, LAYOUT, Refused, SharedPage};
 use super::watches::{Interest, Watches, sleep_for_all};
-use super::{Options, Place, batch, place};
+use super::{Identity, Options, Place, batch, place, registry};
 use crate::control::store::engine::{Attempt, Body, Mode};
 use crate::control::store::{OpenError, StoreError};
 use std::io;
@@ -40,6 +40,7 @@ pub(super) struct Job {
 /// Opens the environment on its own thread, which then serves the queue.
 pub(super) fn start(
     path: PathBuf,
+    identity: Identity,
     options: Options,
 ) -> Result<(Sender<Request>, Vec<JoinHandle<()>>), OpenError> {
     let place: Place = Arc::new(path);
@@ -53,7 +54,11 @@ pub(super) fn start(
                 Ok(mut thread) => {
                     let watcher = thread.watcher.take();
                     match opened.send(Ok(watcher)) {
-                        Ok(()) => thread.serve(&requests),
+                        Ok(()) => {
+                            thread.serve(&requests);
+                            // Closed: the directory may be opened again.
+                            registry().remove(&identity);
+                        }
                         // Whoever opens has given up.
                         Err(_) => thread.watches.stop(),
                     }
@@ -145,7 +150,13 @@ impl StoreThread {
     fn serve(mut self, requests: &Receiver<Request>) {
         let mut tick = Instant::now() + TICK;
         while !self.closing {
-            match requests.recv_timeout(tick.saturating_duration_since(Instant::now())) {
+            // What did not fit into the last commit waits for nothing.
+            let wait = if self.writes.is_empty() {
+                tick.saturating_duration_since(Instant::now())
+            } else {
+                Duration::ZERO
+            };
+            match requests.recv_timeout(wait) {
                 Ok(request) => self.sort(request),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -162,11 +173,9 @@ impl StoreThread {
         self.watches.stop();
     }
 
-    /// Takes what else is queued, up to a batch.
+    /// Takes what else is queued.
     fn collect(&mut self, requests: &Receiver<Request>) {
-        while self.reads.len().max(self.writes.len()) < BATCH
-            && let Ok(request) = requests.try_recv()
-        {
+        while let Ok(request) = requests.try_recv() {
             self.sort(request);
         }
     }
@@ -210,7 +219,8 @@ impl StoreThread {
             return;
         }
         let entered = self.enter(requests);
-        let jobs: Vec<Job> = std::mem::take(&mut self.writes);
+        let later = self.writes.split_off(self.writes.len().min(BATCH));
+        let mut jobs = std::mem::replace(&mut self.writes, later);
         let committed = entered.and_then(|()| {
             self.publish_for_the_dead();
             let committed = batch::commit(&self.environment, &jobs, self.options.limits);
@@ -225,6 +235,8 @@ impl StoreThread {
         });
         match committed {
             Ok(committed) => {
+                // Those for whom there was no room come first in the next commit.
+                self.writes.splice(..0, jobs.drain(committed.attempts.len()..));
                 committed.watches.into_iter().for_each(|watching| self.watches.add(watching));
                 for (job, attempt) in jobs.into_iter().zip(committed.attempts) {
                     let _ = job.reply.send(attempt);

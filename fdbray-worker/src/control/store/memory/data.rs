@@ -7,12 +7,14 @@ use tokio::sync::oneshot;
 /// From (included) and to (excluded).
 pub(super) type Span = (Vec<u8>, Vec<u8>);
 
+/// A key's values by version, oldest first; none where it was removed.
+type Versions = Vec<(u64, Option<Vec<u8>>)>;
+
 #[derive(Default)]
 pub(super) struct Data {
     /// The version of the newest commit.
     version: u64,
-    /// Per key its values by version, oldest first; none where it was removed.
-    keys: BTreeMap<Vec<u8>, Vec<(u64, Option<Vec<u8>>)>>,
+    keys: BTreeMap<Vec<u8>, Versions>,
     /// What each commit wrote, oldest first; only those that a reader below may conflict with.
     commits: VecDeque<(u64, Vec<Span>)>,
     /// Versions that open transactions read, with how many do.

@@ -1,0 +1,1 @@
+//! The network between two processes, over real sockets.
