@@ -135,6 +135,13 @@ impl Pool {
     }
 }
 
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let State { threads, idle, called, parked, peak, .. } = &*self.lock();
+        write!(f, "{threads} threads ({peak} at most), {idle} idle, {called} called, {parked} parked")
+    }
+}
+
 thread_local! {
     /// The batch of this thread, for a task that waits in the middle of it.
     static SLOT: RefCell<Option<Arc<Slot>>> = const { RefCell::new(None) };
