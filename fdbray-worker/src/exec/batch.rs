@@ -26,32 +26,25 @@ pub(crate) struct Batch {
     pub since: u64,
 }
 
-/// What is taken out of a batch that runs for too long.
-pub(crate) struct Overdue {
-    pub key: TaskKey,
-    pub done: Vec<Finished>,
-    pub todo: Vec<Start>,
-    pub handles: Vec<Handle>,
-}
-
 impl Slot {
     pub fn lock(&self) -> MutexGuard<'_, Batch> {
         // User code never runs under this lock, so that nothing can panic half-way.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is done and what is not started of a batch that began before `before`.
-    pub fn overdue(&self, before: u64) -> Option<Overdue> {
+    /// Hands over what is done and what is not started of a batch that began before `before`. The slot stays locked
+    /// meanwhile: its thread must not end the batch before the core knows of this part of it.
+    pub fn hand_over(&self, before: u64, report: impl FnOnce(TaskKey, &mut Vec<Finished>, &mut Vec<Start>)) {
         let mut batch = self.lock();
-        let key = batch
-            .key
-            .filter(|_| batch.since < before && !(batch.done.is_empty() && batch.todo.is_empty()))?;
-        Some(Overdue {
-            key,
-            done: std::mem::take(&mut batch.done),
-            todo: batch.todo.drain(..).collect(),
-            handles: std::mem::take(&mut batch.handles),
-        })
+        let Batch { key, todo, done, handles, since } = &mut *batch;
+        let Some(key) = key.filter(|_| *since < before && !(done.is_empty() && todo.is_empty())) else {
+            return;
+        };
+        let mut todo = todo.drain(..).collect();
+        report(key, done, &mut todo);
+        let handles = std::mem::take(handles);
+        drop(batch);
+        drop(handles);
     }
 
     /// Drops `task` if it is not started; whether it was found.

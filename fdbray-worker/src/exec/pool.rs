@@ -225,10 +225,7 @@ fn current(process: &Process, key: TaskKey, task: &Start) -> Option<Current> {
 
 /// Hands over what this thread has done and not started of its batch, because it will be busy with one task for long.
 fn report_rest(process: &Arc<Process>, slot: &Slot) {
-    if let Some(mut rest) = slot.overdue(u64::MAX) {
-        process.report(rest.key, &mut rest.done, &mut rest.todo);
-        drop(rest.handles);
-    }
+    slot.hand_over(u64::MAX, |key, done, todo| process.report(key, done, todo));
 }
 
 /// The same for the thread that calls this, if it is one of the pool.

@@ -7,7 +7,7 @@ use super::{
     process::mark_of,
 };
 use crate::{
-    control::members::MembershipHandle,
+    control::members::{Member, MembershipHandle},
     core::{Effects, Fetch},
     id::ProcessId,
     net::{Link, Net},
@@ -19,7 +19,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 /// The world outside this process.
 pub(crate) struct Outside {
     pub net: Net,
-    pub members: MembershipHandle,
+    /// Set once this process has joined; until then nobody knows it, so nothing depends on it.
+    members: OnceLock<MembershipHandle>,
     pub io: tokio::runtime::Handle,
     links: Arc<Links>,
 }
@@ -76,8 +77,37 @@ impl Links {
 }
 
 impl Outside {
-    pub fn new(net: Net, members: MembershipHandle, io: tokio::runtime::Handle, links: Arc<Links>) -> Self {
-        Outside { net, members, io, links }
+    pub fn new(net: Net, io: tokio::runtime::Handle, links: Arc<Links>) -> Self {
+        Outside { net, members: OnceLock::new(), io, links }
+    }
+
+    /// This process has joined its cluster.
+    pub fn joined(&self, members: MembershipHandle) {
+        // Joined once, by the one who starts the process.
+        let _ = self.members.set(members);
+    }
+
+    /// The cluster, once it was joined.
+    pub fn members(&self) -> Option<&MembershipHandle> {
+        self.members.get()
+    }
+
+    fn member(&self, id: ProcessId) -> Option<Arc<Member>> {
+        self.members.get()?.members().get(&id).cloned()
+    }
+
+    /// The pid of a member on this host.
+    pub fn pid_of(&self, id: ProcessId) -> Option<u32> {
+        self.member(id).map(|m| m.host.pid)
+    }
+
+    /// Leaves the cluster.
+    pub async fn leave(&self) {
+        if let Some(members) = self.members.get()
+            && let Err(e) = members.leave().await
+        {
+            tracing::debug!("leaving the cluster failed, which the others will notice by themselves: {e}");
+        }
     }
 
     /// Carries out what the core wants of the network.
@@ -92,8 +122,7 @@ impl Outside {
             self.io.spawn(async move { fetch_value(&process, fetch).await });
         }
         for peer in fx.dial.drain(..) {
-            let addresses =
-                self.members.members().get(&peer).map(|m| m.addresses.clone()).unwrap_or_default();
+            let addresses = self.member(peer).map(|m| m.addresses.clone()).unwrap_or_default();
             self.net.dial(peer, &addresses);
         }
         for (peer, why) in fx.close.drain(..) {

@@ -263,10 +263,7 @@ impl Process {
     fn hand_over_overdue(self: &Arc<Self>) {
         let before = self.nanos_at(Instant::now()).saturating_sub(OVERDUE);
         for slot in self.pool.slots() {
-            if let Some(mut rest) = slot.overdue(before) {
-                self.report(rest.key, &mut rest.done, &mut rest.todo);
-                drop(rest.handles);
-            }
+            slot.hand_over(before, |key, done, todo| self.report(key, done, todo));
         }
     }
 
@@ -330,6 +327,13 @@ impl Process {
     pub fn set_outside(&self, outside: Outside) {
         // Set by the one who starts the process, who does so once.
         let _ = self.outside.set(outside);
+    }
+
+    /// Leaves the cluster.
+    pub async fn leave(&self) {
+        if let Some(outside) = self.outside.get() {
+            outside.leave().await;
+        }
     }
 
     /// The core's time of an instant.

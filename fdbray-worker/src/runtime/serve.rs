@@ -69,8 +69,8 @@ impl Host for Served {
         tracing::debug!("the session with {peer} is over: {why}");
         let started = self.links.take_marks(peer);
         process.with_core(true, |core, fx| core.ended_session(peer, refused.as_deref(), &started, fx));
-        if let Some(outside) = process.outside() {
-            outside.members.look_at(peer);
+        if let Some(members) = process.outside().and_then(super::outside::Outside::members) {
+            members.look_at(peer);
         }
     }
 

@@ -100,9 +100,10 @@ pub(super) fn stop() {
         if let Some(local) = local {
             local.stop();
         } else if let Some(outside) = process.outside() {
-            let members = outside.members.clone();
+            let leaving = process.clone();
             // Nobody is worse off when the cluster learns of it a few seconds later.
-            let _ = wait_on(&outside.io, async move { members.leave().await }, Duration::from_secs(2));
+            let leave = async move { leaving.leave().await };
+            wait_on(&outside.io, leave, Duration::from_secs(2));
         }
         if let Some(printer) = printer_if_used() {
             printer.stop(LAST_LINES);
@@ -170,9 +171,9 @@ fn work(config: Config, born: Option<Born>) -> Result<ExitCode> {
 fn drain(process: &Arc<Process>, grace: Duration) {
     let until = Instant::now() + grace;
     if let Some(outside) = process.outside() {
-        let members = outside.members.clone();
+        let leaving = process.clone();
         // Owners that have not heard of it are told by their leases.
-        let _ = wait_on(&outside.io, async move { members.leave().await }, grace);
+        wait_on(&outside.io, async move { leaving.leave().await }, grace);
     }
     process.with_core(true, |core, fx| core.drain(fx));
     while Instant::now() < until && !process.with_core(false, |core, _| core.is_drained()) {
@@ -273,11 +274,13 @@ impl Starting {
         options.advertise = self.config.advertise.clone();
         options.resume = self.config.session_resume;
         let net = net::Net::start(options, served, io.clone()).map_err(Error::control)?;
+        let addresses = net.addresses().to_vec();
+        process.set_outside(Outside::new(net, io.clone(), links.clone()));
         let store = Store::open(&url).map_err(Error::control)?;
         let member = Member {
             id: process.me(),
             role,
-            addresses: net.addresses().to_vec(),
+            addresses,
             capacity: if role == Role::Worker { self.config.capacity() } else { Capacity::default() },
             labels: self.config.labels.clone(),
             build_id: build,
@@ -291,7 +294,9 @@ impl Starting {
         let (members, events) = wait_on(&io, joining, Duration::from_secs(15))
             .ok_or_else(|| Error::control("the control plane did not answer within 15 s"))?
             .map_err(Error::control)?;
-        process.set_outside(Outside::new(net, members, io.clone(), links.clone()));
+        if let Some(outside) = process.outside() {
+            outside.joined(members);
+        }
         io.spawn(follow(process.clone(), links, events, role));
         self.process()
     }
@@ -327,7 +332,7 @@ async fn follow(process: Arc<Process>, links: Arc<Links>, mut events: Events, ro
 
 /// A child that was declared dead but has not exited (it is stopped, or hangs) makes room for another.
 fn kill_if_child(process: &Process, id: ProcessId) {
-    let known = process.outside().and_then(|o| o.members.members().get(&id).map(|m| m.host.pid));
+    let known = process.outside().and_then(|o| o.pid_of(id));
     if let (Some(pid), Some(local)) = (known, &*LOCAL.lock().unwrap_or_else(PoisonError::into_inner)) {
         local.kill(pid);
     }
