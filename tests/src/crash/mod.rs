@@ -84,3 +84,12 @@ fn stat(pid: u32) -> Option<(char, u32)> {
     let mut fields = fields.split(' ');
     Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
 }
+
+/// Shows what fdbray logs on stderr, from the level that the variable `CRASH_LOG` names.
+pub fn show_logs() {
+    let level = std::env::var("CRASH_LOG").ok().and_then(|level| level.parse::<tracing_subscriber::filter::LevelFilter>().ok());
+    if let Some(level) = level {
+        // Somebody else may have set one.
+        let _ = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).try_init();
+    }
+}

@@ -107,6 +107,7 @@ async fn a_call_that_kills_its_worker_spends_its_own_retries_and_not_its_neighbo
 async fn many_calls_that_kill_their_worker_do_not_end_the_program() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("starts").display().to_string();
+    fdbray_tests::crash::show_logs();
     for _ in 0..3 {
         match within(120, "the killer's call ends", aborts::remote(&file)).await {
             Err(Error::WorkerDied { attempts: 4, .. }) => {}
