@@ -182,6 +182,20 @@ impl Worker {
         }
     }
 
+    pub fn describe(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (lease, grant) in &self.grants {
+            let Grant { peer, slots, running, started, queue, wanted, .. } = grant;
+            write!(
+                f,
+                "\n  granted {lease} to {peer}: {slots} slots ({wanted} wanted back), {running} running, "
+            )?;
+            write!(f, "{started} started, {} queued", queue.len())?;
+        }
+        write!(f, "\n  free {}, {} requests wait, ", self.free, self.requests.len())?;
+        write!(f, "{} active, {} resuming, ", self.active.iter().flatten().count(), self.resuming.len())?;
+        write!(f, "{} in transit, {} fetching", self.transit.len(), self.fetching.len())
+    }
+
     pub fn anyone_waits(&self) -> bool {
         !self.requests.is_empty()
     }

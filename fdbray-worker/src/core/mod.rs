@@ -199,7 +199,17 @@ impl Dirty {
 }
 
 impl std::fmt::Debug for Core {
+    /// Who waits for what; for the simulator, and for a process that seems to stand still.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "core of {}: {} records, {} pending bytes", self.me(), self.table.len(), self.pending_bytes)
+        write!(
+            f,
+            "core of {}: {} records, {} pending bytes",
+            self.me(),
+            self.table.len(),
+            self.pending_bytes
+        )?;
+        self.owner.describe(f)?;
+        self.worker.describe(f)?;
+        self.peers.describe(f)
     }
 }

@@ -47,9 +47,10 @@ impl Slot {
         drop(handles);
     }
 
-    /// Drops `task` if it is not started; whether it was found.
+    /// Drops `task` if it is not started; whether it was found. A batch that is just being handed over is left alone:
+    /// then the task runs for nothing.
     pub fn cancel(&self, task: TaskName) -> bool {
-        let mut batch = self.lock();
+        let Ok(mut batch) = self.0.try_lock() else { return false };
         let Some(at) = batch.todo.iter().position(|s| s.task == task) else { return false };
         if let Some(start) = batch.todo.remove(at) {
             batch.done.push(Finished {

@@ -33,11 +33,10 @@ pub(crate) struct Pool {
 #[derive(Default)]
 struct State {
     threads: usize,
-    /// Threads that wait for work.
+    /// Threads that wait to be called.
     idle: usize,
-    /// Threads that were woken or made and have not asked the core yet.
-    coming: usize,
-    /// Of the idle ones, those that are to get up.
+    /// Calls that no thread has followed yet. A thread takes one before it asks the core, so that work which came
+    /// after it asked calls again.
     called: usize,
     /// Threads whose task waits for a future.
     parked: usize,
@@ -56,15 +55,12 @@ impl Pool {
     /// `n` more threads could start something.
     pub fn call(&self, process: &Arc<Process>, n: u32) {
         let mut state = self.lock();
-        let missing = (n as usize).saturating_sub(state.coming);
-        let from_idle = missing.min(state.idle - state.called);
-        state.called += from_idle;
-        state.coming += from_idle;
-        let room = (self.most_awake + self.most_parked).saturating_sub(state.threads);
-        let new = (missing - from_idle).min(room);
         if state.ended {
             return;
         }
+        state.called = state.called.max((n as usize).min(self.most_awake + self.most_parked));
+        let room = (self.most_awake + self.most_parked).saturating_sub(state.threads);
+        let new = state.called.saturating_sub(state.idle).min(room);
         for _ in 0..new {
             let slot = Arc::new(Slot::default());
             let (process, own) = (process.clone(), slot.clone());
@@ -73,7 +69,6 @@ impl Pool {
                 Ok(_) => {
                     state.slots.push(slot);
                     state.threads += 1;
-                    state.coming += 1;
                     state.peak = state.peak.max(state.threads);
                 }
                 Err(e) => {
@@ -82,8 +77,9 @@ impl Pool {
                 }
             }
         }
+        let wake = state.called.min(state.idle);
         drop(state);
-        match from_idle {
+        match wake {
             0 => {}
             1 => self.work.notify_one(),
             _ => self.work.notify_all(),
@@ -134,11 +130,6 @@ impl Pool {
         !state.ended
     }
 
-    fn asked(&self) {
-        let mut state = self.lock();
-        state.coming = state.coming.saturating_sub(1);
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -153,14 +144,10 @@ thread_local! {
 fn work(process: &Arc<Process>, slot: &Arc<Slot>) {
     SLOT.set(Some(slot.clone()));
     let mut starts = Vec::new();
-    loop {
+    while process.pool().idle() {
         let mut next = process.next_batch(&mut starts);
-        process.pool().asked();
         while let Some(key) = next {
             next = run_batch(process, slot, key, &mut starts);
-        }
-        if !process.pool().idle() {
-            return;
         }
     }
 }

@@ -94,10 +94,10 @@ impl Process {
         let (result, direct, timed) = {
             let mut core = self.lock();
             let (result, direct) = f(&mut core, &mut fx);
-            (result, direct, self.ticking.load(Ordering::Relaxed) || core.next_tick().is_some())
+            (result, direct, !self.ticking.load(Ordering::Relaxed) && core.next_tick().is_some())
         };
-        if timed && !self.ticking.swap(true, Ordering::AcqRel) {
-            self.ticker.notify_one();
+        if timed {
+            self.start_ticking();
         }
         self.carry_out(direct, &mut fx);
         EFFECTS.set(Some(fx));
@@ -147,7 +147,12 @@ impl Process {
 
     /// The next batch for a thread of the pool.
     pub fn next_batch(self: &Arc<Self>, out: &mut Vec<Start>) -> Option<TaskKey> {
-        self.with_core(true, |core, _| core.next_batch(out))
+        let next = self.with_core(true, |core, _| core.next_batch(out));
+        if next.is_some() {
+            // Somebody has to see when it takes too long.
+            self.start_ticking();
+        }
+        next
     }
 
     /// Ends a batch and takes the next. The thread that finds nothing more to do sends the answers itself.
@@ -218,7 +223,13 @@ impl Process {
             released.push(cell.id());
             released.len() == 1
         };
-        if first && !self.ticking.swap(true, Ordering::AcqRel) {
+        if first {
+            self.start_ticking();
+        }
+    }
+
+    fn start_ticking(&self) {
+        if !self.ticking.load(Ordering::Acquire) && !self.ticking.swap(true, Ordering::AcqRel) {
             self.ticker.notify_one();
         }
     }
