@@ -178,8 +178,9 @@ impl Link {
             if !socket.try_send(&mut writing.queue)? {
                 return Ok(false);
             }
-            writing.queue.append(&mut writing.own);
             self.host.outgoing(self, &mut writing.queue);
+            // Last: a goodbye comes after everything else.
+            writing.queue.append(&mut writing.own);
             socket.try_send(&mut writing.queue)
         })();
         match sent {
@@ -241,7 +242,7 @@ impl Link {
         self.writing().detach();
     }
 
-    /// Sends a frame of `net`'s own after those that the host has given already.
+    /// Sends a frame of `net`'s own, after those that the host has.
     pub(crate) fn send_own(&self, own: &Own) {
         self.writing().own.push_back(own.encode());
         self.wake_writer();

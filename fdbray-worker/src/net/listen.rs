@@ -150,7 +150,7 @@ fn outward_ip(at: SocketAddr) -> io::Result<IpAddr> {
 }
 
 /// Connections on which nobody has proven who they are, per socket.
-const MAX_STRANGERS: usize = 128;
+pub(super) const MAX_STRANGERS: usize = if cfg!(test) { 8 } else { 128 };
 
 /// Connections that the kernel keeps until they are taken in.
 const BACKLOG: i32 = 1024;

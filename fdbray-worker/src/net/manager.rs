@@ -12,7 +12,10 @@ use super::{
 };
 use crate::id::ProcessId;
 use rustc_hash::FxHashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 use tokio::{
     sync::{mpsc, watch},
     time::timeout,
@@ -26,6 +29,8 @@ pub(crate) struct Manager {
     pub(crate) bulk: super::bulk::Lane,
     /// Held for look-ups and changes only, never while the host is called.
     peers: Mutex<FxHashMap<ProcessId, Peer>>,
+    /// No session begins any more. Set under the lock of `peers`.
+    stopped: AtomicBool,
 }
 
 #[derive(Default)]
@@ -46,7 +51,14 @@ impl Manager {
         addresses: Vec<String>,
         bulk: super::bulk::Lane,
     ) -> Arc<Self> {
-        Arc::new(Manager { options, host, addresses, bulk, peers: Mutex::default() })
+        Arc::new(Manager {
+            options,
+            host,
+            addresses,
+            bulk,
+            peers: Mutex::default(),
+            stopped: AtomicBool::new(false),
+        })
     }
 
     /// The session with `peer`.
@@ -54,9 +66,11 @@ impl Manager {
         self.peers().get(&peer)?.link.clone()
     }
 
-    /// All of them.
-    pub(crate) fn links(&self) -> Vec<Arc<Link>> {
-        self.peers().values().filter_map(|peer| peer.link.clone()).collect()
+    /// Lets no session begin any more; gives those that there are.
+    pub(crate) fn stop(&self) -> Vec<Arc<Link>> {
+        let peers = self.peers();
+        self.stopped.store(true, Ordering::Relaxed);
+        peers.values().filter_map(|peer| peer.link.clone()).collect()
     }
 
     /// Brings about a session with `peer`, unless there is one or somebody is at it.
@@ -77,15 +91,18 @@ impl Manager {
             entry.sessions
         };
         let connected = self.connect(peer, nonce, &addresses).await;
-        let superseded = match connected {
+        let failed = match connected {
             Ok((socket, accepted, route)) => {
                 let same_host = socket.is_unix();
                 let (link, resumes) =
                     self.new_link(accepted.theirs, accepted.fds, same_host, Some(route), accepted.stale);
                 if self.install(&link, false).await {
                     tokio::spawn(session::run(self.clone(), link, socket, resumes));
+                    None
+                } else {
+                    // Counts only when no other session has begun.
+                    Some(Ended::Here("the network of this process has been stopped".into()))
                 }
-                None
             }
             Err(why) => Some(why),
         };
@@ -96,7 +113,7 @@ impl Manager {
             entry.sessions != before
         };
         drop(done);
-        match superseded {
+        match failed {
             // The peer's connection stays instead, and the host knows of that one.
             Some(_) if begun => {}
             Some(why) => {
@@ -199,7 +216,9 @@ impl Manager {
         let proposed = proposed().or(proposed_before);
         let fds = if same_host { self.host.hand_over(peer) } else { Vec::new() };
         match caller.accept(&self.options, 0, proposed, fds).await {
-            Ok(socket) => session::run(self.clone(), link, socket, resumes).await,
+            Ok(socket) => {
+                tokio::spawn(session::run(self.clone(), link, socket, resumes));
+            }
             Err(e) => {
                 self.rejected(Some(peer), &e);
                 self.forget(&link);
@@ -222,11 +241,14 @@ impl Manager {
     }
 
     /// Makes `link` the session with its peer; an older one ends first, and the host knows that it did.
-    /// `false` when the older one stays instead.
+    /// `false` when the older one stays instead, or the network has been stopped.
     async fn install(&self, link: &Arc<Link>, accepted: bool) -> bool {
         loop {
             let older = {
                 let mut peers = self.peers();
+                if self.stopped.load(Ordering::Relaxed) {
+                    return false;
+                }
                 let entry = peers.entry(link.peer()).or_default();
                 match &entry.link {
                     None => {

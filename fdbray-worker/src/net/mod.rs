@@ -13,6 +13,7 @@ mod bulk;
 mod connect;
 mod error;
 pub mod frame;
+pub mod fuzz;
 mod handshake;
 pub mod hello;
 mod host;

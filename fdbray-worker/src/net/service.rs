@@ -74,12 +74,12 @@ impl Net {
         bulk::fetch(self.manager.clone(), peer, id, len)
     }
 
-    /// Stops listening and ends all sessions; returns when the host knows of each end.
+    /// Stops listening, lets no session begin and ends all that there are; returns when the host knows of each end.
     pub async fn stop(&self, why: &str) {
         for task in &*self.listening {
             task.abort();
         }
-        let links = self.manager.links();
+        let links = self.manager.stop();
         for link in &links {
             link.close(Ended::Here(why.to_owned()));
         }

@@ -14,7 +14,7 @@ use bytes::{Buf, BytesMut};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 /// Carries a session from its first connection to its end.
@@ -128,6 +128,7 @@ async fn carry(
         Stopped::End(Ended::ByPeer(_)) | Stopped::Broken(_) | Stopped::Resume(_) => None,
         Stopped::End(why) => Some(why.to_string()),
     };
+    let said = farewell.is_some();
     if let Some(why) = farewell {
         link.send_own(&Own::Bye(why));
         let deadline = Instant::now() + FAREWELL;
@@ -143,19 +144,42 @@ async fn carry(
         reader.abort();
         let _ = reader.await;
     }
-    socket.shutdown();
+    if said {
+        tokio::spawn(linger(socket.clone()));
+    } else {
+        socket.shutdown();
+    }
     stopped
+}
+
+/// Closes a connection so that the peer can read what was sent last: closing with bytes unread would reset it.
+async fn linger(socket: Arc<Socket>) {
+    socket.shutdown_write();
+    let mut scratch = Vec::with_capacity(READ);
+    let drain = async {
+        while let Ok(1..) = socket.recv(&mut scratch, READ).await {
+            scratch.clear();
+        }
+    };
+    // A peer that goes on sending has had its time.
+    let _ = timeout(FAREWELL, drain).await;
 }
 
 /// Hands whole frames to the host as they arrive.
 async fn read(manager: Arc<Manager>, link: Arc<Link>, socket: Arc<Socket>) -> Stopped {
     let mut buf = BytesMut::with_capacity(READ);
     let mut wanted = frame::HEADER;
+    let mut turn = 0_u32;
     loop {
+        turn = turn.wrapping_add(1);
+        if turn % TURN == 0 {
+            // A busy peer must not keep the thread from the others, nor from the writers.
+            tokio::task::yield_now().await;
+        }
         let spare = buf.capacity() - buf.len();
         if spare < SPARE {
             // A long frame's room grows with what has arrived of it, not with what it announced.
-            buf.reserve(READ.max((wanted - buf.len()).min(buf.len())));
+            buf.reserve(READ.max(wanted.saturating_sub(buf.len()).min(buf.len())));
         }
         match socket.recv(&mut buf, usize::MAX).await {
             Ok(0) => return Stopped::Broken("the peer closed it".into()),
@@ -308,6 +332,9 @@ const FAREWELL: Duration = Duration::from_millis(200);
 
 /// Bytes that one read may bring.
 const READ: usize = 64 << 10;
+
+/// Reads before others have a turn.
+const TURN: u32 = 8;
 
 /// With less room than this a new buffer is taken.
 const SPARE: usize = 8 << 10;

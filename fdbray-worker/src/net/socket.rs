@@ -188,6 +188,12 @@ impl Socket {
         Ok(rustix::net::sockopt::socket_peercred(self.fd.get_ref())?.uid.as_raw())
     }
 
+    /// Ends the sending direction: the peer reads to the end of what was sent.
+    pub(crate) fn shutdown_write(&self) {
+        // An error means that the connection is gone already.
+        let _ = rustix::net::shutdown(self.fd.get_ref(), Shutdown::Write);
+    }
+
     /// Ends both directions; what has arrived can still be read.
     pub(crate) fn shutdown(&self) {
         // An error means that the connection is gone already.

@@ -137,7 +137,7 @@ pub(super) fn gone(request: u64, found: Option<u64>) -> Bytes {
 }
 
 /// The length found, of a body that says that an object is gone.
-pub(super) fn decode_gone(body: &[u8]) -> Result<Option<u64>, Malformed> {
+pub(crate) fn decode_gone(body: &[u8]) -> Result<Option<u64>, Malformed> {
     let found = u64::from_le_bytes(body.try_into().map_err(|_| Malformed)?);
     Ok((found != u64::MAX).then_some(found))
 }
