@@ -30,14 +30,16 @@ pub(crate) struct Parameter {
 
 /// The return type as it is written. Whether it is a `Result` is told by type; this only chooses how the stub is
 /// written, and the expansion checks that both agree.
-pub(crate) enum Returns {
-    Plain(Type),
-    /// With its type arguments, as far as it has any.
-    Result {
-        whole: Type,
-        ok: Option<Type>,
-        error: Option<Type>,
-    },
+pub(crate) struct Returns {
+    whole: Type,
+    /// Whether its path ends in `Result`; with its type arguments, as far as it has any.
+    result: Option<ResultArguments>,
+}
+
+#[derive(Default)]
+struct ResultArguments {
+    value: Option<Type>,
+    error: Option<Type>,
 }
 
 impl Model {
@@ -83,9 +85,13 @@ impl Parameter {
             _ => format_ident!("arg{index}"),
         };
         for attribute in typed.attrs.iter().filter(|a| a.path().is_ident("cfg")) {
-            diagnostics.at(attribute, "a parameter of a remote function cannot be conditional: all processes have to agree on it; put `#[cfg]` on the function");
+            diagnostics.at(
+                attribute,
+                "a parameter of a remote function cannot be conditional: all processes have to agree on it; put \
+                 `#[cfg]` on the function",
+            );
         }
-        let (ty, borrowed) = match &*typed.ty {
+        let (ty, borrowed) = match ungrouped(&typed.ty) {
             Type::Reference(reference) => {
                 refuse_reference(reference, diagnostics);
                 ((*reference.elem).clone(), true)
@@ -99,52 +105,50 @@ impl Parameter {
 
 impl Returns {
     fn read(output: &ReturnType, diagnostics: &mut Diagnostics) -> Self {
-        let whole: Type = match output {
-            ReturnType::Default => return Returns::Plain(parse_quote!(())),
-            ReturnType::Type(_, ty) => (**ty).clone(),
+        let whole = match output {
+            ReturnType::Default => parse_quote!(()),
+            ReturnType::Type(_, ty) => ungrouped(ty).clone(),
         };
-        match &whole {
-            Type::Never(never) => {
+        let result = ResultArguments::read(&whole);
+        match (&whole, &result) {
+            (Type::Never(never), _) => {
                 diagnostics.at(never, "a remote function has to return, for its future to end; use `()`");
             }
-            Type::Reference(reference) => diagnostics.at(
+            (Type::Reference(reference), _) => diagnostics.at(
                 reference,
                 "a remote function cannot return a borrow, whose memory stays in the worker; return an owned value \
                  (`String`, `Vec<T>`, `fdbray::Blob`)",
             ),
-            _ => {}
+            // Of a `Result` the value travels as it is; its error may be anything that becomes text.
+            (_, Some(ResultArguments { value: Some(value), .. })) => refuse_inside(value, diagnostics),
+            (_, Some(_)) => {}
+            (ty, None) => refuse_inside(ty, diagnostics),
         }
-        // Of a `Result` the value travels as it is; its error may be anything that becomes text.
-        match result_arguments(&whole) {
-            Some((ok, error)) => {
-                if let Some(ok) = ok {
-                    refuse_inside(ok, diagnostics);
-                }
-                let (ok, error) = (ok.cloned(), error.cloned());
-                Returns::Result { whole, ok, error }
-            }
-            None => {
-                if !matches!(whole, Type::Reference(_)) {
-                    refuse_inside(&whole, diagnostics);
-                }
-                Returns::Plain(whole)
-            }
-        }
+        Returns { whole, result }
     }
 
     /// The type as it is written.
     pub(crate) fn whole(&self) -> &Type {
-        match self {
-            Returns::Plain(whole) | Returns::Result { whole, .. } => whole,
-        }
+        &self.whole
+    }
+
+    /// Whether it says that it is a `Result`.
+    pub(crate) fn says_result(&self) -> bool {
+        self.result.is_some()
+    }
+
+    /// What it says that it is a `Result` of.
+    pub(crate) fn said_value(&self) -> Option<&Type> {
+        self.result.as_ref()?.value.as_ref()
     }
 
     /// The type of a call's future's value.
     pub(crate) fn value(&self) -> TokenStream {
-        match self {
-            Returns::Plain(ty) => quote!(#ty),
-            Returns::Result { ok: Some(ok), .. } => quote!(#ok),
-            Returns::Result { whole, ok: None, .. } => {
+        let whole = &self.whole;
+        match (&self.result, self.said_value()) {
+            (None, _) => quote!(#whole),
+            (Some(_), Some(value)) => quote!(#value),
+            (Some(_), None) => {
                 quote_spanned!(whole.span()=> <#whole as ::fdbray::__private::Fallible>::Ok)
             }
         }
@@ -152,31 +156,39 @@ impl Returns {
 
     /// Where its value's type stands, as far as that is written.
     pub(crate) fn value_span(&self) -> Span {
-        match self {
-            Returns::Result { ok: Some(ok), .. } => ok.span(),
-            other => other.whole().span(),
-        }
+        self.said_value().unwrap_or(&self.whole).span()
     }
 
     /// Where its error's type stands, as far as that is written.
     pub(crate) fn error_span(&self) -> Span {
-        match self {
-            Returns::Result { error: Some(error), .. } => error.span(),
-            other => other.whole().span(),
-        }
+        let error = self.result.as_ref().and_then(|result| result.error.as_ref());
+        error.unwrap_or(&self.whole).span()
     }
 }
 
-/// For a type whose path ends in `Result`: its first two type arguments.
-fn result_arguments(ty: &Type) -> Option<(Option<&Type>, Option<&Type>)> {
-    let Type::Path(path) = ty else { return None };
-    let last = path.path.segments.last().filter(|s| s.ident == "Result")?;
-    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return Some((None, None)) };
-    let mut types = arguments.args.iter().filter_map(|argument| match argument {
-        GenericArgument::Type(ty) => Some(ty),
-        _ => None,
-    });
-    Some((types.next(), types.next()))
+impl ResultArguments {
+    /// `None` unless the path of `ty` ends in `Result`.
+    fn read(ty: &Type) -> Option<Self> {
+        let Type::Path(path) = ty else { return None };
+        let last = path.path.segments.last().filter(|s| s.ident == "Result")?;
+        let PathArguments::AngleBracketed(arguments) = &last.arguments else {
+            return Some(ResultArguments::default());
+        };
+        let mut types = arguments.args.iter().filter_map(|argument| match argument {
+            GenericArgument::Type(ty) => Some(ty.clone()),
+            _ => None,
+        });
+        Some(ResultArguments { value: types.next(), error: types.next() })
+    }
+}
+
+/// `ty` without parentheses and without the invisible ones around what a macro put in.
+fn ungrouped(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(group) => ungrouped(&group.elem),
+        Type::Paren(paren) => ungrouped(&paren.elem),
+        ty => ty,
+    }
 }
 
 /// The attributes that go with every generated item.

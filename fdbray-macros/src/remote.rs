@@ -5,7 +5,7 @@ use crate::{
     model::{self, Model, Returns},
     options::RemoteOptions,
 };
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::{Attribute, Error, Ident, ItemFn, Visibility, ext::IdentExt, parse2, spanned::Spanned};
 
@@ -148,8 +148,10 @@ impl Remote<'_> {
         let decode = self.model.parameters.iter().zip(&locals).map(|(parameter, local)| {
             let (ty, name) = (&parameter.ty, parameter.name.unraw().to_string());
             let read = if parameter.borrowed { quote!(borrowed) } else { quote!(value) };
-            let decoded = quote_spanned!(ty.span()=> ::fdbray::__private::#read::<#ty>(&mut __input, #name)?);
-            quote!(let #local = #decoded;)
+            // Only the path is spanned at the type: a local's name resolves where it is written, and where a macro put
+            // in the type that is elsewhere.
+            let read = quote_spanned!(ty.span()=> ::fdbray::__private::#read::<#ty>);
+            quote!(let #local = #read(&mut __input, #name)?;)
         });
         let arguments = self
             .model
@@ -175,12 +177,13 @@ impl Remote<'_> {
             },
             Some(span) => {
                 // A body that is not `Send` is reported at the function's `async`.
-                let send = quote_spanned!(span=> ::fdbray::__private::send(__body));
+                let local = Ident::new("__body", span.resolved_at(Span::call_site()));
+                let send = quote_spanned!(span=> ::fdbray::__private::send(#local));
                 quote! {
                     fn __fdbray_entry(
                         #mutable __input: ::fdbray::__private::Input,
                     ) -> ::fdbray::__private::OutputFuture {
-                        let __body = async move { #body };
+                        let #local = async move { #body };
                         #send
                     }
                 }
@@ -194,16 +197,16 @@ impl Remote<'_> {
         let error = quote_spanned! {self.model.returns.error_span()=>
             ::fdbray::__private::assert_error::<<__Kind as ::fdbray::__private::Returns<#whole>>::Err>()
         };
-        let agrees = match &self.model.returns {
-            Returns::Plain(_) => quote_spanned! {whole.span()=>
+        let agrees = match self.model.returns.said_value() {
+            Some(value) => quote_spanned! {whole.span()=>
+                ::fdbray::__private::assert_gives::<#whole, #value>()
+            },
+            None if self.model.returns.says_result() => TokenStream::new(),
+            None => quote_spanned! {whole.span()=>
                 if __FALLIBLE {
                     ::core::panic!("this return type is `Result` under another name: write it as `Result<..>` (or any \
                         path that ends in `Result`), so that a call gives a `RemoteFuture` of its `Ok` type")
                 }
-            },
-            Returns::Result { ok: None, .. } => TokenStream::new(),
-            Returns::Result { ok: Some(ok), .. } => quote_spanned! {whole.span()=>
-                ::fdbray::__private::assert_gives::<#whole, #ok>()
             },
         };
         quote! {
@@ -222,14 +225,16 @@ impl Remote<'_> {
 /// An expression of type `Output` from `__returned`.
 fn reply(returns: &Returns) -> TokenStream {
     let whole = returns.whole();
-    let encoded = quote_spanned!(returns.value_span()=> ::fdbray::__private::result(&__value, __function));
+    let result = quote_spanned! {returns.value_span()=>
+        ::fdbray::__private::result::<<__Kind as ::fdbray::__private::Returns<#whole>>::Value>
+    };
     quote! {{
         #[allow(unused_imports)]
         use ::fdbray::__private::{AnyError as _, NoError as _, OwnError as _, Plain as _, TypedError as _};
         type __Kind = ::fdbray::__private::Kind<{ ::fdbray::__private::Probe::<#whole>::FALLIBLE }>;
         #[allow(clippy::ignored_unit_patterns)]
         match <__Kind as ::fdbray::__private::Returns<#whole>>::split(__returned) {
-            ::core::result::Result::Ok(__value) => #encoded,
+            ::core::result::Result::Ok(__value) => #result(&__value, __function),
             ::core::result::Result::Err(__error) => {
                 let mut __failure = ::fdbray::__private::Failure::new(__error);
                 let __failure = (&mut &mut &mut &mut __failure).failure();

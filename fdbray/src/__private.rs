@@ -16,7 +16,7 @@ pub use std::sync::OnceLock;
 
 use crate::{
     Error, Result,
-    encoding::{Value, decode, encode},
+    encoding::{RemoteValue, decode, encode},
     returns::{Gives, RemoteError},
 };
 use serde::de::DeserializeOwned;
@@ -28,7 +28,7 @@ pub fn call<S>(function: &'static Function) -> Call<S> {
 }
 
 /// Decodes the next argument.
-pub fn value<T: Value>(input: &mut Input, name: &str) -> Result<T> {
+pub fn value<T: RemoteValue>(input: &mut Input, name: &str) -> Result<T> {
     argument(input, name)
 }
 
@@ -38,7 +38,7 @@ pub fn borrowed<B: Borrowed + ?Sized>(input: &mut Input, name: &str) -> Result<B
 }
 
 /// Encodes what the function returned.
-pub fn result<T: Value>(value: &T, function: &'static Function) -> Output {
+pub fn result<T: RemoteValue>(value: &T, function: &'static Function) -> Output {
     encode(value).map_err(|why| Error::encode(format!("the result of `{}`", (function.name)()), why))
 }
 

@@ -13,7 +13,7 @@ use fdbray_worker::{
     payload::{Encoded, Payload},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::{any::type_name, cell::Cell, mem};
+use std::{any::type_name, cell::Cell};
 
 /// What can travel by value: `Serialize + DeserializeOwned`. Not to be implemented by hand.
 #[diagnostic::on_unimplemented(
@@ -21,17 +21,16 @@ use std::{any::type_name, cell::Cell, mem};
     label = "what travels needs `Serialize` and `DeserializeOwned`",
     note = "add `#[derive(serde::Serialize, serde::Deserialize)]` to a type of yours; in place of a borrow use the owned type (`String`, `Vec<T>`, `fdbray::Blob`)"
 )]
-pub trait Value: Serialize + DeserializeOwned {}
+pub trait RemoteValue: Serialize + DeserializeOwned {}
 
 #[diagnostic::do_not_recommend]
-impl<T: Serialize + DeserializeOwned> Value for T {}
+impl<T: Serialize + DeserializeOwned> RemoteValue for T {}
 
 /// Encodes `value`, or says why that cannot be done.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, String> {
-    let scratch = SCRATCH.take();
-    let mode = Switched::to(Mode::Encoding(Vec::new()));
-    let encoded = postcard::serialize_with_flavor(value, Buffer(scratch));
-    let Mode::Encoding(handles) = mode.back() else { unreachable!("whoever takes the mode puts it back") };
+    let mode = Switched::to(Mode::Encoding);
+    let encoded = postcard::serialize_with_flavor(value, Buffer(SCRATCH.take()));
+    let handles = mode.handles();
     match encoded {
         Ok(bytes) => Ok(Encoded { payload: keep(bytes), handles }),
         Err(error) => Err(explain(error).to_owned()),
@@ -43,25 +42,27 @@ pub(crate) fn decode<T: DeserializeOwned>(
     payload: &Payload,
     source: impl FnOnce() -> Source,
 ) -> Result<T, String> {
-    // A source costs a few counted references, and a type without drop glue holds no future. Should one decode a
-    // future all the same, and keep nothing of it, it is decoded again with the source.
-    if !mem::needs_drop::<T>() {
+    // A source costs a few counted references, and most values hold no future. So small ones are decoded without, and
+    // again should one be found.
+    if payload.len() <= KEEP {
         let mode = Switched::to(Mode::DecodingPlain);
-        let decoded = take(payload);
-        if !matches!(mode.back(), Mode::SourceWanted) {
-            return decoded;
+        let decoded = postcard::take_from_bytes(payload);
+        if mode.now() == Mode::DecodingPlain {
+            return whole(payload, decoded);
         }
     }
     let bytes = match payload {
         Payload::Shared(bytes) => bytes.clone(),
         Payload::InPlace(..) => Bytes::new(),
     };
-    let _mode = Switched::to(Mode::Decoding(source(), bytes));
-    take(payload)
+    let _mode = Switched::to(Mode::Decoding);
+    SOURCE.set(Some((source(), bytes)));
+    whole(payload, postcard::take_from_bytes(payload))
 }
 
-fn take<T: DeserializeOwned>(payload: &Payload) -> Result<T, String> {
-    match postcard::take_from_bytes::<T>(payload) {
+/// `decoded`, if that was all of `payload`.
+fn whole<T>(payload: &Payload, decoded: postcard::Result<(T, &[u8])>) -> Result<T, String> {
+    match decoded {
         Ok((value, [])) => Ok(value),
         Ok((_, rest)) => Err(format!("{} bytes are left over after a `{}`", rest.len(), type_name::<T>())),
         Err(error) => {
@@ -91,86 +92,110 @@ const KEEP: usize = 4096;
 
 thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// Looked at for every value, the two below only where there is something in them.
     static MODE: Cell<Mode> = const { Cell::new(Mode::Outside) };
+    /// Of the futures in the value that is being encoded.
+    static HANDLES: Cell<Vec<Handle>> = const { Cell::new(Vec::new()) };
+    /// Where the bytes that are being decoded came from; and the bytes, if parts can share them.
+    static SOURCE: Cell<Option<Origin>> = const { Cell::new(None) };
 }
+
+/// Where bytes came from, and the bytes.
+type Origin = (Source, Bytes);
 
 /// What this thread is doing with a value.
-#[derive(Default)]
+#[derive(Clone, Copy, PartialEq)]
 enum Mode {
     /// Nothing of fdbray's.
-    #[default]
     Outside,
-    /// Encoding; collects a handle of each future in the value.
-    Encoding(Vec<Handle>),
-    /// Decoding bytes from this source. They are here too if they are shared, so that parts can share them.
-    Decoding(Source, Bytes),
-    /// Decoding something that should have no use for a source.
+    /// Encoding.
+    Encoding,
+    /// Encoding, and `HANDLES` has some.
+    Collecting,
+    /// Decoding, without a source.
     DecodingPlain,
-    /// It had.
+    /// The same, and a future was found.
     SourceWanted,
+    /// Decoding, and `SOURCE` has one.
+    Decoding,
 }
 
-/// Puts the previous mode back, also when a user's `Serialize` panics.
-struct Switched(Option<Mode>);
+/// A mode that ends with this, also when a user's `Serialize` panics.
+struct Switched {
+    before: Mode,
+    /// What the mode before had set aside, if there was one: a user's `Serialize` may well encode something itself.
+    outer: Option<(Vec<Handle>, Option<Origin>)>,
+}
 
 impl Switched {
     fn to(mode: Mode) -> Self {
-        Switched(Some(MODE.replace(mode)))
+        let before = MODE.replace(mode);
+        let outer = (before != Mode::Outside).then(|| (HANDLES.take(), SOURCE.take()));
+        Switched { before, outer }
     }
 
-    /// The mode that is left.
-    fn back(mut self) -> Mode {
-        MODE.replace(self.0.take().unwrap_or_default())
+    fn now(&self) -> Mode {
+        MODE.get()
+    }
+
+    fn handles(&self) -> Vec<Handle> {
+        if self.now() == Mode::Collecting { HANDLES.take() } else { Vec::new() }
     }
 }
 
 impl Drop for Switched {
     fn drop(&mut self) {
-        if let Some(previous) = self.0.take() {
-            MODE.set(previous);
+        let ended = MODE.replace(self.before);
+        match self.outer.take() {
+            Some((handles, source)) => {
+                HANDLES.set(handles);
+                SOURCE.set(source);
+            }
+            None if matches!(ended, Mode::Collecting | Mode::Decoding) => {
+                drop((HANDLES.take(), SOURCE.take()));
+            }
+            None => {}
         }
     }
 }
 
 /// Takes a handle of a future that is being encoded; false outside fdbray's encoding.
 pub(crate) fn collect(handle: &Handle) -> bool {
-    let mut mode = MODE.take();
-    let encoding = if let Mode::Encoding(handles) = &mut mode {
-        handles.push(handle.clone());
-        true
-    } else {
-        false
-    };
-    MODE.set(mode);
-    encoding
+    if !matches!(MODE.get(), Mode::Encoding | Mode::Collecting) {
+        return false;
+    }
+    MODE.set(Mode::Collecting);
+    let mut handles = HANDLES.take();
+    handles.push(handle.clone());
+    HANDLES.set(handles);
+    true
 }
 
 /// A handle of a future whose id was just decoded; `None` outside fdbray's encoding.
 pub(crate) fn adopt(id: ObjectId) -> Option<Handle> {
-    let mode = MODE.take();
-    let (handle, mode) = match mode {
-        Mode::Decoding(source, bytes) => (Some(Handle::adopt(id, &source)), Mode::Decoding(source, bytes)),
-        Mode::DecodingPlain => (None, Mode::SourceWanted),
-        other => (None, other),
-    };
-    MODE.set(mode);
-    handle
+    if MODE.get() == Mode::DecodingPlain {
+        MODE.set(Mode::SourceWanted);
+    }
+    with_source(|source, _| Handle::adopt(id, source))
 }
 
 /// A part of what is being decoded, shared with the whole where that saves a copy of many bytes.
 pub(crate) fn share(part: &[u8]) -> Blob {
-    let mut shared = None;
-    if part.len() > KEEP {
-        let mode = MODE.take();
-        if let Mode::Decoding(_, whole) = &mode
-            && part.len() >= whole.len() / 2
-            && whole.as_ptr_range().contains(&part.as_ptr())
-        {
-            shared = Some(whole.slice_ref(part));
-        }
-        MODE.set(mode);
+    let shared = with_source(|_, whole| {
+        let inside = whole.as_ptr_range().contains(&part.as_ptr());
+        (part.len() > KEEP && part.len() >= whole.len() / 2 && inside).then(|| whole.slice_ref(part))
+    });
+    Blob::from(shared.flatten().unwrap_or_else(|| Bytes::copy_from_slice(part)))
+}
+
+fn with_source<R>(f: impl FnOnce(&Source, &Bytes) -> R) -> Option<R> {
+    if MODE.get() != Mode::Decoding {
+        return None;
     }
-    Blob::from(shared.unwrap_or_else(|| Bytes::copy_from_slice(part)))
+    let source = SOURCE.take()?;
+    let result = f(&source.0, &source.1);
+    SOURCE.set(Some(source));
+    Some(result)
 }
 
 /// What postcard means, in the terms of who wrote the type.
@@ -184,8 +209,10 @@ fn explain(error: postcard::Error) -> &'static str {
         E::SerializeSeqLengthUnknown => {
             "it has a sequence or map of unknown length (`#[serde(flatten)]` makes one); collect it first"
         }
-        E::SerdeSerCustom => "its own `Serialize` refused",
-        E::SerdeDeCustom => "its own `Deserialize` refused what the bytes say",
+        E::SerdeSerCustom => "a `Serialize` implementation in it refused",
+        E::SerdeDeCustom => {
+            "a `Deserialize` implementation (perhaps a derived one, of an enum) refused what they say"
+        }
         E::DeserializeUnexpectedEnd => "they end too early",
         _ => "they say something else",
     }
@@ -215,7 +242,7 @@ impl postcard::ser_flavors::Flavor for Buffer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::RemoteFuture;
+    use crate::{RemoteFuture, put};
     use fdbray_worker::runtime::unowned;
     use serde::{Deserialize, Deserializer};
     use std::{collections::HashMap, panic};
@@ -248,34 +275,36 @@ mod tests {
         assert!(whole.as_ptr_range().contains(&blob.as_ptr()), "a large blob is a part of what was received");
     }
 
-    #[test]
-    fn futures_are_found_at_any_depth_and_come_back_as_the_same_object() {
+    #[crate::test]
+    async fn futures_are_found_at_any_depth_and_come_back_as_the_same_object() -> crate::Result<()> {
         #[derive(Serialize, Deserialize)]
         struct Nested {
             first: Option<RemoteFuture<u8>>,
             named: HashMap<String, Vec<RemoteFuture<String>>>,
         }
-        let named = HashMap::from([("k".to_owned(), vec![future(), future()])]);
-        let value = Nested { first: Some(future()), named };
+        let text = |text: &str| put(&text.to_owned());
+        let named = HashMap::from([("k".to_owned(), vec![text("a")?, text("b")?])]);
+        let value = Nested { first: Some(put(&1)?), named };
         let encoded = encode(&value).unwrap();
         assert_eq!(encoded.handles.len(), 3);
-        let copy: Nested = back(&encoded).unwrap();
-        assert_eq!(copy.first.map(|f| f.id()), value.first.map(|f| f.id()));
-        let ids = |n: &HashMap<String, Vec<RemoteFuture<String>>>| {
-            n["k"].iter().map(|f| f.id()).collect::<Vec<_>>()
-        };
-        assert_eq!(ids(&copy.named), ids(&value.named));
+        let mut copy: Nested = back(&encoded).unwrap();
+        assert_eq!(copy.first.as_ref().map(RemoteFuture::id), value.first.as_ref().map(RemoteFuture::id));
+        drop((value, encoded));
+        assert_eq!(copy.first.unwrap().await?, 1);
+        let texts = crate::settle(copy.named.remove("k").unwrap()).await;
+        assert_eq!(texts.into_iter().collect::<Result<Vec<_>, _>>()?, ["a", "b"]);
+        Ok(())
     }
 
-    #[test]
-    fn a_value_without_drop_glue_may_still_decode_a_future() {
+    #[crate::test]
+    async fn a_value_that_keeps_nothing_of_a_future_may_still_decode_one() {
         struct Id(ObjectId);
         impl<'de> Deserialize<'de> for Id {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 RemoteFuture::<u8>::deserialize(deserializer).map(|f| Id(f.id()))
             }
         }
-        let future = future::<u8>();
+        let future = put(&1_u8).unwrap();
         assert_eq!(back::<Id>(&encode(&future).unwrap()).unwrap().0, future.id());
     }
 

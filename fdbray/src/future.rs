@@ -70,7 +70,7 @@ impl<T> RemoteFuture<T> {
         self.handle.cancel();
     }
 
-    /// Cancels the call when the returned future is dropped, as `tokio::task::AbortHandle` would.
+    /// The same future, whose call is cancelled when it is dropped.
     #[must_use = "dropping it cancels the call"]
     pub fn abort_on_drop(self) -> AbortOnDrop<T> {
         AbortOnDrop(self)

@@ -53,7 +53,7 @@ mod wait;
 
 pub use arg::{Arg, IntoArg, Lends};
 pub use call::{Call, Submit};
-pub use encoding::Value;
+pub use encoding::RemoteValue;
 pub use fdbray_worker::{
     error::{ApplicationError, Error, Result},
     id::{ObjectId, ProcessId},
@@ -108,6 +108,8 @@ pub use wait::{AsCompleted, Settle, Wait, as_completed, settle, wait};
 /// `RemoteFuture<T>` receives the future itself. See [`IntoArg`] for what callers may pass. The error of a `Result` is
 /// a `std::error::Error` (or a `String`, an `anyhow::Error`); it downcasts at the caller when it is serializable.
 /// Generic functions, methods, `&mut` parameters, `impl Trait` and `unsafe` are refused.
+///
+/// In documentation link the function as `` [`add()`] ``, since `add` alone is also the type.
 ///
 /// # Options
 /// | option | means | default |

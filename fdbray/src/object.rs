@@ -2,7 +2,7 @@
 
 use crate::{
     Error, RemoteFuture, Result,
-    encoding::{Value, encode, share},
+    encoding::{RemoteValue, encode, share},
 };
 use bytemuck::Pod;
 use bytes::Bytes;
@@ -25,7 +25,7 @@ use std::{fmt, ops::Deref, sync::Arc};
 /// let found = lookup::map((0..100).map(|i| (&table, i)));
 /// # Ok(()) }
 /// ```
-pub fn put<T: Value>(value: &T) -> Result<RemoteFuture<T>> {
+pub fn put<T: RemoteValue>(value: &T) -> Result<RemoteFuture<T>> {
     let encoded = encode(value).map_err(|why| Error::encode("the value given to `fdbray::put`", why))?;
     Ok(RemoteFuture::new(runtime::put(encoded)?, None))
 }

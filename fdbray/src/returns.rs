@@ -133,7 +133,7 @@ impl<E: error::Error + Serialize + DeserializeOwned + 'static> TypedError for &m
     }
 }
 
-/// Any other error travels as text.
+/// Any other error travels as text, unless it is a box with fdbray's own.
 pub trait AnyError {
     /// The error to send.
     fn failure(&mut self) -> Error;
@@ -141,8 +141,10 @@ pub trait AnyError {
 
 impl<E: Into<Box<dyn error::Error + Send + Sync>>> AnyError for &mut Failure<E> {
     fn failure(&mut self) -> Error {
-        let error = self.take().into();
-        ApplicationError::new(type_name::<E>(), &*error, None).into()
+        match self.take().into().downcast::<Error>() {
+            Ok(own) => *own,
+            Err(error) => ApplicationError::new(type_name::<E>(), &*error, None).into(),
+        }
     }
 }
 

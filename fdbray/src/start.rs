@@ -7,6 +7,7 @@ use std::{
     process::{ExitCode, Termination},
     thread,
 };
+use tokio::runtime::{Builder, Runtime};
 
 /// Enters the cluster. A worker serves it and never calls `body`; a driver runs `body` on this thread and then leaves.
 pub fn main<R: Termination, F: Future<Output = R>>(
@@ -27,17 +28,20 @@ pub fn main<R: Termination, F: Future<Output = R>>(
 /// Runs `body` on this thread, inside a tokio runtime with a thread for each core, then stops the driver.
 pub(crate) fn drive<R, F: Future<Output = R>>(driver: Driver, body: impl FnOnce() -> F) -> Result<R, Error> {
     let cores = thread::available_parallelism().map_or(1, Into::into);
-    let tokio = tokio::runtime::Builder::new_multi_thread()
+    let tokio = Builder::new_multi_thread()
         .worker_threads(cores)
         .enable_all()
         .build()
         .map_err(|e| Error::control(format!("the driver's async runtime could not start: {e}")))?;
-    // The driver goes before the tokio runtime, also when `body` panics: that one waits for its blocking threads, and
-    // those may wait for futures, which end with the driver.
-    let driver = driver;
+    Ok(run(&tokio, driver, body))
+}
+
+/// On its own so that the driver goes before the tokio runtime, also when `body` panics: that one waits for its blocking
+/// threads, and those may wait for futures, which end with the driver.
+fn run<R, F: Future<Output = R>>(tokio: &Runtime, driver: Driver, body: impl FnOnce() -> F) -> R {
     let returned = tokio.block_on(async { body().await });
     driver.stop();
-    Ok(returned)
+    returned
 }
 
 /// Reports an error as a `main` that returned it would.

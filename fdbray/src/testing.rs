@@ -111,7 +111,8 @@ impl Test {
         let end = watch(&mut driver, &output, Instant::now() + LIMIT);
         match end {
             End::Left(status) if status.success() => {}
-            End::Panicked(message) => panic!("{message}"),
+            // Without the hook, which has spoken in the driver.
+            End::Panicked(message) => panic::resume_unwind(Box::new(message)),
             End::Left(status) => panic!("`{name}` failed in its own process: {status}"),
             End::TooLong => panic!("`{name}` did not end within {LIMIT:?}; its process was killed"),
             End::Lost(error) => panic!("the process of `{name}` could not be waited for: {error}"),
@@ -150,8 +151,7 @@ fn watch(driver: &mut Child, output: &Receiver<String>, until: Instant) -> End {
     let mut panicked = None;
     let mut show = |line: String| match line.strip_prefix(PANICKED) {
         Some(message) => panicked = Some(unescape(message.trim_end())),
-        // The harness of the driver and of each worker says this; so does the one that the user sees.
-        None if line.trim_end() == "running 1 test" => {}
+        None if said_by_a_harness(&line) => {}
         None => print!("{line}"),
     };
     let end = loop {
@@ -185,6 +185,20 @@ fn watch(driver: &mut Child, output: &Receiver<String>, until: Instant) -> End {
         None => end,
     }
 }
+
+/// The harness of the driver, and of each worker, says what the one that the user sees says already. What a worker says
+/// comes as `(name) text`.
+fn said_by_a_harness(line: &str) -> bool {
+    let line = line.trim_end_matches(['\r', '\n']);
+    let of_worker = line.strip_prefix('(').and_then(|line| line.split_once(") "));
+    match of_worker {
+        Some((_, text)) => text.is_empty() || text == RUNNING,
+        None => line == RUNNING,
+    }
+}
+
+/// What a harness says first, when it is told to be quiet.
+const RUNNING: &str = "running 1 test";
 
 /// The lines that `driver` prints on both of its outputs, as they come.
 fn lines(driver: &mut Child) -> Receiver<String> {
@@ -240,6 +254,30 @@ mod tests {
     fn messages_come_back_as_they_were() {
         let text = "assertion `left == right` failed\n  left: \"é\\\"\t\n right: '\u{1f980}'\r\0";
         assert_eq!(unescape(&text.escape_default().to_string()), text);
+    }
+
+    #[test]
+    fn a_test_that_does_not_end_is_killed_and_what_it_said_is_shown() {
+        let mut command = Command::new("sh");
+        let mut driver = command
+            .args(["-c", "echo 'running 1 test'; exec sleep 1000"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = lines(&mut driver);
+        assert!(matches!(watch(&mut driver, &output, Instant::now()), End::TooLong));
+        assert!(driver.try_wait().unwrap().is_some(), "it still runs");
+    }
+
+    #[test]
+    fn what_harnesses_say_is_left_out() {
+        for said in ["running 1 test\n", "(app::add 2a62) running 1 test\n", "(2a62) \n", "(2a62) "] {
+            assert!(said_by_a_harness(said), "{said}");
+        }
+        for said in ["\n", "running 2 tests\n", "(2a62) hello\n", "a (2a62) \n", "(not one"] {
+            assert!(!said_by_a_harness(said), "{said}");
+        }
     }
 
     #[test]

@@ -30,7 +30,8 @@ use std::{
 /// ```
 pub fn wait<F: Awaitable>(all: impl IntoIterator<Item = F>, n: usize) -> Wait<F> {
     let futures: Vec<F> = all.into_iter().collect();
-    Wait { ended: vec![false; futures.len()], missing: n.min(futures.len()), set: None, futures }
+    let (ended, missing) = (vec![false; futures.len()], n.min(futures.len()));
+    Wait { futures, ended, missing, set: WaitSet::new(), watched: 0 }
 }
 
 /// The future of [`wait`].
@@ -41,37 +42,42 @@ pub struct Wait<F: Awaitable> {
     ended: Vec<bool>,
     /// How many more have to end.
     missing: usize,
-    /// Watches the others, from the first poll on that finds too few.
-    set: Option<Arc<WaitSet>>,
+    set: Arc<WaitSet>,
+    /// How many of them the set watches, or has watched until they ended.
+    watched: usize,
 }
 
 impl<F: Awaitable> Wait<F> {
-    fn count(&mut self, index: usize) {
-        if !mem::replace(&mut self.ended[index], true) {
-            self.missing -= 1;
+    /// Counts what has ended among the watched, until there is enough.
+    fn count(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.missing > 0 {
+            let index = ready!(self.set.poll_next(cx)) as usize;
+            if !mem::replace(&mut self.ended[index], true) {
+                self.missing -= 1;
+            }
         }
+        Poll::Ready(())
     }
 
-    fn watch(&mut self) -> Option<Arc<WaitSet>> {
-        for index in 0..self.futures.len() {
-            if self.missing == 0 {
-                return None;
+    /// Watches them all, a few at a time: enough may have ended already.
+    fn watch(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.missing > 0 && self.watched < self.futures.len() {
+            let next = self.futures.len().min(self.watched + 64);
+            for index in self.watched..next {
+                self.futures[index].future().handle().watch(&self.set, index as u64);
             }
-            if self.futures[index].future().is_settled() {
-                self.count(index);
+            self.watched = next;
+            if self.count(cx).is_ready() {
+                return Poll::Ready(());
             }
         }
-        let set = WaitSet::new();
-        for (index, future) in self.futures.iter().enumerate().filter(|(i, _)| !self.ended[*i]) {
-            future.future().handle().watch(&set, index as u64);
-        }
-        Some(set)
+        self.count(cx)
     }
 
     fn unwatch(&mut self) {
-        let Some(set) = self.set.take() else { return };
-        for (future, _) in self.futures.iter().zip(&self.ended).filter(|(_, ended)| !**ended) {
-            future.future().handle().unwatch(&set);
+        let watched = self.futures.iter().zip(&self.ended).take(mem::take(&mut self.watched));
+        for (future, _) in watched.filter(|(_, ended)| !**ended) {
+            future.future().handle().unwatch(&self.set);
         }
     }
 }
@@ -81,15 +87,7 @@ impl<F: Awaitable> Future for Wait<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        if this.set.is_none() && this.missing > 0 {
-            this.set = this.watch();
-        }
-        while this.missing > 0 {
-            // While some are missing there is a set: `watch` gives none only when it found enough.
-            let Some(set) = &this.set else { break };
-            let index = ready!(set.poll_next(cx));
-            this.count(index as usize);
-        }
+        ready!(this.watch(cx));
         this.unwatch();
         let (mut first, mut rest) = (Vec::new(), Vec::new());
         for (future, ended) in mem::take(&mut this.futures).into_iter().zip(mem::take(&mut this.ended)) {

@@ -67,7 +67,7 @@ fn joined(words: &[String], between: &str, times: u8) -> String {
 #[remote]
 async fn slept(text: &str) -> Result<usize, Typed> {
     tokio::task::yield_now().await;
-    if text.len() % 2 == 0 { Ok(text.len()) } else { Err(Typed::Odd(text.len() as u8)) }
+    if text.len().is_multiple_of(2) { Ok(text.len()) } else { Err(Typed::Odd(text.len() as u8)) }
 }
 
 #[remote]
@@ -114,6 +114,11 @@ fn format_error() -> std::fmt::Result {
 fn own_error() -> fdbray::Result<u8> {
     // What `?` on a future gives.
     Err(function_failed("elsewhere"))
+}
+
+#[remote]
+fn boxed_own_error() -> Result<u8, Box<dyn std::error::Error + Send + Sync>> {
+    Err(function_failed("elsewhere"))?
 }
 
 fn function_failed(name: &str) -> Error {
@@ -203,9 +208,11 @@ async fn other_errors_travel_as_text_with_their_chain() {
 
 #[tokio::test]
 async fn the_cause_behind_a_future_keeps_its_function_and_its_type() {
-    let Error::Application(error) = error("own_error").await else { panic!("another variant") };
-    assert_eq!(error.function(), "elsewhere");
-    assert_eq!(error.downcast::<Cause>().unwrap(), Cause);
+    for name in ["own_error", "boxed_own_error"] {
+        let Error::Application(error) = error(name).await else { panic!("another variant") };
+        assert_eq!(error.function(), "elsewhere");
+        assert_eq!(error.downcast::<Cause>().unwrap(), Cause);
+    }
 }
 
 #[tokio::test]
@@ -215,13 +222,13 @@ async fn results_that_cannot_be_encoded_are_named() {
     assert!(error.to_string().contains("the result of `entry_points::refusing`"), "{error}");
 }
 
-#[tokio::test]
-async fn futures_inside_results_are_held_beside_the_bytes() {
-    let id = (1_u64, 5_u64);
-    let encoded = run("inner", &[bytes(&id)]).await.unwrap();
-    assert_eq!(encoded.handles.len(), 2);
-    assert_eq!(encoded.handles[0].id().to_string(), "0000000000000001-5");
-    assert_eq!(&*encoded.payload, bytes(&[id, id].as_slice()));
+#[fdbray::test]
+async fn futures_inside_results_are_held_beside_the_bytes() -> fdbray::Result<()> {
+    let future = fdbray::put(&7_u8)?;
+    let encoded = run("inner", &[bytes(&future.id())]).await?;
+    assert!(encoded.handles.iter().map(|handle| handle.id()).eq([future.id(); 2]));
+    assert_eq!(&*encoded.payload, bytes([future.id(); 2].as_slice()));
+    Ok(())
 }
 
 #[test]

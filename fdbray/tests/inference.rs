@@ -2,7 +2,8 @@
 
 #![deny(warnings)]
 #![allow(unused_qualifications)]
-#![allow(clippy::let_underscore_future, clippy::useless_format, clippy::redundant_clone, dead_code)]
+// Written to see what the types do with it, not for style.
+#![allow(clippy::all, dead_code)]
 
 use fdbray::prelude::*;
 use futures_util::{StreamExt, future};
@@ -180,6 +181,22 @@ macro_rules! made {
 }
 made!(made_i64, i64);
 made!(made_string, String);
+macro_rules! made_fallible {
+    ($n:ident, $m:ident, $x:ty, $t:ty) => {
+        #[remote]
+        fn $n(x: $x) -> $t {
+            Ok(x.into())
+        }
+        mod $m {
+            use fdbray::prelude::*;
+            #[remote]
+            pub(super) async fn in_a_module(x: $x) -> $t {
+                Ok(x.into())
+            }
+        }
+    };
+}
+made_fallible!(made_result, made_module, &str, Result<String, String>);
 #[cfg(any())]
 #[remote]
 fn not_here(x: Missing) {}
@@ -298,6 +315,8 @@ async fn items() {
     let _ = (m::parse(1), m::parse_remote::remote(1));
     m::t();
     let _ = (made_i64::remote(1), made_string::remote("x"));
+    let _: RemoteFuture<String> = made_result::remote("x");
+    let _: RemoteFuture<String> = made_module::in_a_module::remote("x");
     {
         #[remote]
         fn same(x: u8) -> u8 {

@@ -90,6 +90,11 @@ impl Core {
             grant.running = grant.running.saturating_sub(1);
         }
         self.worker.changed = true;
+        // A lease from itself has room again.
+        let own = self.owner.place_of(self.settings.me, lease).and_then(|place| self.owner.lease_ref(place));
+        if let Some(shape) = own.map(|l| l.shape) {
+            self.dirty.insert(shape);
+        }
     }
 
     /// Takes the own future `id` over to run its task on the stack of `by`, which awaits it; `None` when it has been

@@ -17,7 +17,10 @@ use crate::{
     id::{ObjectId, ProcessId},
     payload::Payload,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 /// Futures of other owners with handles here.
 #[derive(Default)]
@@ -49,8 +52,8 @@ enum Held {
     Answer(TaskKey),
     /// A container.
     Object(ObjectId),
-    /// What the worker keeps of the result of the own task.
-    Result(u64),
+    /// What the worker keeps of the result of the own task, under the name that it has there.
+    Result(u64, TaskName),
 }
 
 /// Where a handle was read.
@@ -78,6 +81,13 @@ impl Borrows {
     }
 }
 
+impl Borrow {
+    /// The own task `seq` waits for what the owner says next.
+    pub fn wait(&mut self, seq: u64) {
+        self.dependents.push(seq);
+    }
+}
+
 impl Core {
     /// A handle of `id` was read here: the future, with one handle more.
     pub fn adopt(&mut self, id: ObjectId, origin: Origin, fx: &mut Effects) -> Arc<Cell> {
@@ -99,63 +109,60 @@ impl Core {
             Origin::Object(container) if container.owner != id.owner => Some(Held::Object(container)),
             _ => None,
         };
-        self.register(id, held, fx);
-        let cell = self.borrows.get(id).map(|b| b.cell.clone());
-        let cell = cell.unwrap_or_else(|| self.lost_owner(id));
+        let cell = self.register(id, held, fx);
         cell.add_handle();
         self.turn(fx);
         cell
     }
 
     /// Makes this process a borrower of `id`, if it is not, and keeps `held` until the owner knows.
-    fn register(&mut self, id: ObjectId, held: Option<Held>, fx: &mut Effects) {
-        if !self.borrows.all.contains_key(&id) {
-            if !self.knows(id.owner) {
-                return;
+    fn register(&mut self, id: ObjectId, held: Option<Held>, fx: &mut Effects) -> Arc<Cell> {
+        let Borrows { all, epoch } = &mut self.borrows;
+        let borrow = match all.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                *epoch += 1;
+                self.peers.meet(id.owner, fx);
+                self.peers.say(id.owner, &Message::Borrow { seq: id.seq, epoch: *epoch }, true, fx);
+                new.insert(Borrow {
+                    cell: Cell::pending(id),
+                    pins: 0,
+                    holder: None,
+                    epoch: *epoch,
+                    registered: false,
+                    sources: Vec::new(),
+                    dependents: Vec::new(),
+                    wanted: false,
+                    tries: 0,
+                })
             }
-            self.borrows.epoch += 1;
-            let epoch = self.borrows.epoch;
-            let borrow = Borrow {
-                cell: Cell::pending(id),
-                pins: 0,
-                holder: None,
-                epoch,
-                registered: false,
-                sources: Vec::new(),
-                dependents: Vec::new(),
-                wanted: false,
-                tries: 0,
-            };
-            self.borrows.all.insert(id, borrow);
-            self.say(id.owner, &Message::Borrow { seq: id.seq, epoch }, fx);
+        };
+        let cell = borrow.cell.clone();
+        if borrow.registered {
+            return cell;
         }
-        let Some(borrow) = self.borrows.all.get_mut(&id).filter(|b| !b.registered) else { return };
-        let Some(held) = held else { return };
         match held {
-            Held::Answer(key) => {
+            None => {}
+            Some(Held::Answer(key)) => {
                 if let Some(active) = self.worker.active(key) {
                     active.unregistered += 1;
                     borrow.sources.push(Held::Answer(key));
                 }
             }
-            Held::Object(container) => {
+            Some(Held::Object(container)) => {
                 borrow.sources.push(Held::Object(container));
                 self.pin(container);
             }
-            Held::Result(seq) => {
+            Some(Held::Result(seq, task)) => {
                 if let Some(record) = self.table.get_mut(seq)
                     && let Some(adopting) = &mut record.extra().adopting
                 {
                     adopting.2 += 1;
-                    borrow.sources.push(Held::Result(seq));
+                    borrow.sources.push(Held::Result(seq, task));
                 }
             }
         }
-    }
-
-    fn lost_owner(&mut self, object: ObjectId) -> Arc<Cell> {
-        let error = Error::OwnerDied { object, passed: Default::default() };
-        Cell::settled(object, Outcome::Failed(Arc::new(error)))
+        cell
     }
 
     /// The futures inside the result of the own task `seq`, which `from` has until they are held here.
@@ -172,29 +179,34 @@ impl Core {
         }
         let Some(record) = self.table.get_mut(seq) else { return };
         record.extra().adopting = from.map(|(peer, task)| (peer, task, 1));
-        let worker = from.map(|(peer, _)| peer);
         for id in &contained {
             if id.owner != self.me() {
-                let held = (Some(id.owner) != worker && worker.is_some()).then_some(Held::Result(seq));
-                self.register(*id, held, fx);
+                let held = from.filter(|(worker, _)| *worker != id.owner);
+                self.register(*id, held.map(|(_, task)| Held::Result(seq, task)), fx);
             }
             self.pin(*id);
         }
+        // There is an older value if that was lost.
         if let Some(record) = self.table.get_mut(seq) {
-            record.extra().inside_value = contained;
+            let older = std::mem::replace(&mut record.extra().inside_value, contained);
+            self.unpin_all(older);
         }
-        self.one_adopted(seq, fx);
+        if let Some((_, task)) = from {
+            self.one_adopted(seq, task, fx);
+        }
     }
 
-    fn one_adopted(&mut self, seq: u64, fx: &mut Effects) {
-        let Some(record) = self.table.get_mut(seq) else { return };
-        let Some((peer, task, missing)) = &mut record.extra().adopting else { return };
+    fn one_adopted(&mut self, seq: u64, of: TaskName, fx: &mut Effects) {
+        let Some(extra) = self.table.get_mut(seq).and_then(|r| r.extra.as_mut()) else { return };
+        let Some((peer, task, missing)) = extra.adopting.as_mut().filter(|(_, t, _)| *t == of) else {
+            return;
+        };
         *missing -= 1;
         if *missing > 0 {
             return;
         }
         let (peer, task) = (*peer, *task);
-        record.extra().adopting = None;
+        extra.adopting = None;
         self.unreferenced.push(ObjectId { owner: self.settings.me, seq });
         self.say(peer, &Message::Adopted { task }, fx);
     }
@@ -224,7 +236,7 @@ impl Core {
             match source {
                 Held::Answer(key) => self.one_registered(key, fx),
                 Held::Object(container) => self.unpin(container),
-                Held::Result(seq) => self.one_adopted(seq, fx),
+                Held::Result(seq, task) => self.one_adopted(seq, task, fx),
             }
         }
     }
@@ -283,14 +295,14 @@ impl Core {
     }
 
     /// The bytes could not be had from `from`: the owner may know better.
-    pub(super) fn ask_owner_again(&mut self, id: ObjectId, from: ProcessId, tries: u32, fx: &mut Effects) {
+    pub(super) fn ask_owner_again(&mut self, id: ObjectId, from: ProcessId, fx: &mut Effects) {
         let Some(borrow) = self.borrows.all.get_mut(&id) else { return };
         borrow.tries += 1;
+        let tries = super::objects::TRIES;
         if borrow.tries > tries {
             let why = format!("process {from}, which should have it, did not deliver it {tries} times");
             let error = Error::ObjectLost { object: id, why, passed: Default::default() };
-            fx.wake.append(borrow.cell.settle(Outcome::Failed(Arc::new(error))));
-            return;
+            return self.end_borrowed(id, Outcome::Failed(Arc::new(error)), fx);
         }
         self.say(id.owner, &Message::Want { seq: id.seq, not_from: Some(from) }, fx);
     }
@@ -369,7 +381,8 @@ impl Core {
     pub(super) fn released_by(&mut self, peer: ProcessId, seq: u64, epoch: u64) {
         if let Some(extra) = self.table.get_mut(seq).and_then(|r| r.extra.as_mut()) {
             extra.borrowers.retain(|(p, last)| *p != peer || *last > epoch);
-            extra.wanted_by.retain(|p| *p != peer);
+            let still = extra.borrowers.iter().any(|(p, _)| *p == peer);
+            extra.wanted_by.retain(|p| *p != peer || still);
             self.unreferenced.push(ObjectId { owner: self.settings.me, seq });
         }
     }
@@ -381,20 +394,22 @@ impl Core {
         not_from: Option<ProcessId>,
         fx: &mut Effects,
     ) {
-        let Some(record) = self.table.get_mut(seq) else {
+        if self.table.get(seq).is_none() {
             let id = ObjectId { owner: self.settings.me, seq };
             if let Outcome::Failed(error) = self.unknown(id) {
                 self.say(peer, &Message::ValueFailed { seq, error: Box::new((*error).clone()) }, fx);
             }
             return;
-        };
+        }
+        if let Some(holder) = not_from {
+            self.not_had_from(seq, holder, fx);
+        }
+        let Some(record) = self.table.get_mut(seq) else { return };
         if record.cell.is_settled() {
             self.tell_outcome(seq, peer, fx);
         } else if !record.extra().wanted_by.contains(&peer) {
             record.extra().wanted_by.push(peer);
         }
-        // A holder that does not deliver is either known to be gone, and the value is being computed again, or is slow.
-        let _ = not_from;
     }
 
     /// Tells a borrower how the own future `seq` ended.
@@ -420,7 +435,7 @@ impl Core {
     }
 
     /// A borrower is gone, and a worker that kept results for us.
-    pub(super) fn registrations_lost(&mut self, peer: ProcessId, fx: &mut Effects) {
+    pub(super) fn registrations_lost(&mut self, peer: ProcessId) {
         for seq in self.table.seqs() {
             let Some(extra) = self.table.get_mut(seq).and_then(|r| r.extra.as_mut()) else { continue };
             let before = extra.borrowers.len();
@@ -434,6 +449,5 @@ impl Core {
                 self.unreferenced.push(ObjectId { owner: self.settings.me, seq });
             }
         }
-        let _ = fx;
     }
 }

@@ -23,7 +23,9 @@ const MOST_BYTES: u64 = 8 << 20;
 const WORTH_MOVING: u64 = 5_000_000;
 /// Slots are asked for again after this, though the queue has hardly grown.
 const ASK_AGAIN: u64 = 1_000_000;
-/// A queue that drains within this, and whose leases answer, needs no more slots.
+/// A request that was not answered by then hinders no other: the worker may be busy for long.
+const ANSWER_EXPECTED: u64 = 5_000_000;
+/// A queue that drains within this needs no more slots, as long as it moves: tasks that wait hold theirs.
 const DRAINS_SOON: u64 = 1_000_000;
 
 impl Core {
@@ -44,7 +46,11 @@ impl Core {
                 break;
             };
             self.owner.queue(shape).pop();
-            self.send(seq, place, fx);
+            // An argument may have been lost since.
+            if self.arguments_here(seq, fx) {
+                self.owner.queue(shape).moved = self.now;
+                self.send(seq, place, fx);
+            }
         }
         if self.owner.queue(shape).len() > 0 {
             self.ask_for_slots(shape, fx);
@@ -64,7 +70,9 @@ impl Core {
             if lease.slots == 0 || lease.is_worn() {
                 continue;
             }
-            if lease.in_flight < lease.slots {
+            // What waits for futures here has lent its slot.
+            let lent = if lease.peer == me { self.worker.waiting_under(lease.id) } else { 0 };
+            if lease.in_flight - lent.min(lease.in_flight) < lease.slots {
                 return Some(place);
             }
             let limit = u64::from(lease.slots) * (1 + u64::from(ahead));
@@ -136,7 +144,7 @@ impl Core {
         self.account_answered(place, seq);
         self.note_idle(place);
         if let Some(shape) = self.owner.lease_ref(place).map(|l| l.shape) {
-            self.owner.queue(shape).answered_at = self.now;
+            self.owner.queue(shape).moved = self.now;
             self.dirty.insert(shape);
         }
         self.end_lease_if_done(place);
@@ -176,6 +184,46 @@ impl Core {
         }
     }
 
+    /// A worker could not start a task, because it could not get `object` from `holder`: the task waits until that is
+    /// looked into.
+    pub(super) fn missing(
+        &mut self,
+        peer: ProcessId,
+        task: TaskName,
+        object: ObjectId,
+        holder: ProcessId,
+        fx: &mut Effects,
+    ) {
+        let Some(place) = self.owner.place_of(peer, task.lease) else { return };
+        let Some(seq) = self.owner.lease(place).and_then(|l| l.answered(task.number)) else { return };
+        self.account_answered(place, seq);
+        self.note_idle(place);
+        if let Some(shape) = self.owner.lease_ref(place).map(|l| l.shape) {
+            self.dirty.insert(shape);
+        }
+        self.end_lease_if_done(place);
+        let current = State::Sent { lease: place, number: task.number };
+        let Some(record) = self.table.get_mut(seq).filter(|r| r.state == current) else { return };
+        record.attempt -= 1;
+        record.state = State::Waiting;
+        record.extra().missed += 1;
+        if record.extra().missed > super::objects::TRIES {
+            let why = format!("process {holder}, which should have it, did not deliver it");
+            let error = Error::ObjectLost { object, why, passed: Default::default() };
+            return self.fail_dependent(seq, &error, fx);
+        }
+        record.extra().missing = 1;
+        if object.owner == self.me() {
+            self.not_had_from(object.seq, holder, fx);
+        } else if let Some(borrow) = self.borrows.get_mut(object) {
+            borrow.wait(seq);
+            return self.ask_owner_again(object, holder, fx);
+        }
+        if self.arguments_here(seq, fx) {
+            self.enqueue(seq);
+        }
+    }
+
     /// An answer about an attempt that is not current: what the worker keeps for it may go.
     fn discard(&mut self, peer: ProcessId, task: TaskName, ending: Ending, fx: &mut Effects) {
         let (contained, stored) = match ending {
@@ -207,15 +255,18 @@ impl Core {
             return;
         }
         queue.asked = (queue.len(), now);
-        let (waiting, front) = (queue.len() as u64, queue.front());
-        let asked: u64 = queue.requests.iter().map(|r| u64::from(r.slots)).sum();
-        let places = queue.leases.clone();
-        let moving = now < queue.answered_at + DRAINS_SOON;
-        let slots: u64 =
-            places.iter().filter_map(|p| self.owner.lease_ref(*p)).map(|l| u64::from(l.slots)).sum();
-        let template = front.and_then(|seq| self.table.get(seq)).map(|r| r.template);
-        let average = template.map_or(0, |t| self.templates.timing_of(t).average);
-        if moving && slots > 0 && average > 0 && waiting * average / slots < DRAINS_SOON {
+        let (waiting, front, moved) = (queue.len() as u64, queue.front(), queue.moved);
+        let fresh = |r: &&super::lease::Request| now < r.at + ANSWER_EXPECTED;
+        let asked: u64 = queue.requests.iter().filter(fresh).map(|r| u64::from(r.slots)).sum();
+        let held: Vec<(ProcessId, u32)> = {
+            let places = queue.leases.clone();
+            places.iter().filter_map(|p| self.owner.lease_ref(*p)).map(|l| (l.peer, l.slots)).collect()
+        };
+        let slots: u64 = held.iter().map(|(_, slots)| u64::from(*slots)).sum();
+        let function = front.and_then(|seq| self.table.get(seq)).map(|r| r.template);
+        let average = function.map_or(0, |t| self.templates.timing_of(t).average);
+        let moves = now < moved + 2 * DRAINS_SOON;
+        if moves && slots > 0 && average > 0 && waiting * average / slots < DRAINS_SOON {
             return;
         }
         let mut wanted = waiting.saturating_sub(asked);
@@ -223,8 +274,12 @@ impl Core {
             if wanted == 0 {
                 break;
             }
-            // More than the worker has in all may be granted: what waits for futures there has lent its slots.
-            wanted -= u64::from(self.ask_for(shape, peer, most, wanted, fx));
+            let has: u32 = held.iter().filter(|(p, _)| *p == peer).map(|(_, slots)| slots).sum();
+            // When nothing moves, what holds the slots may be waiting for what is queued here: then there is one more.
+            let most = if moves { most } else { most.max(has + 1) };
+            if has < most {
+                wanted -= u64::from(self.ask_for(shape, peer, most - has, wanted, fx));
+            }
         }
     }
 
@@ -245,7 +300,8 @@ impl Core {
         }
         let slots = u32::try_from(wanted).unwrap_or(u32::MAX).min(most);
         let request = self.owner.next_request();
-        self.owner.queue(shape).requests.push(super::lease::Request { request, peer, slots });
+        let at = self.now;
+        self.owner.queue(shape).requests.push(super::lease::Request { request, peer, slots, at });
         let needs = self.templates.shape(shape).clone();
         self.say(peer, &Message::LeaseRequest { request, shape: needs, slots }, fx);
         slots
@@ -265,9 +321,12 @@ impl Core {
         if places.len() < 2 {
             return;
         }
+        let me = self.me();
         let leases: Vec<_> = places.iter().filter_map(|p| Some((*p, self.owner.lease_ref(*p)?))).collect();
         let idle: u32 = leases.iter().map(|(_, l)| l.slots.saturating_sub(l.in_flight)).sum();
-        let most = leases.iter().filter(|(_, l)| !l.recalling && l.in_flight > l.slots && l.slots > 0);
+        // Nothing waits here behind what runs: more in flight than slots is what waits for futures.
+        let behind = |l: &super::lease::Lease| l.peer != me && l.in_flight > l.slots && l.slots > 0;
+        let most = leases.iter().filter(|(_, l)| !l.recalling && behind(l));
         let Some((place, lease)) = most.max_by_key(|(_, l)| l.in_flight - l.slots) else { return };
         let behind = lease.in_flight - lease.slots;
         let (place, peer, id, slots) = (*place, lease.peer, lease.id, lease.slots);

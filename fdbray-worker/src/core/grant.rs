@@ -84,6 +84,8 @@ struct Pending {
     request: u32,
     shape: Resources,
     slots: u32,
+    /// When it came, or was last granted something.
+    since: super::Nanos,
 }
 
 /// A thread's batch of tasks, or one async task.
@@ -160,6 +162,11 @@ pub struct Finished {
     pub ran: u64,
     /// Its value and the futures inside it, whose handles must live until the core was told.
     pub outcome: Result<(Payload, Vec<ObjectId>), Error>,
+}
+
+/// For comparing leases of different shapes.
+fn weight(shape: &Resources) -> u64 {
+    shape.cpus.max(1)
 }
 
 impl Worker {
@@ -266,6 +273,17 @@ impl Worker {
         self.active.iter().enumerate().filter_map(of).collect()
     }
 
+    /// Started tasks of a lease that wait for futures.
+    pub fn waiting_under(&self, lease: u32) -> u32 {
+        self.grants.get(&lease).map_or(0, |g| g.started.saturating_sub(g.running))
+    }
+
+    /// Slots that whoever asks has for the same shape.
+    fn slots_of(&self, pending: &Pending) -> u32 {
+        let same = |g: &&Grant| g.peer == pending.peer && g.shape == pending.shape;
+        self.grants.values().filter(same).map(|g| g.slots).sum()
+    }
+
     /// What is not granted. A task that waits for a future has lent its shape, so that what it waits for can run.
     fn grantable(&self) -> Option<Resources> {
         let mut free = self.capacity.clone()?;
@@ -273,9 +291,7 @@ impl Worker {
             free.give(&active.shape);
         }
         for grant in self.grants.values() {
-            for _ in 0..grant.slots {
-                free.take(&grant.shape);
-            }
+            free.take_many(&grant.shape, grant.slots);
         }
         Some(free)
     }
@@ -294,7 +310,7 @@ impl Core {
         if self.worker.draining && peer != self.me() {
             return;
         }
-        self.worker.requests.push_back(Pending { peer, request, shape, slots });
+        self.worker.requests.push_back(Pending { peer, request, shape, slots, since: self.now });
         self.grant_waiting(fx);
     }
 
@@ -306,7 +322,9 @@ impl Core {
     pub(super) fn returned(&mut self, peer: ProcessId, lease: u32, slots: u32, fx: &mut Effects) {
         let Some(grant) = self.worker.grants.get_mut(&lease).filter(|g| g.peer == peer) else { return };
         grant.slots = grant.slots.saturating_sub(slots);
-        grant.wanted = grant.wanted.saturating_sub(slots);
+        // What was asked for may have been given back before of its own accord.
+        grant.wanted = 0;
+        self.return_unstartable(lease, fx);
         self.end_grant_if_done(lease);
         self.grant_waiting(fx);
     }
@@ -320,34 +338,37 @@ impl Core {
         }
     }
 
-    /// Grants what is free to those who wait, one slot each in turn, the first come first.
+    /// Grants what is free to those who wait, one slot each in turn: first calls of this process, made by tasks that
+    /// wait for them, then the first come. Who has had nothing for long, because it needs much, is not overtaken any more.
     pub(super) fn grant_waiting(&mut self, fx: &mut Effects) {
         if self.worker.requests.is_empty() {
             return;
         }
         let Some(mut free) = self.worker.grantable() else { return };
-        let mut granted = vec![0_u32; self.worker.requests.len()];
-        loop {
-            let mut any = false;
-            for (pending, granted) in self.worker.requests.iter().zip(&mut granted) {
-                // One owner alone gets all at once; several share one by one.
-                let step = if self.worker.requests.len() == 1 { pending.slots } else { 1 };
-                let now = free.times(&pending.shape, step.min(pending.slots - *granted));
-                for _ in 0..now {
-                    free.take(&pending.shape);
-                }
-                *granted += now;
-                any |= now > 0;
-            }
-            if !any {
-                break;
+        let (me, now) = (self.me(), self.now);
+        let mut requests: Vec<(bool, Pending)> = std::mem::take(&mut self.worker.requests)
+            .into_iter()
+            .map(|r| (now - r.since > 2 * QUANTUM && self.worker.slots_of(&r) == 0, r))
+            .collect();
+        requests.sort_by_key(|(starves, r)| (!starves, r.peer != me, r.since));
+        let first_starves = requests.first().is_some_and(|(starves, r)| *starves && !free.fits(&r.shape));
+        let mut granted = vec![0_u32; requests.len()];
+        // One owner alone gets all at once; several share one by one.
+        let step = if requests.len() == 1 { u32::MAX } else { 1 };
+        let mut any = !first_starves;
+        while std::mem::take(&mut any) {
+            for ((_, pending), granted) in requests.iter().zip(&mut granted) {
+                let more = free.times(&pending.shape, step.min(pending.slots - *granted));
+                free.take_many(&pending.shape, more);
+                *granted += more;
+                any |= more > 0;
             }
         }
-        let requests = std::mem::take(&mut self.worker.requests);
-        for (mut pending, slots) in requests.into_iter().zip(granted) {
+        for ((_, mut pending), slots) in requests.into_iter().zip(granted) {
             if slots > 0 {
                 self.grant(&pending, slots, fx);
                 pending.slots -= slots;
+                pending.since = now;
             }
             if pending.slots > 0 {
                 self.worker.requests.push_back(pending);
@@ -358,10 +379,10 @@ impl Core {
     fn grant(&mut self, to: &Pending, slots: u32, fx: &mut Effects) {
         let held = |g: &&mut Grant| g.peer == to.peer && g.shape == to.shape && g.slots > 0;
         let (peer, request) = (to.peer, to.request);
-        let lease = match self.worker.grants.iter_mut().find(|(_, g)| held(g)) {
+        let (lease, more) = match self.worker.grants.iter_mut().find(|(_, g)| held(g)) {
             Some((lease, grant)) => {
                 grant.slots += slots;
-                *lease
+                (*lease, true)
             }
             None => {
                 self.worker.next_lease += 1;
@@ -376,29 +397,36 @@ impl Core {
                     wanted: 0,
                 };
                 self.worker.grants.insert(self.worker.next_lease, grant);
-                self.worker.next_lease
+                (self.worker.next_lease, false)
             }
         };
-        self.say(peer, &Message::LeaseGrant { request, lease, slots, mark: lease }, fx);
+        self.say(peer, &Message::LeaseGrant { request, lease, slots, mark: lease, more }, fx);
     }
 
     /// Asks those who have had a lease for a while to give some of it back to those who wait.
     pub(super) fn want_leases_back(&mut self, fx: &mut Effects) {
         self.grant_waiting(fx);
-        let waiting: Vec<ProcessId> = self.worker.requests.iter().map(|r| r.peer).collect();
-        for peer in waiting {
-            let now = self.now;
+        let now = self.now;
+        for i in 0..self.worker.requests.len() {
+            let pending = &self.worker.requests[i];
             let spare = |g: &Grant| g.slots.saturating_sub(g.wanted);
-            let has: u32 = self.worker.grants.values().filter(|g| g.peer == peer).map(spare).sum();
-            let richest = self.worker.grants.iter_mut().filter(|(_, g)| g.peer != peer && g.wanted == 0);
-            let Some((lease, grant)) = richest.max_by_key(|(_, g)| spare(g)) else { continue };
-            if spare(grant) <= has || now - grant.since < QUANTUM {
+            let has = u64::from(self.worker.slots_of(pending)) * weight(&pending.shape);
+            let other = |g: &Grant| g.peer != pending.peer || g.shape != pending.shape;
+            let asked =
+                self.worker.grants.iter_mut().filter(|(_, g)| other(g) && g.wanted == 0 && g.slots > 0);
+            let Some((lease, grant)) = asked.max_by_key(|(_, g)| u64::from(spare(g)) * weight(&g.shape))
+            else {
+                continue;
+            };
+            if u64::from(spare(grant)) * weight(&grant.shape) <= has || now - grant.since < QUANTUM {
                 continue;
             }
-            grant.wanted += 1;
+            let enough = weight(&pending.shape).div_ceil(weight(&grant.shape));
+            let slots = u32::try_from(enough).unwrap_or(u32::MAX).min(spare(grant));
+            grant.wanted += slots;
             grant.since = now;
             let (to, lease) = (grant.peer, *lease);
-            self.say(to, &Message::LeaseWanted { lease, slots: 1 }, fx);
+            self.say(to, &Message::LeaseWanted { lease, slots }, fx);
         }
     }
 

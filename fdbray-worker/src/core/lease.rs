@@ -35,8 +35,8 @@ pub(super) struct Queue {
     pub unfit_logged: bool,
     /// How long the queue was, and when, as slots were last asked for.
     pub asked: (usize, Nanos),
-    /// When a task over one of the leases was answered last.
-    pub answered_at: Nanos,
+    /// When something was last sent or answered.
+    pub moved: Nanos,
 }
 
 impl Queue {
@@ -66,6 +66,16 @@ pub(super) struct Request {
     pub request: u32,
     pub peer: ProcessId,
     pub slots: u32,
+    /// When.
+    pub at: Nanos,
+}
+
+/// What a worker calls a lease.
+pub(super) struct LeaseName {
+    pub lease: u32,
+    pub mark: u32,
+    /// It was granted before.
+    pub more: bool,
 }
 
 /// Slots that a worker granted to this process.
@@ -85,6 +95,8 @@ pub(super) struct Lease {
     /// An answer to [`Message::Recall`] is awaited.
     pub recalling: bool,
     pub idle_since: Option<Nanos>,
+    /// The most in flight since a while ago.
+    busiest: (u32, Nanos),
     next: u32,
     /// What was sent, by number from `next - sent.len()`; zero for what has been answered.
     sent: VecDeque<u64>,
@@ -102,6 +114,7 @@ impl Lease {
         self.bytes += bytes;
         self.suspects += u32::from(suspect);
         self.idle_since = None;
+        self.busiest.0 = self.busiest.0.max(self.in_flight);
         if self.sent.len() > 4096 && self.sent.len() > 4 * self.in_flight as usize {
             self.set_stragglers_aside();
         }
@@ -128,6 +141,15 @@ impl Lease {
         let recent = self.sent.iter().enumerate().map(|(i, seq)| (first + i as u32, *seq));
         let old = self.stragglers.iter().map(|(number, seq)| (*number, *seq));
         old.chain(recent).filter(|(_, seq)| *seq != 0).collect()
+    }
+
+    /// Slots that were not used for `period`; from now on another period is watched.
+    pub fn unused(&mut self, now: Nanos, period: Nanos) -> u32 {
+        if now - self.busiest.1 < period {
+            return 0;
+        }
+        let (busiest, _) = std::mem::replace(&mut self.busiest, (self.in_flight, now));
+        self.slots.saturating_sub(busiest)
     }
 
     /// Whether so many tasks went over it that its numbers run out.
@@ -237,11 +259,11 @@ impl Core {
         &mut self,
         peer: ProcessId,
         request: u32,
-        id: u32,
+        name: LeaseName,
         slots: u32,
-        mark: u32,
         fx: &mut Effects,
     ) {
+        let LeaseName { lease: id, mark, more } = name;
         let mut shape = None;
         for s in 0..self.owner.queues() {
             let queue = self.owner.queue(s);
@@ -253,8 +275,12 @@ impl Core {
                 shape = Some(s);
             }
         }
-        // The request was withdrawn while the grant was on its way.
-        let Some(shape) = shape else {
+        // The request was withdrawn, or the lease given back, while the grant was on its way.
+        let ended = more && self.owner.place_of(peer, id).is_none();
+        let Some(shape) = shape.filter(|_| !ended) else {
+            if let Some(shape) = shape {
+                self.dirty.insert(shape);
+            }
             return self.say(peer, &Message::LeaseReturn { lease: id, slots }, fx);
         };
         if let Some(place) = self.owner.place_of(peer, id) {
@@ -273,6 +299,7 @@ impl Core {
                 suspects: 0,
                 recalling: false,
                 idle_since: Some(self.now),
+                busiest: (0, self.now),
                 next: 1,
                 sent: VecDeque::new(),
                 stragglers: BTreeMap::new(),
@@ -287,21 +314,18 @@ impl Core {
         let Some(lease) = self.owner.lease(place) else { return };
         let back = slots.min(lease.slots);
         lease.slots -= back;
-        let recall = lease.slots == 0 && lease.in_flight > 0;
-        lease.recalling |= recall;
         let shape = lease.shape;
+        // With the last slot what is not started comes back.
         self.say(peer, &Message::LeaseReturn { lease: id, slots: back }, fx);
-        if recall {
-            self.say(peer, &Message::Recall { lease: id, count: u32::MAX }, fx);
-        }
         self.end_lease_if_done(place);
         self.dirty.insert(shape);
     }
 
-    /// Gives a whole lease back that is not needed.
-    pub(super) fn return_lease(&mut self, place: u32, fx: &mut Effects) {
-        let Some(lease) = self.owner.lease(place) else { return };
-        let (peer, id, slots) = (lease.peer, lease.id, std::mem::take(&mut lease.slots));
+    /// Gives back slots of a lease that are not needed.
+    pub(super) fn return_slots(&mut self, place: u32, slots: u32, fx: &mut Effects) {
+        let Some(lease) = self.owner.lease(place).filter(|_| slots > 0) else { return };
+        lease.slots -= slots;
+        let (peer, id) = (lease.peer, lease.id);
         self.say(peer, &Message::LeaseReturn { lease: id, slots }, fx);
         self.end_lease_if_done(place);
     }
@@ -389,6 +413,7 @@ mod tests {
             suspects: 0,
             recalling: false,
             idle_since: None,
+            busiest: (0, 0),
             next: 1,
             sent: VecDeque::new(),
             stragglers: BTreeMap::new(),

@@ -57,6 +57,15 @@ pub enum Message<'a> {
         /// This answers a [`Message::Recall`].
         recalled: bool,
     },
+    /// Worker to owner: this was not started and will not be, because the value of an argument could not be had.
+    Missing {
+        /// The task.
+        task: TaskName,
+        /// The argument.
+        object: ObjectId,
+        /// Who should have had it.
+        holder: ProcessId,
+    },
     /// Owner to worker: give back what is not started, at most `count`, the last first.
     Recall {
         /// The lease.
@@ -103,6 +112,9 @@ pub enum Message<'a> {
         slots: u32,
         /// Where in the worker's start marks this lease is found.
         mark: u32,
+        /// These add to a lease that was granted before. An owner that has given that back gives these back, too, so that
+        /// no number is used twice.
+        more: bool,
     },
     /// Worker to owner: others wait; give back so many slots when you can.
     LeaseWanted {

@@ -1,16 +1,21 @@
 //! Values too large for a message: kept where they were made, fetched where they are needed.
 
-use super::{Core, Effects, Fetch, grant::Fetched, message::TaskName, table::State};
+use super::{
+    Core, Effects, Fetch,
+    grant::Fetched,
+    message::{Message, TaskName},
+    table::{Record, State},
+};
 use crate::{
     cell::Outcome,
     error::Error,
     id::{ObjectId, ProcessId},
     payload::Payload,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 /// How often a value is asked for again that could not be fetched from where its owner said.
-const TRIES: u32 = 3;
+pub(super) const TRIES: u32 = 3;
 
 /// What this process keeps for others, and what it is fetching.
 #[derive(Default)]
@@ -103,7 +108,7 @@ impl Core {
     pub fn fetched(&mut self, id: ObjectId, from: ProcessId, value: Option<Payload>, fx: &mut Effects) {
         let Some(fetching) = self.objects.fetching.remove(&id) else { return };
         for task in &fetching.tasks {
-            self.argument_fetched(*task, id, value.as_ref(), fx);
+            self.argument_fetched(*task, id, from, value.as_ref(), fx);
         }
         match value {
             Some(value) if fetching.wanted => self.value_came(id, value, fx),
@@ -113,16 +118,19 @@ impl Core {
         self.turn(fx);
     }
 
-    fn argument_fetched(&mut self, task: TaskName, id: ObjectId, value: Option<&Payload>, fx: &mut Effects) {
+    fn argument_fetched(
+        &mut self,
+        task: TaskName,
+        id: ObjectId,
+        from: ProcessId,
+        value: Option<&Payload>,
+        fx: &mut Effects,
+    ) {
         let key = (task.lease, task.number);
         let Some(queued) = self.worker.fetching.get_mut(&key) else { return };
         let Some(value) = value else {
-            if let Some(queued) = self.worker.fetching.remove(&key) {
-                let why = "the process that had it could not deliver it".to_owned();
-                let error = Error::ObjectLost { object: id, why, passed: Default::default() };
-                self.refuse_accepted(task.lease, queued, error, fx);
-            }
-            return;
+            self.worker.fetching.remove(&key);
+            return self.refuse_accepted(task, id, from, fx);
         };
         for future in &mut queued.futures {
             if matches!(future, Fetched::Coming(coming) if *coming == id) {
@@ -131,26 +139,60 @@ impl Core {
         }
         let ready = queued.futures.iter().all(|f| matches!(f, Fetched::Here(_)));
         if let Some(queued) = ready.then(|| self.worker.fetching.remove(&key)).flatten() {
-            self.queue_accepted(task.lease, queued);
+            self.queue_accepted(task.lease, queued, fx);
         }
     }
 
     fn value_came(&mut self, id: ObjectId, value: Payload, fx: &mut Effects) {
-        let cell = if id.owner == self.me() {
-            self.table.get(id.seq).map(|r| r.cell.clone())
-        } else {
-            self.borrows.get(id).map(|b| b.cell.clone())
-        };
-        if let Some(cell) = cell {
-            fx.wake.append(cell.settle(Outcome::Value(value)));
+        if id.owner == self.me() {
+            match self.table.get(id.seq).map(|r| r.state) {
+                Some(State::Settled) => {
+                    if let Some(record) = self.table.get(id.seq) {
+                        fx.wake.append(record.cell.settle(Outcome::Value(value)));
+                    }
+                    self.forget_arguments(id.seq, fx);
+                }
+                Some(State::Checking) => {
+                    let holder = self.holder_of(id);
+                    self.settle(id.seq, Outcome::Value(value), holder, fx);
+                }
+                // It is being computed again.
+                _ => {}
+            }
+        } else if let Some(borrow) = self.borrows.get(id) {
+            fx.wake.append(borrow.cell.settle(Outcome::Value(value)));
         }
     }
 
     fn fetch_failed(&mut self, id: ObjectId, from: ProcessId, fx: &mut Effects) {
-        if id.owner == self.me() {
-            return self.value_lost(id.seq, from, fx);
+        // It may have been computed again meanwhile, somewhere else.
+        if let (Some(Outcome::Stored { len }), Some(holder)) = (self.outcome_of(id), self.holder_of(id))
+            && holder != from
+        {
+            return self.fetch_for_handles(id, holder, len, fx);
         }
-        self.ask_owner_again(id, from, TRIES, fx);
+        if id.owner != self.me() {
+            return self.ask_owner_again(id, from, fx);
+        }
+        // If it has the value after all, it need not keep it.
+        if self.holder_of(id) == Some(from) {
+            self.say(from, &Message::Free { seq: id.seq }, fx);
+        }
+        self.value_lost(id.seq, from, fx);
+    }
+
+    /// Somebody could not get the value of the own future `seq` from `holder`. This process tries itself: then it has
+    /// the value for all who ask, or knows that it is lost.
+    pub(super) fn not_had_from(&mut self, seq: u64, holder: ProcessId, fx: &mut Effects) {
+        let Some(record) = self.table.get_mut(seq).filter(|r| r.state == State::Settled) else { return };
+        if record.extra.as_ref().is_none_or(|x| x.holder != Some(holder)) {
+            return;
+        }
+        if let Some(Outcome::Stored { len }) = record.cell.outcome() {
+            record.cell.reopen();
+            record.state = State::Checking;
+            self.fetch_for_handles(ObjectId { owner: self.settings.me, seq }, holder, len, fx);
+        }
     }
 
     /// Who has the bytes of a stored value, as far as this process knows.
@@ -175,15 +217,18 @@ impl Core {
     /// The value of the own future `seq` is gone from `holder`. Its task runs again if it may, unless the bytes came
     /// here before.
     fn value_lost(&mut self, seq: u64, holder: ProcessId, fx: &mut Effects) {
-        let Some(record) = self.table.get_mut(seq).filter(|r| r.state == State::Settled) else { return };
+        let ended = |r: &&mut Record| matches!(r.state, State::Settled | State::Checking);
+        let Some(record) = self.table.get_mut(seq).filter(ended) else { return };
         let extra = record.extra();
         if extra.holder != Some(holder) {
             return;
         }
         extra.holder = None;
-        if !matches!(record.cell.outcome(), Some(Outcome::Stored { .. })) {
+        if matches!(record.cell.outcome(), Some(Outcome::Value(_) | Outcome::Failed(_))) {
             return;
         }
+        record.cell.reopen();
+        record.state = State::Checking;
         record.died += 1;
         let spec = self.templates.spec(record.template);
         if u32::from(record.died) > spec.retries {
@@ -193,10 +238,8 @@ impl Core {
                 spec.name
             );
             let lost = Error::ObjectLost { object: id, why, passed: Default::default() };
-            fx.wake.append(record.cell.settle(Outcome::Failed(Arc::new(lost))));
-            return;
+            return self.fail(seq, lost, fx);
         }
-        record.cell.reopen();
         self.enqueue(seq);
     }
 }

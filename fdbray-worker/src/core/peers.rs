@@ -2,7 +2,7 @@
 
 use super::{
     Core, Effects,
-    lease::Lease,
+    lease::{Lease, LeaseName},
     message::{self, Message},
     session::{FrameError, HEADER, Header, Session},
     shape::Resources,
@@ -41,6 +41,8 @@ struct Peer {
     /// What was said before there is a connection goes out with the first.
     session: Option<Session>,
     connected: bool,
+    /// Whether the session ever had a connection.
+    established: bool,
     /// Why it cannot be used, though it is a member.
     refused: Option<String>,
     /// No new attempt to connect before this.
@@ -95,8 +97,18 @@ impl Peers {
         Ok(())
     }
 
-    fn knows(&self, id: ProcessId) -> bool {
-        self.me == Some(id) || self.all.get(&id).is_some_and(|p| p.member || p.session.is_some())
+    /// Makes sure that `id` is known: it may be in the list of members that another process has read already.
+    pub fn meet(&mut self, id: ProcessId, fx: &mut Effects) {
+        if self.me == Some(id) || self.all.get(&id).is_some_and(|p| p.member || p.session.is_some()) {
+            return;
+        }
+        self.all.entry(id).or_default().session = Some(Session::new(true));
+        fx.dial.push(id);
+    }
+
+    /// Whether a connection to `id` stands, or may be tried now.
+    pub fn reachable(&self, id: ProcessId, now: super::Nanos) -> bool {
+        self.me == Some(id) || self.all.get(&id).is_some_and(|p| p.session.is_some() || p.not_before <= now)
     }
 }
 
@@ -158,8 +170,13 @@ impl Core {
         peer_received: u64,
         fx: &mut Effects,
     ) {
+        // The other side has begun anew, so it has forgotten all of the old session.
+        if fresh && self.peers.all.get(&peer).is_some_and(|p| p.established) {
+            self.session_over(peer, &|_| None, fx);
+        }
         let entry = self.peers.all.entry(peer).or_default();
         entry.connected = true;
+        entry.established = true;
         entry.refused = None;
         let session = entry.session.get_or_insert_with(|| Session::new(true));
         if fresh {
@@ -262,6 +279,7 @@ impl Core {
             Message::NotStarted { lease, numbers, recalled } => {
                 self.not_started(peer, lease, &numbers, recalled)
             }
+            Message::Missing { task, object, holder } => self.missing(peer, task, object, holder, fx),
             Message::Recall { lease, count } => self.recalled(peer, lease, count, fx),
             Message::Cancel { task } => self.cancelled_by_owner(peer, task, fx),
             Message::Adopted { task } => self.adopted_by_owner(peer, task, false),
@@ -270,8 +288,8 @@ impl Core {
                 self.requested(peer, request, shape, slots, fx)
             }
             Message::LeaseWithdraw { request } => self.withdrawn(peer, request),
-            Message::LeaseGrant { request, lease, slots, mark } => {
-                self.granted(peer, request, lease, slots, mark, fx);
+            Message::LeaseGrant { request, lease, slots, mark, more } => {
+                self.granted(peer, request, LeaseName { lease, mark, more }, slots, fx);
             }
             Message::LeaseWanted { lease, slots } => self.lease_wanted(peer, lease, slots, fx),
             Message::LeaseReturn { lease, slots } => self.returned(peer, lease, slots, fx),
@@ -305,13 +323,9 @@ impl Core {
         room
     }
 
-    /// Whether anything that this process waits for can still come from `id`.
-    pub(super) fn knows(&self, id: ProcessId) -> bool {
-        self.peers.knows(id)
-    }
-
     /// The session with `peer` is over. `started` tells up to which number the tasks of a lease (by its mark) may have
-    /// been started, when the peer's start marks can be read; without it all of them may have been.
+    /// been started, when the peer has provably ended and its start marks can be read; without it all of them may have
+    /// been. The marks of a process that lives prove nothing: it starts tasks until it notices, too.
     pub fn ended_session(
         &mut self,
         peer: ProcessId,
@@ -331,6 +345,7 @@ impl Core {
         let Some(peer) = self.peers.all.get_mut(&id) else { return };
         peer.session = None;
         peer.connected = false;
+        peer.established = false;
         if !peer.member {
             self.peers.all.remove(&id);
         }
@@ -346,7 +361,7 @@ impl Core {
             self.owner.queue(shape).requests.retain(|r| r.peer != id);
             self.dirty.insert(shape);
         }
-        self.registrations_lost(id, fx);
+        self.registrations_lost(id);
         self.values_lost(id, fx);
         // As worker and as borrower.
         self.owner_lost(id, fx);

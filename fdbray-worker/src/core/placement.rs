@@ -12,7 +12,10 @@ impl Core {
             let slots = capacity.times(needs, MOST_SLOTS);
             (slots > 0).then_some((id, slots))
         };
-        let mut found: Vec<(ProcessId, u32)> = self.peers.workers().filter_map(fits).collect();
+        let now = self.now;
+        let reachable = |(id, _): &(ProcessId, u32)| self.peers.reachable(*id, now);
+        let mut found: Vec<(ProcessId, u32)> =
+            self.peers.workers().filter_map(fits).filter(reachable).collect();
         if found.len() < 2 {
             return found;
         }

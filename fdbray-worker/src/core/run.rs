@@ -6,7 +6,6 @@ use super::{
     message::{FutureArgument, Message, Run, TaskName},
 };
 use crate::{
-    error::Error,
     id::{ObjectId, ProcessId},
     payload::Payload,
 };
@@ -51,12 +50,12 @@ impl Core {
         if coming > 0 {
             self.worker.fetching.insert((lease, run.task.number), queued);
         } else {
-            self.queue_accepted(lease, queued);
+            self.queue_accepted(lease, queued, fx);
         }
     }
 
     /// Puts an accepted task whose arguments are here into the queue of its lease, by its number.
-    pub(super) fn queue_accepted(&mut self, lease: u32, queued: Queued) {
+    pub(super) fn queue_accepted(&mut self, lease: u32, queued: Queued, fx: &mut Effects) {
         let Some(grant) = self.worker.grants.get_mut(&lease) else { return };
         if grant.queue.back().is_none_or(|last| last.number < queued.number) {
             grant.queue.push_back(queued);
@@ -65,6 +64,19 @@ impl Core {
             grant.queue.insert(at, queued);
         }
         self.worker.changed = true;
+        self.return_unstartable(lease, fx);
+    }
+
+    /// Under a lease without slots nothing starts any more: its owner gets back what waits.
+    pub(super) fn return_unstartable(&mut self, lease: u32, fx: &mut Effects) {
+        let Some(grant) = self.worker.grants.get_mut(&lease).filter(|g| g.slots == 0 && !g.queue.is_empty())
+        else {
+            return;
+        };
+        let peer = grant.peer;
+        let numbers = grant.queue.drain(..).map(|q| q.number).collect();
+        self.say(peer, &Message::NotStarted { lease, numbers, recalled: false }, fx);
+        self.end_grant_if_done(lease);
     }
 
     /// Takes tasks for one thread to run one after the other; `None` when there is nothing that may start. They are
@@ -138,10 +150,11 @@ impl Core {
         unstarted: &mut Vec<Start>,
         fx: &mut Effects,
     ) {
-        self.give_back(unstarted);
+        self.give_back(unstarted, fx);
         self.uncharge(key);
         if let Some(active) = self.worker.active(key) {
             active.over = true;
+            self.worker.resuming.retain(|k| *k != key);
             self.answer(key, finished, fx);
             self.end_active_if_done(key);
         }
@@ -158,15 +171,14 @@ impl Core {
         unstarted: &mut Vec<Start>,
         fx: &mut Effects,
     ) {
-        self.give_back(unstarted);
+        self.give_back(unstarted, fx);
         self.answer(key, finished, fx);
         self.turn(fx);
     }
 
-    fn give_back(&mut self, unstarted: &mut Vec<Start>) {
-        if unstarted.is_empty() {
-            return;
-        }
+    fn give_back(&mut self, unstarted: &mut Vec<Start>, fx: &mut Effects) {
+        // All are of one batch, and so of one lease.
+        let Some(lease) = unstarted.first().map(|s| s.task.lease) else { return };
         self.worker.changed = true;
         for start in unstarted.drain(..).rev() {
             let Some(grant) = self.worker.grants.get_mut(&start.task.lease) else { continue };
@@ -182,6 +194,7 @@ impl Core {
             let at = grant.queue.partition_point(|q| q.number < queued.number);
             grant.queue.insert(at, queued);
         }
+        self.return_unstartable(lease, fx);
     }
 
     /// Sends the answers, once every future that outlives the tasks is registered with its owner.
@@ -297,12 +310,17 @@ impl Core {
         }
     }
 
-    /// A task could not be started because an argument's value cannot be had.
-    pub(super) fn refuse_accepted(&mut self, lease: u32, queued: Queued, error: Error, fx: &mut Effects) {
-        let Some(peer) = self.worker.grants.get(&lease).map(|g| g.peer) else { return };
-        let task = TaskName { lease, number: queued.number };
-        self.say(peer, &Message::Failed { task, ran: 0, error: Box::new(error) }, fx);
-        self.end_grant_if_done(lease);
+    /// A task cannot be started because the value of `object` could not be had from `holder`.
+    pub(super) fn refuse_accepted(
+        &mut self,
+        task: TaskName,
+        object: ObjectId,
+        holder: ProcessId,
+        fx: &mut Effects,
+    ) {
+        let Some(peer) = self.worker.grants.get(&task.lease).map(|g| g.peer) else { return };
+        self.say(peer, &Message::Missing { task, object, holder }, fx);
+        self.end_grant_if_done(task.lease);
     }
 
     /// Tells how many more threads could start something.

@@ -9,6 +9,7 @@ use crate::{
     cell::Outcome,
     error::Error,
     id::{ObjectId, ProcessId},
+    payload::Payload,
 };
 use std::sync::Arc;
 
@@ -25,8 +26,9 @@ impl Core {
         let keeps_arguments = matches!(outcome, Outcome::Stored { .. });
         fx.wake.append(record.cell.settle(outcome));
         if !keeps_arguments {
-            fx.drops.push(std::mem::replace(&mut record.arguments, crate::payload::Payload::copy_from(b"")));
+            self.forget_arguments(seq, fx);
         }
+        let Some(record) = self.table.get_mut(seq) else { return };
         if record.extra.is_none() && holder.is_none() {
             if record.cell.handles() == 0 {
                 self.unreferenced.push(ObjectId { owner: self.me(), seq });
@@ -40,10 +42,6 @@ impl Core {
         }
         let dependents = std::mem::take(&mut extra.dependents);
         let wanted_by = std::mem::take(&mut extra.wanted_by);
-        if !keeps_arguments {
-            let held: Vec<_> = extra.futures.drain(..).chain(extra.inside_arguments.drain(..)).collect();
-            self.unpin_all(held);
-        }
         for dependent in dependents {
             self.argument_ended(dependent, ObjectId { owner: self.settings.me, seq }, fx);
         }
@@ -51,6 +49,16 @@ impl Core {
             self.tell_outcome(seq, peer, fx);
         }
         self.unreferenced.push(ObjectId { owner: self.me(), seq });
+    }
+
+    /// The own future `seq` will not be computed again.
+    pub(super) fn forget_arguments(&mut self, seq: u64, fx: &mut Effects) {
+        let Some(record) = self.table.get_mut(seq) else { return };
+        fx.drops.push(std::mem::replace(&mut record.arguments, Payload::copy_from(b"")));
+        if let Some(extra) = &mut record.extra {
+            let held: Vec<_> = extra.futures.drain(..).chain(extra.inside_arguments.drain(..)).collect();
+            self.unpin_all(held);
+        }
     }
 
     /// Ends the own future `seq` with `error`.
@@ -99,7 +107,7 @@ impl Core {
     }
 
     pub(super) fn cancel_own(&mut self, seq: u64, fx: &mut Effects) {
-        let Some(record) = self.table.get(seq) else { return };
+        let Some(record) = self.table.get(seq).filter(|r| r.state != State::Settled) else { return };
         let function = self.templates.spec(record.template).name.to_owned();
         self.abandon(seq, fx);
         self.fail(seq, Error::Cancelled { function, passed: Default::default() }, fx);
@@ -185,6 +193,11 @@ impl Core {
             self.worker.tasks(),
             self.owner.leases_held(),
         ]
+    }
+
+    /// Whether this process owns the object and keeps a record of it; for the simulator.
+    pub fn has_record(&self, id: ObjectId) -> bool {
+        id.owner == self.me() && self.table.get(id.seq).is_some()
     }
 
     /// Numbers of own futures that have not ended; for diagnosis and the simulator.

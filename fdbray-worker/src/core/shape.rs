@@ -64,12 +64,18 @@ impl Resources {
 
     /// Takes `shape` out; the caller saw that it fits.
     pub fn take(&mut self, shape: &Resources) {
-        self.cpus = self.cpus.saturating_sub(shape.cpus);
-        self.gpus = self.gpus.saturating_sub(shape.gpus);
-        self.memory = self.memory.saturating_sub(shape.memory);
+        self.take_many(shape, 1);
+    }
+
+    /// Takes `times` of `shape` out, or what there is.
+    pub fn take_many(&mut self, shape: &Resources, times: u32) {
+        let all = |need: u64| need.saturating_mul(u64::from(times));
+        self.cpus = self.cpus.saturating_sub(all(shape.cpus));
+        self.gpus = self.gpus.saturating_sub(all(shape.gpus));
+        self.memory = self.memory.saturating_sub(all(shape.memory));
         for (name, need) in &shape.named {
             if let Some(have) = self.named.iter_mut().find(|(n, _)| n == name) {
-                have.1 = have.1.saturating_sub(*need);
+                have.1 = have.1.saturating_sub(all(*need));
             }
         }
     }

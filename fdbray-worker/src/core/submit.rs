@@ -88,27 +88,39 @@ impl Core {
         for held in call.futures.iter().chain(&call.contained) {
             self.pin(*held);
         }
+        if let Some(record) = self.table.get_mut(seq) {
+            let extra = record.extra();
+            extra.futures = call.futures;
+            extra.inside_arguments = call.contained;
+        }
+        if self.arguments_here(seq, fx) {
+            self.enqueue(seq);
+        }
+        cell
+    }
+
+    /// Whether all arguments of the own task `seq` have ended well. If not it waits for them, or has failed with one.
+    pub(super) fn arguments_here(&mut self, seq: u64, fx: &mut Effects) -> bool {
+        let Some(extra) = self.table.get_mut(seq).and_then(|r| r.extra.as_mut()) else { return true };
+        let futures = extra.futures.clone();
         let mut missing = 0;
         let mut failed = None;
-        for future in &call.futures {
-            match self.outcome_or_wait(*future, seq, fx) {
+        for future in futures {
+            match self.outcome_or_wait(future, seq, fx) {
                 Some(Outcome::Failed(error)) => failed = failed.or(Some(error)),
                 Some(_) => {}
                 None => missing += 1,
             }
         }
-        if let Some(record) = self.table.get_mut(seq) {
-            let extra = record.extra();
-            extra.futures = call.futures;
-            extra.inside_arguments = call.contained;
-            extra.missing = missing;
+        let Some(record) = self.table.get_mut(seq) else { return false };
+        if missing > 0 || failed.is_some() {
+            record.state = State::Waiting;
+            record.extra().missing = missing;
         }
-        match failed {
-            Some(error) => self.fail_dependent(seq, &error, fx),
-            None if missing == 0 => self.enqueue(seq),
-            None => {}
+        if let Some(error) = &failed {
+            self.fail_dependent(seq, error, fx);
         }
-        cell
+        missing == 0 && failed.is_none()
     }
 
     /// Sends off the calls of a batch.
@@ -145,6 +157,11 @@ impl Core {
     /// Whether a call that holds `cost` bytes would have room.
     pub fn has_room(&self, cost: u64) -> bool {
         self.pending_bytes + OVERHEAD + cost <= self.settings.max_pending_bytes
+    }
+
+    /// Whether [`Core::end`] was called.
+    pub fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// Bytes that pending calls hold.

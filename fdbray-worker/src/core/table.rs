@@ -44,6 +44,8 @@ pub(super) enum State {
     Sent { lease: u32, number: u32 },
     /// On the stack of the task that awaits it.
     Inline,
+    /// Ended with a value that somebody could not fetch: this process tries itself.
+    Checking,
     /// Ended.
     Settled,
 }
@@ -79,6 +81,8 @@ pub(super) struct Extra {
     /// Who keeps the value, when this process does not.
     pub holder: Option<ProcessId>,
     pub deadline: Option<Nanos>,
+    /// How often a worker could not get an argument.
+    pub missed: u32,
     /// A result whose futures are being registered, and the registrations that it still waits for.
     pub adopting: Option<(ProcessId, TaskName, u32)>,
 }
@@ -119,6 +123,7 @@ impl Record {
 pub(super) struct Table {
     places: Vec<Place>,
     free: Vec<u32>,
+    records: usize,
 }
 
 struct Place {
@@ -141,6 +146,7 @@ impl Table {
     pub fn insert(&mut self, record: Record) -> u64 {
         let seq = self.next_seq();
         self.free.pop();
+        self.records += 1;
         self.places[place_of(seq)].record = Some(record);
         seq
     }
@@ -156,6 +162,7 @@ impl Table {
     pub fn remove(&mut self, seq: u64) -> Option<Record> {
         let place = self.places.get_mut(place_of(seq)).filter(|p| p.used == used_of(seq))?;
         let record = place.record.take()?;
+        self.records -= 1;
         // A place that was used so often that its count would wrap is left alone for ever.
         if let Some(used) = place.used.checked_add(1) {
             place.used = used;
@@ -165,7 +172,7 @@ impl Table {
     }
 
     pub fn len(&self) -> usize {
-        self.places.iter().filter(|p| p.record.is_some()).count()
+        self.records
     }
 
     /// All numbers in use.

@@ -86,12 +86,14 @@ impl Core {
 
     fn return_idle_leases(&mut self, fx: &mut Effects) {
         for place in self.owner.places() {
-            let Some(lease) = self.owner.lease_ref(place) else { continue };
+            let (now, period) = (self.now, self.settings.idle_lease);
+            let Some(lease) = self.owner.lease(place) else { continue };
             let idle = lease.idle_since.filter(|_| lease.in_flight == 0);
-            let long = idle.is_some_and(|since| self.now - since >= self.settings.idle_lease);
-            if long || (lease.is_worn() && lease.in_flight == 0) {
-                self.return_lease(place, fx);
-            }
+            let long = idle.is_some_and(|since| now - since >= period);
+            let unused = lease.unused(now, period);
+            let all = long || (lease.is_worn() && lease.in_flight == 0);
+            let slots = if all { lease.slots } else { unused };
+            self.return_slots(place, slots, fx);
         }
     }
 

@@ -135,6 +135,13 @@ impl Pool {
     }
 }
 
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let State { threads, idle, called, parked, peak, .. } = &*self.lock();
+        write!(f, "{threads} threads ({peak} at most), {idle} idle, {called} called, {parked} parked")
+    }
+}
+
 thread_local! {
     /// The batch of this thread, for a task that waits in the middle of it.
     static SLOT: RefCell<Option<Arc<Slot>>> = const { RefCell::new(None) };
@@ -143,6 +150,8 @@ thread_local! {
 /// The life of one thread.
 fn work(process: &Arc<Process>, slot: &Arc<Slot>) {
     SLOT.set(Some(slot.clone()));
+    // Async functions are polled here once, and find their timers and sockets.
+    let _executor = process.executor().enter();
     let mut starts = Vec::new();
     while process.pool().idle() {
         let mut next = process.next_batch(&mut starts);

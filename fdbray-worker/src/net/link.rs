@@ -206,21 +206,26 @@ impl Link {
             self.writer.notified().await;
             // Taken before the host is asked, so that what is added later wakes again.
             self.flagged.swap(false, Ordering::AcqRel);
-            self.flush();
-            if self.writing().blocked {
-                let sent = socket
-                    .send_with(|| {
-                        let mut writing = self.writing();
-                        self.send(&mut writing);
-                        Ok(!writing.blocked)
-                    })
-                    .await;
-                if let Err(e) = sent {
-                    tracing::debug!(peer = %self.peer(), error = %e, "waiting for room failed");
-                    socket.shutdown();
-                    return;
-                }
+            loop {
                 self.flush();
+                let blocked = self.writing().blocked;
+                if blocked {
+                    let sent = socket
+                        .send_with(|| {
+                            let mut writing = self.writing();
+                            self.send(&mut writing);
+                            Ok(!writing.blocked)
+                        })
+                        .await;
+                    if let Err(e) = sent {
+                        tracing::debug!(peer = %self.peer(), error = %e, "waiting for room failed");
+                        socket.shutdown();
+                        return;
+                    }
+                } else if !self.again.load(Ordering::SeqCst) {
+                    // Nobody found the lock taken while this thread only looked.
+                    break;
+                }
             }
         }
     }
@@ -250,8 +255,15 @@ impl Link {
 
     /// Whether everything given so far is with the kernel, or there is no connection to give it to.
     pub(crate) fn is_flushed(&self) -> bool {
-        let writing = self.writing();
-        writing.socket.is_none() || writing.queue.is_empty() && writing.own.is_empty()
+        let flushed = {
+            let writing = self.writing();
+            writing.socket.is_none() || writing.queue.is_empty() && writing.own.is_empty()
+        };
+        // Somebody may have found the lock taken meanwhile.
+        if self.again.load(Ordering::SeqCst) {
+            self.wake_writer();
+        }
+        flushed
     }
 
     /// Ends the session; the first reason counts.

@@ -252,7 +252,7 @@ impl Process {
             self.free_released();
             self.hand_over_overdue();
             let next = self.with_core(true, |core, fx| {
-                if core.next_tick().is_some_and(|at| at <= core.now()) {
+                if core.next_tick().is_some() {
                     core.tick(fx);
                 }
                 core.next_tick()
@@ -345,6 +345,11 @@ impl Process {
         if let Some(outside) = self.outside.get() {
             outside.leave().await;
         }
+    }
+
+    /// Who waits for what.
+    pub fn describe(&self) -> String {
+        format!("{:?}, ticking {}, {:?}", &*self.lock(), self.ticking.load(Ordering::Relaxed), self.pool)
     }
 
     /// The core's time of an instant.

@@ -92,9 +92,15 @@ pub fn only_errors() -> fdbray::Result<()> {
 /// Takes many.
 #[remote]
 #[must_use]
-#[expect(clippy::too_many_arguments)]
+#[expect(clippy::too_many_arguments, clippy::many_single_char_names)]
 pub fn many(a: u8, b: u8, c: u8, d: u8, e: u8, f: u8, g: u8, h: u8) -> [u8; 8] {
     [a, b, c, d, e, f, g, h]
+}
+
+/// Does not look at what it takes, which has its own name and those of what is generated.
+#[remote]
+pub fn ignore(_first: u8, _: u8, ignore: u8, options: u8, calls: u8) {
+    let _ = (ignore, options, calls);
 }
 
 /// Is old.
@@ -119,7 +125,7 @@ pub(crate) fn private(x: u8) -> u8 {
 #[must_use]
 pub fn used() -> RemoteFuture<u8> {
     #[remote]
-    fn inner(x: Small) -> u8 {
+    fn inner(x: &Small) -> u8 {
         x.n
     }
     inner::remote(Small { n: private(module::twice(1)) })

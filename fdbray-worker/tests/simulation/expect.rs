@@ -1,0 +1,130 @@
+//! Which errors each future may end with, given what happened in the world.
+//!
+//! Everything else must be the value that the plan says. So "no lost work" (invariant 3) is checked here: with more retries
+//! than faults, nothing may end with `WorkerDied`.
+
+use super::plan::{Lid, Node, Op, Plan};
+use fdbray_worker::error::Error;
+
+pub const APPLICATION: u16 = 1;
+pub const CANCELLED: u16 = 2;
+pub const DEADLINE: u16 = 4;
+pub const OVERLOADED: u16 = 8;
+pub const WORKER_DIED: u16 = 16;
+pub const OWNER_DIED: u16 = 32;
+pub const OBJECT_LOST: u16 = 64;
+pub const UNSCHEDULABLE: u16 = 128;
+
+/// What happened in the world so far, as far as it excuses errors.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Weather {
+    /// Sessions that ended, each of which may have taken an attempt along.
+    pub losses: u32,
+    /// Some of them between processes that live on.
+    pub parted: bool,
+    /// Fetches that failed though the value was there.
+    pub failed_fetches: u32,
+    /// The budget of pending calls is small.
+    pub tight: bool,
+}
+
+/// The kind of an error.
+pub fn kind(error: &Error) -> u16 {
+    match error {
+        Error::Application(_) => APPLICATION,
+        Error::Cancelled { .. } => CANCELLED,
+        Error::DeadlineExceeded { .. } => DEADLINE,
+        Error::Overloaded { .. } => OVERLOADED,
+        Error::WorkerDied { .. } => WORKER_DIED,
+        Error::OwnerDied { .. } => OWNER_DIED,
+        Error::ObjectLost { .. } => OBJECT_LOST,
+        Error::Unschedulable { .. } => UNSCHEDULABLE,
+        _ => 0,
+    }
+}
+
+/// The kinds of errors that each logical future may end with.
+pub fn allowed(plan: &Plan, weather: Weather, inline: usize) -> Vec<u16> {
+    let mut kinds: Vec<u16> = (0..plan.futures.len()).map(|lid| own(plan, lid, weather, inline)).collect();
+    for node in &plan.nodes {
+        for op in &node.ops {
+            if let Op::Cancel(r) = op {
+                kinds[node.registers[*r]] |= CANCELLED;
+            }
+        }
+    }
+    loop {
+        let before = kinds.clone();
+        for node in &plan.nodes {
+            let mut all = node.futures.iter().fold(0, |all, lid| all | kinds[*lid]);
+            for op in &node.ops {
+                if let Op::Await { of, fold: true } = op {
+                    all |= kinds[node.registers[*of]];
+                }
+            }
+            kinds[node.lid] |= all | through_others(plan, node, weather);
+        }
+        if kinds == before {
+            return kinds;
+        }
+    }
+}
+
+fn own(plan: &Plan, lid: usize, weather: Weather, inline: usize) -> u16 {
+    let logical = &plan.futures[lid];
+    let large = logical.pad + 16 + 20 * logical.inside.len() > inline;
+    let mut kinds = 0;
+    let retries = match logical.node {
+        Some(node) => {
+            let node = &plan.nodes[node];
+            let call = plan.calls[node.call];
+            let mut may = |kind, yes| kinds |= if yes { kind } else { 0 };
+            may(APPLICATION, node.fails > call.retry_errors);
+            may(DEADLINE, node.deadline.is_some());
+            may(UNSCHEDULABLE, call.impossible);
+            may(WORKER_DIED, call.retries < weather.losses);
+            may(OVERLOADED, weather.tight);
+            call.retries
+        }
+        None => 2,
+    };
+    if large && retries < weather.losses + weather.failed_fetches {
+        kinds |= OBJECT_LOST;
+    }
+    kinds
+}
+
+/// A node that awaits handles which it got from elsewhere suffers when those processes go.
+fn through_others(plan: &Plan, node: &Node, weather: Weather) -> u16 {
+    if weather.losses == 0 {
+        return 0;
+    }
+    let mut awaited = node.ops.iter().filter_map(|op| match op {
+        Op::Await { of, fold: true } => Some(node.registers[*of]),
+        _ => None,
+    });
+    let foreign =
+        awaited.any(|lid| !is_made(plan, node, lid) && (weather.parted || !is_safe(plan, node, lid)));
+    let passed = node.futures.iter().any(|lid| !is_safe(plan, node, *lid));
+    if foreign || passed { OWNER_DIED | OBJECT_LOST } else { 0 }
+}
+
+fn is_made(plan: &Plan, by: &Node, lid: Lid) -> bool {
+    by.ops.iter().filter_map(|op| made_by(plan, op)).any(|made| made == lid)
+}
+
+/// Whether an argument is owned by one of those that make this very call, directly or not.
+fn is_safe(plan: &Plan, of: &Node, lid: Lid) -> bool {
+    let calls = |n: &&Node| n.ops.iter().filter_map(|op| made_by(plan, op)).any(|made| made == of.lid);
+    let given = of.given.contains(&lid) || of.futures.contains(&lid);
+    let caller = plan.nodes.iter().find(calls);
+    given && caller.is_some_and(|c| is_made(plan, c, lid) || is_safe(plan, c, lid))
+}
+
+fn made_by(plan: &Plan, op: &Op) -> Option<usize> {
+    match op {
+        Op::Call { node, .. } => Some(plan.nodes[*node].lid),
+        Op::Put { lid, .. } => Some(*lid),
+        _ => None,
+    }
+}

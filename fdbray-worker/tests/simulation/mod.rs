@@ -1,0 +1,30 @@
+//! Many cores on a seeded virtual network and clock in one thread, running random programs under faults.
+//!
+//! [`run`] plays one seed and checks what DESIGN section 5 asks for. The same seed always plays the same way.
+//!
+//! | file | |
+//! |---|---|
+//! | `plan` | random programs, and what each of their futures must become |
+//! | `expect` | which errors each future may end with, given the faults of the world |
+//! | `scenario` | how many processes, how large, on which network, with which faults |
+//! | `world` | processes, the clock, the events; what a core's effects do |
+//! | `net` | connections: made, broken, resumed, refused; sessions: begun and ended |
+//! | `faults` | crashes, pauses, cuts, late joiners |
+//! | `exec` | the executor: threads, batches, tasks that wait |
+//! | `interpret` | one task: the steps of its program |
+//! | `value` | the bytes of arguments and values |
+//! | `check` | the invariants |
+
+mod check;
+mod exec;
+mod expect;
+mod faults;
+mod interpret;
+mod net;
+mod plan;
+mod random;
+mod scenario;
+mod value;
+mod world;
+
+pub use world::{Report, run};

@@ -1,0 +1,144 @@
+//! The world of a seed: how many processes, how large, on which network, with which faults and programs.
+
+use super::{
+    plan::{CallOptions, Taste},
+    random::Random,
+};
+use fdbray_worker::core::{
+    MILLISECOND, Nanos,
+    shape::{ONE, Resources},
+};
+
+#[derive(Debug)]
+pub struct Scenario {
+    pub drivers: usize,
+    /// Whether drivers execute, too.
+    pub driver_capacity: Option<Resources>,
+    pub workers: Vec<Resources>,
+    /// So many of a hundred pairs talk over TCP, where a broken connection is resumed.
+    pub tcp: u64,
+    /// The shortest and longest way of a frame.
+    pub delay: (Nanos, Nanos),
+    pub inline: usize,
+    pub max_pending_bytes: u64,
+    pub mains: usize,
+    pub taste: Taste,
+    pub faults: Faults,
+}
+
+/// What goes wrong, until `until`.
+#[derive(Debug, Default)]
+pub struct Faults {
+    pub until: Nanos,
+    pub crashes: usize,
+    pub driver_crashes: bool,
+    pub pauses: usize,
+    /// Connections cut; those over TCP are resumed.
+    pub cuts: usize,
+    /// Of a hundred cuts over TCP, those that end the session.
+    pub parts: u64,
+    pub late: usize,
+    /// Of a hundred dials and of a hundred fetches, those that fail.
+    pub refused: u64,
+    pub failed_fetches: u64,
+    /// Of a hundred dead workers, those whose start marks can be read.
+    pub marks: u64,
+}
+
+impl Scenario {
+    pub fn new(random: &mut Random) -> Self {
+        let mut workers: Vec<Resources> =
+            (0..random.range(1, 4)).map(|_| resources(random.range(1, 4), random.percent(30))).collect();
+        // At least one can run anything that is not impossible.
+        workers[0] = resources(random.range(2, 4), true);
+        let faults = faults(random);
+        let inline = random.pick(&[64, 256, 4096]);
+        Scenario {
+            drivers: if random.percent(20) { 2 } else { 1 },
+            driver_capacity: random.percent(15).then(|| resources(random.range(1, 2), false)),
+            workers,
+            tcp: random.pick(&[0, 0, 50, 100, 100]),
+            delay: random.pick(&[
+                (5_000, 20_000),
+                (5_000, 500_000),
+                (100_000, 5_000_000),
+                (1_000, 40_000_000),
+            ]),
+            inline,
+            max_pending_bytes: if random.percent(6) { random.range(1_000, 8_000) } else { 1 << 30 },
+            mains: random.range(1, 3) as usize,
+            taste: taste(inline, random),
+            faults,
+        }
+    }
+
+    /// Whether calls may be refused for want of room.
+    pub fn tight(&self) -> bool {
+        self.max_pending_bytes < 1 << 30
+    }
+}
+
+pub fn resources(cpus: u64, disk: bool) -> Resources {
+    let named = if disk { vec![("disk".to_owned(), 2 * ONE)] } else { Vec::new() };
+    Resources { cpus: cpus * ONE, named, ..Resources::default() }
+}
+
+fn faults(random: &mut Random) -> Faults {
+    let until = random.pick(&[50, 300, 1_500, 5_000]) * MILLISECOND;
+    let calm = Faults { until, marks: 100, ..Faults::default() };
+    match random.range(0, 9) {
+        0..=1 => calm,
+        2 => Faults { pauses: random.range(1, 4) as usize, late: random.range(0, 2) as usize, ..calm },
+        3 => Faults { cuts: random.range(1, 8) as usize, late: random.range(0, 1) as usize, ..calm },
+        4..=6 => Faults {
+            crashes: random.range(1, 4) as usize,
+            late: random.range(0, 2) as usize,
+            marks: random.pick(&[0, 50, 100]),
+            driver_crashes: random.percent(30),
+            ..calm
+        },
+        _ => Faults {
+            crashes: random.range(0, 4) as usize,
+            driver_crashes: random.percent(50),
+            pauses: random.range(0, 3) as usize,
+            cuts: random.range(0, 8) as usize,
+            parts: random.pick(&[0, 50, 100]),
+            late: random.range(0, 2) as usize,
+            refused: random.pick(&[0, 20, 60]),
+            failed_fetches: random.pick(&[0, 10, 50]),
+            marks: random.pick(&[0, 50, 100]),
+            until,
+        },
+    }
+}
+
+fn taste(inline: usize, random: &mut Random) -> Taste {
+    let retries = random.pick(&[3, 100, 100]);
+    let mut calls = Vec::new();
+    for _ in 0..random.range(1, 4) {
+        calls.push(CallOptions {
+            cpus: random.pick(&[ONE, ONE, ONE, ONE / 2, ONE / 10, 2 * ONE, 0]),
+            disk: random.percent(15),
+            retries: if random.percent(15) { 0 } else { retries },
+            retry_errors: if random.percent(30) { 3 } else { 0 },
+            sync: random.percent(50),
+            impossible: false,
+        });
+    }
+    if random.percent(4) {
+        calls.push(CallOptions { impossible: true, cpus: 1_000 * ONE, ..calls[0] });
+    }
+    let flat = random.percent(15);
+    Taste {
+        nodes: if flat { random.scale(50, 400) } else { random.scale(4, 60) } as usize,
+        depth: if flat { 1 } else { random.range(1, 5) as usize },
+        calls,
+        inline,
+        work: random.pick(&[50_000, 2_000_000, 100_000_000]),
+        cancels: random.percent(40),
+        deadlines: random.percent(30),
+        failures: random.percent(40),
+        large: random.percent(60),
+        flat,
+    }
+}

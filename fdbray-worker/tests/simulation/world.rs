@@ -1,0 +1,459 @@
+//! Processes, the clock, the events, and what the effects of a core do.
+
+use super::{
+    exec::Thread,
+    expect::Weather,
+    net::Net,
+    plan::{Lid, Plan},
+    random::{Random, mix},
+    scenario::Scenario,
+};
+use bytes::Bytes;
+use fdbray_worker::{
+    cell::Cell,
+    core::{
+        Core, Effects, Nanos, PeerInfo, Settings, TaskKey,
+        message::TaskName,
+        shape::{ONE, Resources, TemplateSpec},
+    },
+    id::{ObjectId, ProcessId},
+    payload::Payload,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
+    sync::{Arc, Mutex},
+};
+
+/// A process of the world, by its place in [`World::all`].
+pub type P = usize;
+
+/// What one run came to.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Of everything that happened; equal for equal seeds.
+    pub hash: u64,
+    pub events: u64,
+    pub tasks: usize,
+    /// Virtual time that it took.
+    pub took: Nanos,
+    /// Sessions that ended.
+    pub losses: u32,
+}
+
+/// Plays the world of `seed` to its end.
+///
+/// # Panics
+/// When an invariant is broken.
+pub fn run(seed: u64, trace: bool) -> Report {
+    let mut random = Random::new(mix(seed));
+    let scenario = Scenario::new(&mut random);
+    let mut world = World::new(scenario, random, trace);
+    world.populate();
+    world.play();
+    Report {
+        hash: world.hash,
+        events: world.seq,
+        tasks: world.started.len(),
+        took: world.now,
+        losses: world.weather.losses,
+    }
+}
+
+pub struct World {
+    pub scenario: Scenario,
+    pub random: Random,
+    pub plan: Plan,
+    pub now: Nanos,
+    pub all: Vec<Process>,
+    pub net: Net,
+    pub weather: Weather,
+    /// Attempts that were started, by object.
+    pub started: BTreeMap<ObjectId, BTreeSet<u32>>,
+    /// What each future was seen to have become, by process.
+    pub seen: BTreeMap<(P, ObjectId), u64>,
+    /// What each object's value was seen to be anywhere.
+    pub mains_open: usize,
+    pub trace: bool,
+    pub hash: u64,
+    pub seq: u64,
+    heap: BinaryHeap<Due>,
+    woken: Arc<Mutex<Vec<(P, u32)>>>,
+}
+
+/// One process: a core and the little that a runtime adds to it.
+pub struct Process {
+    pub id: ProcessId,
+    pub core: Core,
+    pub alive: bool,
+    pub dialable: bool,
+    pub capacity: Option<Resources>,
+    pub paused_until: Nanos,
+    pub threads: BTreeMap<u32, Thread>,
+    pub next_thread: u32,
+    /// Start marks, by place.
+    pub marks: BTreeMap<u32, u32>,
+    /// Handles of user code, for [`super::check`].
+    pub handles: BTreeMap<ObjectId, (Arc<Cell>, Lid, u32)>,
+    /// Handles dropped that the core was not told of.
+    pub released: Vec<ObjectId>,
+    tick_at: Nanos,
+    /// Its clock shows this when the world's shows zero.
+    clock: i64,
+}
+
+/// Something that happens to a process or to the world.
+#[derive(Debug)]
+pub enum Event {
+    Tick(P),
+    Flush(P, P),
+    Deliver { from: P, to: P, epoch: u64, frames: Bytes },
+    Release(P),
+    Runner(P),
+    Step(P, u32),
+    Resume(P, TaskKey),
+    Abandon(P, TaskKey),
+    Abort(P, TaskName),
+    Serve { to: P, from: P, id: ObjectId },
+    Fetched { to: P, from: ProcessId, id: ObjectId, value: Option<Payload> },
+    Joined(P, PeerInfo),
+    Left(P, P),
+    Dialled(P, P),
+    Up { to: P, peer: P, session: u64, epoch: u64, fresh: bool, received: u64 },
+    Cut { at: P, peer: P, epoch: u64 },
+    Ended { at: P, peer: P, session: Option<u64>, why: Option<&'static str> },
+    Mend(P, P),
+    Part(P, P, u64),
+    Crash,
+    Pause,
+    CutSome,
+    Late,
+    FaultsOver,
+}
+
+struct Due {
+    at: Nanos,
+    seq: u64,
+    event: Event,
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (other.at, other.seq).cmp(&(self.at, self.seq))
+    }
+}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        self.seq == other.seq
+    }
+}
+
+/// More events than this are no progress but a circle.
+const MOST_EVENTS: u64 = 4_000_000;
+
+impl World {
+    fn new(scenario: Scenario, random: Random, trace: bool) -> Self {
+        let weather = Weather { tight: scenario.tight(), ..Weather::default() };
+        World {
+            scenario,
+            random,
+            plan: Plan::default(),
+            now: 0,
+            all: Vec::new(),
+            net: Net::default(),
+            weather,
+            started: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            mains_open: 0,
+            trace,
+            hash: 0,
+            seq: 0,
+            heap: BinaryHeap::new(),
+            woken: Arc::default(),
+        }
+    }
+
+    fn populate(&mut self) {
+        if self.trace {
+            println!("{:#?}", self.scenario);
+        }
+        let drivers: Vec<P> = (0..self.scenario.drivers)
+            .map(|_| self.add_process(self.scenario.driver_capacity.clone(), false))
+            .collect();
+        for capacity in self.scenario.workers.clone() {
+            self.add_process(Some(capacity), true);
+        }
+        for driver in drivers {
+            for _ in 0..self.scenario.mains {
+                let main = self.plan.grow(&self.scenario.taste.clone(), &mut self.random);
+                let start = self.random.scale(1_000, 5_000_000);
+                self.add_main(driver, main, start);
+            }
+        }
+        // Programs may ask for what only the plan knows now.
+        for p in 0..self.all.len() {
+            self.know_templates(p);
+        }
+        self.plan_faults();
+    }
+
+    /// A process that joins now. Everybody hears of it after a while.
+    pub fn add_process(&mut self, capacity: Option<Resources>, dialable: bool) -> P {
+        let p = self.all.len();
+        let id = ProcessId::new(self.random.next() | 1).expect("odd");
+        let core = Core::new(Settings {
+            me: id,
+            seed: self.random.next(),
+            capacity: capacity.clone(),
+            max_pending_bytes: self.scenario.max_pending_bytes,
+            inline: self.scenario.inline,
+            unschedulable_after: 30_000 * fdbray_worker::core::MILLISECOND,
+            idle_lease: 100 * fdbray_worker::core::MILLISECOND,
+        });
+        self.all.push(Process {
+            id,
+            core,
+            alive: true,
+            dialable,
+            capacity: capacity.clone(),
+            paused_until: 0,
+            threads: BTreeMap::new(),
+            next_thread: 0,
+            marks: BTreeMap::new(),
+            handles: BTreeMap::new(),
+            released: Vec::new(),
+            tick_at: Nanos::MAX,
+            clock: self.random.range(0, 1_000_000_000) as i64 - self.now as i64,
+        });
+        self.know_templates(p);
+        for other in (0..p).filter(|o| self.all[*o].alive).collect::<Vec<_>>() {
+            let info = PeerInfo { id, capacity: capacity.clone() };
+            let delay = self.random.scale(1_000, 50_000_000);
+            self.after(delay, Event::Joined(other, info));
+            let theirs = PeerInfo { id: self.all[other].id, capacity: self.all[other].capacity.clone() };
+            let delay = self.random.scale(1_000, 50_000_000);
+            self.after(delay, Event::Joined(p, theirs));
+        }
+        p
+    }
+
+    /// Templates have the same numbers as the calls of the plan.
+    fn know_templates(&mut self, p: P) {
+        for (i, call) in self.plan.calls.clone().into_iter().enumerate() {
+            let named = if call.disk { vec![("disk".to_owned(), ONE)] } else { Vec::new() };
+            let spec = TemplateSpec {
+                function: i as u32,
+                name: "node",
+                shape: Resources { cpus: call.cpus, named, ..Resources::default() },
+                retries: call.retries,
+                retry_errors: call.retry_errors,
+                logs: true,
+            };
+            self.all[p].core.template(spec);
+        }
+    }
+
+    pub fn at(&self, id: ProcessId) -> P {
+        self.all.iter().position(|p| p.id == id).expect("a process that was there once")
+    }
+
+    pub fn after(&mut self, delay: Nanos, event: Event) {
+        self.schedule(self.now + delay, event);
+    }
+
+    pub fn schedule(&mut self, at: Nanos, event: Event) {
+        self.seq += 1;
+        self.heap.push(Due { at: at.max(self.now), seq: self.seq, event });
+    }
+
+    /// Says a line of the trace.
+    pub fn say(&self, line: impl FnOnce() -> String) {
+        if self.trace {
+            println!("{:>14.6} ms  {}", self.now as f64 / 1e6, line());
+        }
+    }
+
+    /// Handles the next event that is due until `until`; false when there is none.
+    pub fn step(&mut self, until: Nanos) -> bool {
+        if self.heap.peek().is_none_or(|due| due.at > until) {
+            return false;
+        }
+        let Some(Due { at, seq, event }) = self.heap.pop() else { return false };
+        assert!(self.seq < MOST_EVENTS, "no end after {MOST_EVENTS} events: {}", self.stuck());
+        self.now = at;
+        if let Some(p) = event.whose() {
+            if !self.all[p].alive {
+                return true;
+            }
+            let paused_until = self.all[p].paused_until;
+            if paused_until > at {
+                self.heap.push(Due { at: paused_until, seq, event });
+                return true;
+            }
+        }
+        self.hash = mix(self.hash ^ mix(at) ^ seq);
+        self.happen(event);
+        true
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Tick(p) => {
+                self.all[p].tick_at = Nanos::MAX;
+                self.call(p, |core, fx| core.tick(fx));
+            }
+            Event::Flush(p, peer) => self.flush(p, peer),
+            Event::Deliver { from, to, epoch, frames } => self.deliver(from, to, epoch, &frames),
+            Event::Release(p) => {
+                let mut ids = std::mem::take(&mut self.all[p].released);
+                self.call(p, |core, fx| core.released(&mut ids, fx));
+            }
+            Event::Runner(p) => self.run_next_batch(p),
+            Event::Step(p, thread) => self.step_thread(p, thread),
+            Event::Resume(p, key) => self.resume(p, key),
+            Event::Abandon(p, key) => self.abandon(p, key),
+            Event::Abort(p, task) => self.abort(p, task),
+            Event::Serve { to, from, id } => self.serve(to, from, id),
+            Event::Fetched { to, from, id, value } => {
+                self.say(|| format!("p{to} fetched {id}: {value:?}"));
+                self.call(to, |core, fx| core.fetched(id, from, value, fx));
+            }
+            Event::Joined(p, info) => {
+                // A process that ended meanwhile is not announced any more.
+                if self.all[self.at(info.id)].alive {
+                    self.say(|| format!("p{p} hears that {} joined", info.id));
+                    self.call(p, |core, fx| core.member_joined(info, fx));
+                }
+            }
+            Event::Left(p, dead) => self.left(p, dead),
+            Event::Dialled(a, b) => self.dialled(a, b),
+            Event::Up { to, peer, session, epoch, fresh, received } => {
+                self.up(to, peer, session, epoch, fresh, received);
+            }
+            Event::Cut { at, peer, epoch } => self.side_cut(at, peer, epoch),
+            Event::Ended { at, peer, session, why } => self.side_ended(at, peer, session, why),
+            Event::Mend(a, b) => self.mend(a, b),
+            Event::Part(a, b, session) => self.part(a, b, session),
+            Event::Crash => self.crash_some(),
+            Event::Pause => self.pause_some(),
+            Event::CutSome => self.cut_some(),
+            Event::Late => self.join_late(),
+            Event::FaultsOver => self.faults_over(),
+        }
+    }
+
+    /// Calls the core of a process and carries out what it wants done.
+    pub fn call<R>(&mut self, p: P, f: impl FnOnce(&mut Core, &mut Effects) -> R) -> R {
+        let mut fx = Effects::default();
+        let process = &mut self.all[p];
+        process.core.advance((self.now as i64 + process.clock) as Nanos);
+        let out = f(&mut process.core, &mut fx);
+        self.carry_out(p, fx);
+        self.plan_tick(p);
+        out
+    }
+
+    /// What the clock of a process shows.
+    pub fn clock(&self, p: P) -> Nanos {
+        (self.now as i64 + self.all[p].clock) as Nanos
+    }
+
+    fn carry_out(&mut self, p: P, fx: Effects) {
+        let Effects { flush, wake, runners, resume, abort, abandon, fetch, dial, close, .. } = fx;
+        for flush in flush {
+            let delay = if flush.urgent { 0 } else { self.random.range(0, 20_000) };
+            let peer = self.at(flush.peer);
+            self.after(delay, Event::Flush(p, peer));
+        }
+        wake.wake();
+        let woken = std::mem::take(&mut *self.woken.lock().expect("one thread"));
+        for (process, thread) in woken {
+            let delay = self.random.range(0, 10_000);
+            self.after(delay, Event::Step(process, thread));
+        }
+        for _ in 0..runners {
+            let delay = self.random.range(0, 10_000);
+            self.after(delay, Event::Runner(p));
+        }
+        for key in resume {
+            self.after(0, Event::Resume(p, key));
+        }
+        for key in abandon {
+            self.after(0, Event::Abandon(p, key));
+        }
+        for task in abort {
+            self.after(0, Event::Abort(p, task));
+        }
+        for fetch in fetch {
+            let from = self.at(fetch.from);
+            self.say(|| format!("p{p} fetches {} from p{from}", fetch.id));
+            self.fetch(p, from, fetch.id);
+        }
+        for peer in dial {
+            let peer = self.at(peer);
+            self.dial(p, peer);
+        }
+        for (peer, _) in close {
+            let peer = self.at(peer);
+            self.close(p, peer);
+        }
+    }
+
+    fn plan_tick(&mut self, p: P) {
+        let process = &self.all[p];
+        let Some(next) = process.core.next_tick() else { return };
+        let at = ((next as i64 - process.clock).max(0) as Nanos).max(self.now);
+        if at < process.tick_at {
+            self.all[p].tick_at = at;
+            self.schedule(at, Event::Tick(p));
+        }
+    }
+
+    /// The waker of a thread.
+    pub fn waker(&self, p: P, thread: u32) -> std::task::Waker {
+        Arc::new(Wake { list: self.woken.clone(), whom: (p, thread) }).into()
+    }
+}
+
+impl Event {
+    /// The process that handles it, if it is one: not while it is paused, and not when it is dead.
+    fn whose(&self) -> Option<P> {
+        match self {
+            Event::Tick(p)
+            | Event::Flush(p, _)
+            | Event::Release(p)
+            | Event::Runner(p)
+            | Event::Step(p, _)
+            | Event::Resume(p, _)
+            | Event::Abandon(p, _)
+            | Event::Abort(p, _)
+            | Event::Joined(p, _)
+            | Event::Left(p, _)
+            | Event::Deliver { to: p, .. }
+            | Event::Fetched { to: p, .. }
+            | Event::Up { to: p, .. }
+            | Event::Cut { at: p, .. }
+            | Event::Ended { at: p, .. } => Some(*p),
+            _ => None,
+        }
+    }
+}
+
+struct Wake {
+    list: Arc<Mutex<Vec<(P, u32)>>>,
+    whom: (P, u32),
+}
+
+impl std::task::Wake for Wake {
+    fn wake(self: Arc<Self>) {
+        self.list.lock().expect("one thread").push(self.whom);
+    }
+}
