@@ -1,3 +1,4 @@
 //! What the tests with real processes share.
 
+pub mod cluster;
 pub mod crash;
