@@ -281,7 +281,8 @@ impl World {
         }
         let had = std::mem::take(&mut side.session) != 0;
         side.epoch = 0;
-        if had {
+        // A process that could not be dialled counts as lost, too.
+        if had || session == Some(0) {
             self.weather.losses += 1;
             self.weather.parted |= self.all[peer].alive;
         }

@@ -307,8 +307,11 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Tick(p) => {
-                self.all[p].tick_at = Nanos::MAX;
-                self.call(p, |core, fx| core.tick(fx));
+                // The timer may have been set anew.
+                if self.now >= self.all[p].tick_at {
+                    self.all[p].tick_at = Nanos::MAX;
+                    self.call(p, |core, fx| core.tick(fx));
+                }
             }
             Event::Flush(p, peer) => self.flush(p, peer),
             Event::Deliver { from, to, epoch, frames } => self.deliver(from, to, epoch, &frames),
@@ -409,10 +412,9 @@ impl World {
 
     fn plan_tick(&mut self, p: P) {
         let process = &self.all[p];
-        let Some(next) = process.core.next_tick() else { return };
-        let at = ((next as i64 - process.clock).max(0) as Nanos).max(self.now);
-        if at < process.tick_at {
-            self.all[p].tick_at = at;
+        let next = process.core.next_tick();
+        let at = next.map_or(Nanos::MAX, |n| ((n as i64 - process.clock).max(0) as Nanos).max(self.now));
+        if at != std::mem::replace(&mut self.all[p].tick_at, at) && at < Nanos::MAX {
             self.schedule(at, Event::Tick(p));
         }
     }
