@@ -152,12 +152,12 @@ impl World {
                             thread.finished.push(Finished { task, id, function, ran, outcome });
                             thread.dropping.extend(handles);
                         }
-                        Role::Inline { id, function } => {
+                        Role::Inline { key, id, function } => {
                             let ran = self.now - frame.began + 1;
                             let task = TaskName { lease: 0, number: 0 };
                             let finished = Finished { task, id, function, ran, outcome };
                             self.say(|| format!("p{p} ends {id} inline"));
-                            self.call(p, |core, fx| core.finish_inline(finished, fx));
+                            self.call(p, |core, fx| core.finish_inline(key, finished, fx));
                             self.release_all(p, handles);
                         }
                     }
@@ -193,8 +193,8 @@ impl World {
         let Some(steal) = self.call(p, |core, _| core.steal(wanted, key)) else { return false };
         self.say(|| format!("p{p} runs {} attempt {} inline", steal.id, steal.attempt));
         self.count_start(steal.id, steal.attempt, steal.function);
-        let role = Role::Inline { id: steal.id, function: steal.function };
-        let origin = fdbray_worker::core::Origin::Here;
+        let role = Role::Inline { key: steal.key, id: steal.id, function: steal.function };
+        let origin = fdbray_worker::core::Origin::Task(steal.key);
         let frame = self.enter(p, role, steal.attempt, &steal.arguments, &steal.futures, origin);
         thread.stack.push(frame);
         true

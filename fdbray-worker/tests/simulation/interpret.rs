@@ -10,7 +10,7 @@ use super::{
 use bytes::Bytes;
 use fdbray_worker::{
     cell::{Cell, Outcome, WaitSet},
-    core::{Nanos, Origin, Submission, message::TaskName},
+    core::{Nanos, Origin, Submission, TaskKey, message::TaskName},
     error::{ApplicationError, Error},
     id::ObjectId,
     payload::Payload,
@@ -56,7 +56,7 @@ pub enum Role {
     Main,
     Keeper,
     Task { task: TaskName, id: ObjectId, function: u32 },
-    Inline { id: ObjectId, function: u32 },
+    Inline { key: TaskKey, id: ObjectId, function: u32 },
 }
 
 /// What comes after a step.
@@ -236,7 +236,7 @@ impl World {
     fn submit(
         &mut self,
         p: P,
-        parent: Option<fdbray_worker::core::TaskKey>,
+        parent: Option<TaskKey>,
         frame: &mut Frame,
         node: usize,
         futures: &[Register],
