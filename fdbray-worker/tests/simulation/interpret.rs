@@ -323,6 +323,7 @@ impl World {
             Outcome::Value(_) => {}
             Outcome::Stored { .. } => unreachable!("a poll gives no bytes that are elsewhere"),
             Outcome::Failed(error) if fold => {
+                self.count(error_name(kind(&error)));
                 self.check_error(p, frame, id, lid, &error);
                 frame.failed = Some(Error::from(error));
             }
@@ -379,5 +380,19 @@ impl World {
                 self.all[p].released.push(id);
             }
         }
+    }
+}
+
+fn error_name(kind: u16) -> &'static str {
+    match kind {
+        expect::APPLICATION => "[Application]",
+        expect::CANCELLED => "[Cancelled]",
+        expect::DEADLINE => "[DeadlineExceeded]",
+        expect::OVERLOADED => "[Overloaded]",
+        expect::WORKER_DIED => "[WorkerDied]",
+        expect::OWNER_DIED => "[OwnerDied]",
+        expect::OBJECT_LOST => "[ObjectLost]",
+        expect::UNSCHEDULABLE => "[Unschedulable]",
+        _ => "[other]",
     }
 }

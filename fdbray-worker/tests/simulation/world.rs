@@ -38,6 +38,8 @@ pub struct Report {
     pub took: Nanos,
     /// Sessions that ended.
     pub losses: u32,
+    /// How often what happened, to see that the worlds are not too tame.
+    pub counts: BTreeMap<String, u64>,
 }
 
 /// Plays the world of `seed` to its end.
@@ -56,6 +58,7 @@ pub fn run(seed: u64, trace: bool) -> Report {
         tasks: world.started.len(),
         took: world.now,
         losses: world.weather.losses,
+        counts: world.counts,
     }
 }
 
@@ -74,6 +77,7 @@ pub struct World {
     /// What each object's value was seen to be anywhere.
     pub mains_open: usize,
     pub trace: bool,
+    pub counts: BTreeMap<String, u64>,
     pub hash: u64,
     pub seq: u64,
     heap: BinaryHeap<Due>,
@@ -174,6 +178,7 @@ impl World {
             seen: BTreeMap::new(),
             mains_open: 0,
             trace,
+            counts: BTreeMap::new(),
             hash: 0,
             seq: 0,
             heap: BinaryHeap::new(),
@@ -194,7 +199,7 @@ impl World {
         for driver in drivers {
             for _ in 0..self.scenario.mains {
                 let main = self.plan.grow(&self.scenario.taste.clone(), &mut self.random);
-                let start = self.random.scale(1_000, 5_000_000);
+                let start = self.random.scale(1_000, self.scenario.faults.until);
                 self.add_main(driver, main, start);
             }
         }
@@ -272,6 +277,13 @@ impl World {
     pub fn schedule(&mut self, at: Nanos, event: Event) {
         self.seq += 1;
         self.heap.push(Due { at: at.max(self.now), seq: self.seq, event });
+    }
+
+    pub fn count(&mut self, what: &str) {
+        match self.counts.get_mut(what) {
+            Some(count) => *count += 1,
+            None => *self.counts.entry(what.to_owned()).or_default() += 1,
+        }
     }
 
     /// Says a line of the trace.
