@@ -38,7 +38,7 @@ impl Core {
     pub fn next_tick(&self) -> Option<Nanos> {
         let timed =
             self.timers.deadlines.first().into_iter().chain(self.timers.retries.first()).map(|(at, _)| *at);
-        let round = self.needs_rounds().then_some(self.timers.next_round.max(self.now + MILLISECOND));
+        let round = self.needs_rounds().then_some(self.timers.next_round.max(self.now));
         timed.chain(round).min()
     }
 

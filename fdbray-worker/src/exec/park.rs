@@ -67,7 +67,6 @@ pub(crate) fn wait(cell: &Arc<Cell>) -> Result<Payload> {
 pub(super) fn block_on<T>(parent: Current, future: impl Future<Output = Result<T>>) -> Result<T> {
     let Some(process) = runtime::process() else { return Err(Error::Shutdown) };
     let mut future = pin!(future);
-    let _executor = process.executor().enter();
     with_thread_waker(|cx| {
         loop {
             take_waiting();

@@ -150,6 +150,8 @@ thread_local! {
 /// The life of one thread.
 fn work(process: &Arc<Process>, slot: &Arc<Slot>) {
     SLOT.set(Some(slot.clone()));
+    // Async functions are polled here once, and find their timers and sockets.
+    let _executor = process.executor().enter();
     let mut starts = Vec::new();
     while process.pool().idle() {
         let mut next = process.next_batch(&mut starts);

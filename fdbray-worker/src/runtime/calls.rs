@@ -83,12 +83,13 @@ pub async fn room() {
 /// Keeps a value as an object that this process owns.
 ///
 /// # Errors
-/// The runtime was not started.
+/// The runtime was not started, or has ended.
 pub fn put(value: Encoded) -> Result<Handle> {
     let process = process().ok_or_else(not_started)?;
     let inside = value.handles.iter().map(Handle::id).collect();
-    let cell = process.with_core(true, |core, fx| core.put(value.payload, inside, fx));
-    Ok(Handle::counted(cell))
+    let cell =
+        process.with_core(true, |core, fx| (!core.has_ended()).then(|| core.put(value.payload, inside, fx)));
+    cell.map(Handle::counted).ok_or(Error::Shutdown)
 }
 
 /// A call whose arguments are in wire form, in the scratch buffer.
