@@ -42,7 +42,7 @@ fn messages_corpus() -> Vec<Vec<u8>> {
         Message::Recall { lease: 1, count: 3 },
         Message::Cancel { task },
         Message::LeaseRequest { request: 1, shape: Resources::default(), slots: 2 },
-        Message::LeaseGrant { request: 1, lease: 1, slots: 2, mark: 5, more: false },
+        Message::LeaseGrant { request: 1, lease: 1, slots: 2, mark: 5, more: true },
         Message::Borrow { seq: 7, epoch: 1 },
         Message::Want { seq: 7, not_from: Some(process) },
         Message::Value { seq: 7, value: b"value" },

@@ -4,7 +4,7 @@ use crate::Target;
 use fdbray_worker::{
     id::{ObjectId, ProcessId},
     net::{
-        Role,
+        self, Role,
         bulk_wire::{Head, Kind, REQUEST, Request},
         frame::{self, Front, HEADER, Header, NET_KIND},
         hello::{self, Answer, Hello, Lane, Listing, MAGIC, PROTOCOL, Proof, Refusal},
@@ -20,6 +20,7 @@ pub(crate) const TARGETS: &[Target] = &[
 
 /// The preamble and each message of the handshake.
 pub fn hello(bytes: &[u8]) {
+    net::fuzz::handshake(bytes);
     if let Err(error) = hello::check_preamble(bytes) {
         assert!(!error.to_string().is_empty());
     }
@@ -71,6 +72,7 @@ fn hello_corpus() -> Vec<Vec<u8>> {
 
 /// A stream on the control lane, cut into whole frames as far as it goes.
 pub fn frames(mut bytes: &[u8]) {
+    net::fuzz::frames(bytes);
     loop {
         match frame::front(bytes) {
             Ok(Front::Frames(whole) | Front::Own(whole)) => {
@@ -102,6 +104,7 @@ fn frames_corpus() -> Vec<Vec<u8>> {
 
 /// A stream on the bulk lane: headers and what they announce.
 pub fn bulk(mut bytes: &[u8]) {
+    net::fuzz::bulk(bytes);
     while let Some((head, rest)) = bytes.split_first_chunk::<16>() {
         let Ok(head) = Head::decode(head) else { return };
         assert_eq!(Head::decode(&head.encode()), Ok(head));
