@@ -138,9 +138,9 @@ impl Link {
         &self.peer
     }
 
-    /// Sends what the host has for this peer, on the calling thread. Any thread may call it, also one that holds the
-    /// host's lock as long as `Host::outgoing` does not need it: it never waits. When another thread is sending, that
-    /// one looks again before it stops; what the socket has no room for is sent by the writer on the I/O thread.
+    /// Sends what the host has for this peer, on the calling thread. It never waits for another sender or for the
+    /// network: a thread that is sending already looks again before it stops, and what the socket has no room for is
+    /// sent by the writer on the I/O thread. It calls `Host::outgoing`, so that no lock which that takes may be held.
     pub fn flush(self: &Arc<Self>) {
         self.again.store(true, Ordering::SeqCst);
         loop {
@@ -164,7 +164,7 @@ impl Link {
     }
 
     /// Has the I/O thread send what the host has for this peer. Costs one atomic operation unless it is the first
-    /// call since the writer last took what there was.
+    /// call since the writer last took what there was. May be called under any lock.
     pub fn wake_writer(&self) {
         if !self.flagged.swap(true, Ordering::AcqRel) {
             self.writer.notify_one();

@@ -24,7 +24,7 @@ pub(crate) async fn run(
     socket: Socket,
     mut resumes: mpsc::Receiver<Box<Caller>>,
 ) {
-    let _finish = FinishOnDrop(link.clone());
+    let _cleanup = Cleanup { manager: &manager, link: &link };
     let mut next = Resumed { socket, peer_received: 0 };
     let mut fresh = true;
     let why = loop {
@@ -80,12 +80,19 @@ fn end(manager: &Manager, link: &Link, why: &Ended) {
     manager.host.ended(link.peer(), link.nonce(), why);
 }
 
-/// Lets go who waits for a session's end, also when the runtime ends before the session does.
-struct FinishOnDrop(Arc<Link>);
+/// Leaves nothing of a session behind, also when the runtime ends before it does, or the host panics.
+struct Cleanup<'a> {
+    manager: &'a Manager,
+    link: &'a Link,
+}
 
-impl Drop for FinishOnDrop {
+impl Drop for Cleanup<'_> {
     fn drop(&mut self) {
-        self.0.finish();
+        self.link.close(Ended::Here("the network of this process has ended".into()));
+        self.link.detach();
+        self.manager.forget(self.link);
+        self.link.bulk().end();
+        self.link.finish();
     }
 }
 
@@ -172,7 +179,7 @@ async fn read(manager: Arc<Manager>, link: Arc<Link>, socket: Arc<Socket>) -> St
     let mut turn = 0_u32;
     loop {
         turn = turn.wrapping_add(1);
-        if turn % TURN == 0 {
+        if turn.is_multiple_of(TURN) {
             // A busy peer must not keep the thread from the others, nor from the writers.
             tokio::task::yield_now().await;
         }
