@@ -96,6 +96,11 @@ impl Peers {
         fx.dial.push(id);
     }
 
+    /// Whether there is a connection with `id`.
+    pub fn reaches(&self, id: ProcessId) -> bool {
+        self.me == Some(id) || self.all.get(&id).is_some_and(|p| p.connected)
+    }
+
     /// Whether there may be workers without a session.
     pub fn anyone_lost(&self) -> bool {
         self.lost

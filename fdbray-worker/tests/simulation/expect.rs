@@ -82,13 +82,14 @@ fn own(plan: &Plan, lid: usize, weather: Weather, inline: usize) -> u16 {
             may(APPLICATION, node.fails > call.retry_errors);
             may(DEADLINE, node.deadline.is_some());
             may(UNSCHEDULABLE, call.impossible);
-            may(WORKER_DIED, call.retries < weather.losses);
+            may(WORKER_DIED, call.retries < weather.losses + weather.failed_fetches);
             may(OVERLOADED, weather.tight);
             call.retries
         }
         None => 2,
     };
-    if large && retries < weather.losses + weather.failed_fetches {
+    // A value that is not delivered several times in a row is given up, too.
+    if large && (retries < weather.losses + weather.failed_fetches || weather.failed_fetches > 3) {
         kinds |= OBJECT_LOST;
     }
     kinds

@@ -32,6 +32,8 @@ pub struct Link {
     dialling: bool,
     /// Who wanted to dial while the other did.
     wanted: Option<(P, P)>,
+    /// How many times longer a frame takes than usual, by direction.
+    slow: [u64; 2],
     sides: [Side; 2],
 }
 
@@ -57,6 +59,7 @@ impl Net {
             session: 0,
             dialling: false,
             wanted: None,
+            slow: [random.pick(&[1, 1, 1, 30]), random.pick(&[1, 1, 1, 30])],
             sides: [Side::default(); 2],
         })
     }
@@ -184,7 +187,7 @@ impl World {
             {
                 frames.extend_from_slice(&next);
             }
-            let at = self.now + self.delay();
+            let at = self.now + self.delay() * self.link(from, to).slow[usize::from(from > to)];
             let side = self.side(to, from);
             side.arrival = side.arrival.max(at);
             let at = side.arrival;
