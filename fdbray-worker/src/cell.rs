@@ -79,6 +79,11 @@ impl Cell {
         matches!(&*self.state(), State::Settled(..))
     }
 
+    /// Whether it has ended with a value whose bytes are elsewhere.
+    pub fn is_stored(&self) -> bool {
+        matches!(&*self.state(), State::Settled(Outcome::Stored { .. }, _))
+    }
+
     /// Sets the outcome and returns who waited for it. A second outcome replaces the first only where it brings the
     /// bytes of a stored value, or says that they are lost; anything else is ignored.
     pub fn settle(&self, outcome: Outcome) -> Waiters {
@@ -242,6 +247,7 @@ impl WaitSet {
                 if !ready.waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
                     ready.waker = Some(cx.waker().clone());
                 }
+                crate::exec::note_waiting();
                 Poll::Pending
             }
         }

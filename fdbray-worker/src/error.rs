@@ -182,7 +182,9 @@ impl Error {
     #[must_use]
     pub fn passed_to(mut self, function: &str) -> Self {
         if let Some(passed) = self.passed_mut() {
-            passed.0.push(function.to_owned());
+            let mut names = std::mem::take(&mut passed.0).into_vec();
+            names.push(function.to_owned());
+            passed.0 = names.into();
         }
         self
     }
@@ -406,7 +408,7 @@ impl std::error::Error for ApplicationError {}
 
 /// The functions that failed in turn because an error reached them as an argument, innermost first.
 #[derive(Clone, Default, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Passed(Vec<String>);
+pub struct Passed(Box<[String]>);
 
 fn write_passed(f: &mut fmt::Formatter<'_>, passed: &[String]) -> fmt::Result {
     for function in passed {

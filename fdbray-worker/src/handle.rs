@@ -24,6 +24,11 @@ impl Handle {
         Handle(cell)
     }
 
+    /// A handle of `cell` that is counted already.
+    pub(crate) fn counted(cell: Arc<Cell>) -> Self {
+        Handle(cell)
+    }
+
     /// A handle of a future that this process read in encoded bytes that came from `source`.
     pub fn adopt(id: ObjectId, source: &Source) -> Self {
         runtime::adopt(id, source)
@@ -56,6 +61,10 @@ impl Handle {
         runtime::wait(&self.0)
     }
 
+    pub(crate) fn cell(&self) -> &Arc<Cell> {
+        &self.0
+    }
+
     /// Whether the future has ended, in any way.
     pub fn is_settled(&self) -> bool {
         self.0.is_settled()
@@ -75,10 +84,6 @@ impl Handle {
     /// Takes back [`Handle::watch`].
     pub fn unwatch(&self, set: &Arc<WaitSet>) {
         self.0.unwatch(set);
-    }
-
-    pub(crate) fn cell(&self) -> &Arc<Cell> {
-        &self.0
     }
 }
 

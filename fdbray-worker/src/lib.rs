@@ -4,11 +4,14 @@
 //! bytes that this crate moves.
 
 pub mod cell;
+pub mod config;
+pub mod control;
 pub mod core;
 pub mod error;
 pub mod exec;
 pub mod handle;
 pub mod id;
+pub mod net;
 pub mod options;
 pub mod payload;
 pub mod registry;

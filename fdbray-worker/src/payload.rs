@@ -4,12 +4,12 @@ use crate::handle::Handle;
 use bytes::Bytes;
 use std::{fmt, ops::Deref};
 
-const IN_PLACE: usize = 30;
+const IN_PLACE: usize = 38;
 
 /// The encoded bytes of one value. Cloning never copies more than a few words.
 #[derive(Clone)]
 pub enum Payload {
-    /// Up to 30 bytes, without an allocation.
+    /// Up to 38 bytes, without an allocation.
     InPlace(u8, [u8; IN_PLACE]),
     /// More, shared.
     Shared(Bytes),
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn payloads_keep_their_bytes_at_every_size() {
-        for len in [0, 1, 29, 30, 31, 1000] {
+        for len in [0, 1, 37, 38, 39, 1000] {
             let bytes: Vec<u8> = (0..len).map(|i| i as u8).collect();
             assert_eq!(&*Payload::copy_from(&bytes), &bytes[..]);
             assert_eq!(Payload::from(Bytes::from(bytes.clone())).into_bytes(), bytes);

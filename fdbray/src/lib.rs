@@ -1,1 +1,183 @@
 //! Distributed futures for Rust.
+//!
+//! Start at [`remote`], which makes a function callable in other processes, and [`main`], which makes a program the
+//! driver of a cluster and its workers alike:
+//!
+//! ```no_run
+//! use fdbray::prelude::*;
+//!
+//! #[remote]
+//! fn add(x: i64, y: i64) -> i64 {
+//!     x + y
+//! }
+//!
+//! #[fdbray::main]
+//! async fn main() -> fdbray::Result<()> {
+//!     let x = add::remote(1, 2); // a future, at once
+//!     let y = add::remote(&x, 3); // passed on before its value exists
+//!     println!("{}", y.await?);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Run as it is, the program starts a private cluster on this machine, whose workers are processes of the same binary.
+//! `app --worker --cluster URL` makes it a worker of a shared cluster, and `FDBRAY_CLUSTER=URL app` its driver.
+//!
+//! | to | use |
+//! |---|---|
+//! | call | [`RemoteFuture`], `f::remote(..)`, `f::map(..)`, `f::options()`, which is a [`Call`] |
+//! | wait | `.await`, [`RemoteFuture::wait`], [`wait()`], [`settle`], [`as_completed`] |
+//! | share large values | [`put`], [`Blob`], [`Slab`] |
+//! | handle failures | [`Error`], [`ApplicationError`] |
+//! | know where code runs | [`task::current`] |
+//! | test | [`test`] |
+//! | leave early | [`shutdown`] |
+
+#![deny(unsafe_code)]
+
+// So that the attributes' expansions, which name `::fdbray`, work in this crate too.
+extern crate self as fdbray;
+
+#[doc(hidden)]
+pub mod __private;
+mod arg;
+mod call;
+mod encoding;
+mod future;
+mod object;
+mod returns;
+mod start;
+pub mod task;
+mod testing;
+mod wait;
+
+pub use arg::{Arg, IntoArg, Lends};
+pub use call::{Call, Submit};
+pub use encoding::RemoteValue;
+pub use fdbray_worker::{
+    error::{ApplicationError, Error, Result},
+    id::{ObjectId, ProcessId},
+};
+pub use future::{AbortOnDrop, Awaitable, Awaiting, RemoteFuture};
+pub use object::{Blob, Slab, put};
+pub use wait::{AsCompleted, Settle, Wait, as_completed, settle, wait};
+
+/// Makes a function callable in other processes.
+///
+/// The function stays as it is, `add(1, 2)`. Beside it the attribute puts a type of the same name, with
+///
+/// - `add::remote(1, 2)`: submits one call and returns its [`RemoteFuture`];
+/// - `add::map(..)`: one call per item (or per tuple of arguments), submitted as one batch;
+/// - `add::options()`: a [`Call`], for calls with other options than the function's own.
+///
+/// ```no_run
+/// use fdbray::prelude::*;
+/// use serde::{Deserialize, Serialize};
+/// # use std::time::Duration;
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Summary {
+///     words: usize,
+/// }
+///
+/// #[derive(Debug, Serialize, Deserialize)]
+/// struct Empty;
+/// # impl std::fmt::Display for Empty {
+/// #     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("empty") }
+/// # }
+/// # impl std::error::Error for Empty {}
+///
+/// /// A function that returns `Result<T, E>` gives a `RemoteFuture<T>`.
+/// #[remote(cpus = 2, retries = 5)]
+/// async fn parse(text: &str) -> Result<Summary, Empty> {
+///     if text.is_empty() { Err(Empty) } else { Ok(Summary { words: text.split_whitespace().count() }) }
+/// }
+///
+/// # async fn f() -> fdbray::Result<()> {
+/// match parse::options().retries(0).deadline(Duration::from_secs(5)).remote("some text").await {
+///     Ok(summary) => println!("{} words", summary.words),
+///     Err(Error::Application(e)) if e.is::<Empty>() => println!("nothing in it"),
+///     Err(e) => return Err(e),
+/// }
+/// # Ok(()) }
+/// ```
+///
+/// # Functions
+/// Sync functions run on a pool of threads, `async` ones on tokio. Parameters and results are types that are
+/// `Serialize + DeserializeOwned`; a whole parameter may be borrowed (`&T`, `&str`, `&[T]`); a parameter that is a
+/// `RemoteFuture<T>` receives the future itself. See [`IntoArg`] for what callers may pass. The error of a `Result` is
+/// a `std::error::Error` (or a `String`, an `anyhow::Error`); it downcasts at the caller when it is serializable.
+/// Generic functions, methods, `&mut` parameters, `impl Trait` and `unsafe` are refused.
+///
+/// In documentation link the function as `` [`add()`] ``, since `add` alone is also the type.
+///
+/// # Options
+/// | option | means | default |
+/// |---|---|---|
+/// | `cpus = 0.5` | CPUs that one attempt holds | 1 |
+/// | `gpus = 1` | GPUs that one attempt holds | 0 |
+/// | `memory = "2GiB"` or bytes | memory that one attempt holds | 0 |
+/// | `resources(tpu = 1)` | named resources that one attempt holds | none |
+/// | `retries = 5` | attempts after the first when a worker dies | 3 |
+/// | `retry_errors = 2` | attempts after one that returned an error or panicked | 0 |
+/// | `logs = false` | whether what it prints and logs is shown in the driver's terminal | `true` |
+/// | `name = "add-v2"` | its stable name between processes | its path |
+/// | `stub = add_remote` | the name of the type, where a module or type has the function's | the function's |
+///
+/// # Libraries
+/// A library may have remote functions. They are linked in only when the binary names the library: write
+/// `use my_library as _;` where nothing else does.
+pub use fdbray_macros::remote;
+
+/// Makes an `async fn main()` the driver of a cluster, and the same program its workers.
+///
+/// The body runs in a driver only, on the main thread inside a tokio runtime, and need not be `Send`. It may return
+/// whatever a `main` may. A process that was started with `--worker` serves its cluster instead and never enters it.
+/// When the body returns, what is still pending is abandoned: await what has to be done.
+///
+/// The cluster is the one of the command line (`--cluster URL`), else of the variable `FDBRAY_CLUSTER`, else of the
+/// attribute; with none of them a private cluster starts with the program and goes with it.
+///
+/// ```no_run
+/// #[fdbray::main(cluster = "lmdb:///var/lib/app?cluster=demo")]
+/// async fn main() -> fdbray::Result<()> {
+///     Ok(())
+/// }
+/// ```
+pub use fdbray_macros::main;
+
+/// Makes an `async fn` a test that runs in a process of its own, with a private cluster of its own.
+///
+/// The test binary runs itself again for each such test, with that one test and the variable `FDBRAY_TEST`, in which it
+/// never does so again. Failures, panics and output reach the test harness; `#[ignore]`, `#[should_panic]` and tests
+/// that return a `Result` work. A test that takes longer than five minutes is killed and fails.
+///
+/// | option | means | default |
+/// |---|---|---|
+/// | `workers = 2` | worker processes | 1 |
+/// | `cpus = 4` | CPUs of each | as many as the machine has |
+///
+/// ```
+/// # use fdbray::prelude::*;
+/// # #[remote] fn add(x: i64, y: i64) -> i64 { x + y }
+/// #[fdbray::test(workers = 2)]
+/// async fn adds() -> fdbray::Result<()> {
+///     assert_eq!(add::remote(1, 2).await?, 3);
+///     Ok(())
+/// }
+/// ```
+pub use fdbray_macros::test;
+
+/// Leaves the cluster in order: pending futures of this process end with [`Error::Shutdown`], and so does every call
+/// after this. A driver's private cluster goes with it. Returning from [`main`] does the same.
+///
+/// # Errors
+/// [`Error::Control`] when the cluster could not be told; it then notices by itself.
+pub async fn shutdown() -> Result<()> {
+    fdbray_worker::runtime::shutdown().await
+}
+
+/// What almost every program uses: `use fdbray::prelude::*;`. Deliberately without `Result`, `main`, `put` and `wait`.
+pub mod prelude {
+    pub use crate::{Blob, Error, RemoteFuture, Slab, remote};
+}

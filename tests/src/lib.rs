@@ -1,1 +1,4 @@
-//! Nothing here: see the targets in Cargo.toml.
+//! What the tests with real processes share.
+
+pub mod cluster;
+pub mod crash;

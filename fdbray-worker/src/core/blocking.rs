@@ -45,7 +45,9 @@ impl Core {
         let Some(active) = self.worker.active(key).filter(|a| !a.charged) else { return true };
         let (lease, shape) = (active.lease, active.shape.clone());
         if !self.worker.free.fits(&shape) {
-            self.worker.resuming.push(key);
+            if !self.worker.resuming.contains(&key) {
+                self.worker.resuming.push(key);
+            }
             return false;
         }
         self.charge(key, lease, &shape);

@@ -3,6 +3,7 @@
 use super::{
     Core, Effects,
     message::{FutureArgument, Message, Run, TaskName},
+    placement::MOST_SLOTS,
     table::State,
 };
 use crate::{
@@ -245,6 +246,7 @@ impl Core {
 
     /// Asks workers for the slots that the queue of a shape could use, best first.
     fn ask_for_slots(&mut self, shape: u32, fx: &mut Effects) {
+        self.ask_myself(shape, fx);
         let now = self.now;
         let queue = self.owner.queue(shape);
         // A queue that grows call by call is looked at when it has doubled, or after a while.
@@ -275,16 +277,34 @@ impl Core {
             let has: u32 = held.iter().filter(|(p, _)| *p == peer).map(|(_, slots)| slots).sum();
             // When nothing moves, what holds the slots may be waiting for what is queued here: then there is one more.
             let most = if moves { most } else { most.max(has + 1) };
-            if self.owner.queue(shape).requests.iter().any(|r| r.peer == peer) || has >= most {
-                continue;
+            if has < most {
+                wanted -= u64::from(self.ask_for(shape, peer, most - has, wanted, fx));
             }
-            let slots = u32::try_from(wanted).unwrap_or(u32::MAX).min(most - has);
-            wanted -= u64::from(slots);
-            let request = self.owner.next_request();
-            self.owner.queue(shape).requests.push(super::lease::Request { request, peer, slots, at: now });
-            let needs = self.templates.shape(shape).clone();
-            self.say(peer, &Message::LeaseRequest { request, shape: needs, slots }, fx);
         }
+    }
+
+    /// Nested calls run here first, and their parents' slots are free for them: so this process is always asked.
+    fn ask_myself(&mut self, shape: u32, fx: &mut Effects) {
+        let most =
+            self.settings.capacity.as_ref().map_or(0, |c| c.times(self.templates.shape(shape), MOST_SLOTS));
+        let waiting = self.owner.queue(shape).len() as u64;
+        if most > 0 {
+            self.ask_for(shape, self.me(), most, waiting, fx);
+        }
+    }
+
+    /// Asks one worker, unless an earlier question is open; gives how many slots that were.
+    fn ask_for(&mut self, shape: u32, peer: ProcessId, most: u32, wanted: u64, fx: &mut Effects) -> u32 {
+        if self.owner.queue(shape).requests.iter().any(|r| r.peer == peer) {
+            return 0;
+        }
+        let slots = u32::try_from(wanted).unwrap_or(u32::MAX).min(most);
+        let request = self.owner.next_request();
+        let at = self.now;
+        self.owner.queue(shape).requests.push(super::lease::Request { request, peer, slots, at });
+        let needs = self.templates.shape(shape).clone();
+        self.say(peer, &Message::LeaseRequest { request, shape: needs, slots }, fx);
+        slots
     }
 
     fn withdraw_requests(&mut self, shape: u32, fx: &mut Effects) {

@@ -39,6 +39,8 @@ pub(super) struct Worker {
     pub fetching: BTreeMap<(u32, u32), Queued>,
     /// Whether there may be something to start.
     pub changed: bool,
+    /// Nothing is granted to others any more.
+    pub draining: bool,
 }
 
 /// A grant of slots to one owner for one shape.
@@ -183,7 +185,22 @@ impl Worker {
             transit: BTreeMap::new(),
             fetching: BTreeMap::new(),
             changed: false,
+            draining: false,
         }
+    }
+
+    pub fn describe(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (lease, grant) in &self.grants {
+            let Grant { peer, slots, running, started, queue, wanted, .. } = grant;
+            write!(
+                f,
+                "\n  granted {lease} to {peer}: {slots} slots ({wanted} wanted back), {running} running, "
+            )?;
+            write!(f, "{started} started, {} queued", queue.len())?;
+        }
+        write!(f, "\n  free {}, {} requests wait, ", self.free, self.requests.len())?;
+        write!(f, "{} active, {} resuming, ", self.active.iter().flatten().count(), self.resuming.len())?;
+        write!(f, "{} in transit, {} fetching", self.transit.len(), self.fetching.len())
     }
 
     pub fn anyone_waits(&self) -> bool {
@@ -290,6 +307,9 @@ impl Core {
         slots: u32,
         fx: &mut Effects,
     ) {
+        if self.worker.draining && peer != self.me() {
+            return;
+        }
         self.worker.requests.push_back(Pending { peer, request, shape, slots, since: self.now });
         self.grant_waiting(fx);
     }

@@ -198,6 +198,24 @@ impl Owner {
         self.by_name.get(&(peer, id)).copied()
     }
 
+    pub fn describe(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (shape, queue) in self.queues.iter().enumerate() {
+            let asked: Vec<_> = queue.requests.iter().map(|r| (r.peer, r.slots)).collect();
+            write!(f, "\n  shape {shape}: {} queued, slots asked for {asked:?}", queue.len())?;
+        }
+        for lease in self.leases.iter().flatten() {
+            let Lease { peer, id, shape, slots, in_flight, recalling, suspects, .. } = lease;
+            write!(f, "\n  lease {id} of {peer} for shape {shape}: {slots} slots, {in_flight} in flight")?;
+            write!(
+                f,
+                ", {suspects} suspects, next {}{}",
+                lease.next,
+                if *recalling { ", recalling" } else { "" }
+            )?;
+        }
+        Ok(())
+    }
+
     pub fn anything_queued(&self) -> bool {
         self.queues.iter().any(|q| !q.tasks.is_empty())
     }

@@ -18,6 +18,7 @@
 //! | `table`, `submit`, `settle` | the life of an owned future |
 //! | `lease`, `dispatch`, `placement` | the owner's side of running a task elsewhere |
 //! | `grant`, `run` | the worker's side of it |
+//! | `drain` | leaving in order |
 //! | `blocking` | tasks that wait for futures and give their slot back |
 //! | `borrow` | futures of other owners |
 //! | `objects` | values that are too large to travel inside a message |
@@ -28,6 +29,7 @@
 mod blocking;
 mod borrow;
 mod dispatch;
+mod drain;
 mod effects;
 pub mod grant;
 pub mod lease;
@@ -104,6 +106,8 @@ pub struct Core {
     unreferenced: Vec<crate::id::ObjectId>,
     pending_bytes: u64,
     ended: bool,
+    /// Why no worker will ever come.
+    hopeless: Option<String>,
 }
 
 impl Core {
@@ -124,6 +128,7 @@ impl Core {
             unreferenced: Vec::new(),
             pending_bytes: 0,
             ended: false,
+            hopeless: None,
             settings,
         };
         core.add_loopback();
@@ -138,6 +143,11 @@ impl Core {
     /// Tells the time, which never goes back.
     pub fn advance(&mut self, now: Nanos) {
         self.now = self.now.max(now);
+    }
+
+    /// The time that was told last.
+    pub fn now(&self) -> Nanos {
+        self.now
     }
 
     /// Ends a turn: what became possible is done, until nothing more follows. Every entry point ends with it.
@@ -190,7 +200,17 @@ impl Dirty {
 }
 
 impl std::fmt::Debug for Core {
+    /// Who waits for what; for the simulator, and for a process that seems to stand still.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "core of {}: {} records, {} pending bytes", self.me(), self.table.len(), self.pending_bytes)
+        write!(
+            f,
+            "core of {}: {} records, {} pending bytes",
+            self.me(),
+            self.table.len(),
+            self.pending_bytes
+        )?;
+        self.owner.describe(f)?;
+        self.worker.describe(f)?;
+        self.peers.describe(f)
     }
 }

@@ -87,6 +87,18 @@ impl Peers {
         self.all.iter().filter_map(|(id, p)| Some((*id, p.refused.as_deref()?)))
     }
 
+    pub fn describe(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (id, peer) in &self.all {
+            let said = peer.session.as_ref().map(Session::waiting);
+            write!(
+                f,
+                "\n  peer {id}: member {}, connected {}, unsent {said:?}",
+                peer.member, peer.connected
+            )?;
+        }
+        Ok(())
+    }
+
     /// Makes sure that `id` is known: it may be in the list of members that another process has read already.
     pub fn meet(&mut self, id: ProcessId, fx: &mut Effects) {
         if self.me == Some(id) || self.all.get(&id).is_some_and(|p| p.member || p.session.is_some()) {

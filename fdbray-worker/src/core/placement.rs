@@ -42,4 +42,4 @@ impl Core {
 }
 
 /// Slots that one lease has at most, for shapes that need nothing that runs out.
-const MOST_SLOTS: u32 = 1024;
+pub(super) const MOST_SLOTS: u32 = 1024;

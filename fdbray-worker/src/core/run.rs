@@ -20,7 +20,8 @@ impl Core {
     /// A task came under a lease.
     pub(super) fn accept(&mut self, peer: ProcessId, run: Run<'_>, frames: &Bytes, fx: &mut Effects) {
         let lease = run.task.lease;
-        if !self.worker.grants.get(&lease).is_some_and(|g| g.peer == peer) {
+        let leaves = self.worker.draining && peer != self.me();
+        if leaves || !self.worker.grants.get(&lease).is_some_and(|g| g.peer == peer) {
             let message = Message::NotStarted { lease, numbers: vec![run.task.number], recalled: false };
             return self.say(peer, &message, fx);
         }
@@ -90,10 +91,13 @@ impl Core {
         let by_time =
             if average == 0 { 1 } else { usize::try_from(BATCH / average).unwrap_or(MOST_IN_BATCH) };
         let count = by_time.clamp(1, MOST_IN_BATCH).min(share.max(1));
+        let me = self.me();
         let Some(grant) = self.worker.grants.get_mut(&lease) else { return None };
         let (peer, shape) = (grant.peer, grant.shape.clone());
-        let count = count.min(grant.queue.len());
-        for queued in grant.queue.drain(..count) {
+        // Nested calls: the newest alone, so that call trees run depth-first.
+        let last = grant.queue.len();
+        let range = if peer == me { last.saturating_sub(1)..last } else { 0..count.min(last) };
+        for queued in grant.queue.drain(range) {
             out.push(Start {
                 task: TaskName { lease, number: queued.number },
                 mark: lease,

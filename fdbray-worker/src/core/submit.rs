@@ -159,6 +159,11 @@ impl Core {
         self.pending_bytes + OVERHEAD + cost <= self.settings.max_pending_bytes
     }
 
+    /// Whether [`Core::end`] was called.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// Bytes that pending calls hold.
     pub fn pending_bytes(&self) -> u64 {
         self.pending_bytes

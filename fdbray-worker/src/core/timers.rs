@@ -168,6 +168,7 @@ impl Core {
             return format!("the closest worker, {id}, {}", capacity.lacks(needs));
         }
         match self.peers.refused().next() {
+            _ if self.hopeless.is_some() => self.hopeless.clone().unwrap_or_default(),
             Some((id, why)) => format!("process {id} cannot be used: {why}"),
             None => "there is no worker in the cluster".to_owned(),
         }

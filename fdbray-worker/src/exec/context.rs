@@ -1,7 +1,15 @@
 //! The task that the current code runs in.
 
-use crate::id::{ObjectId, ProcessId};
-use std::cell::RefCell;
+use crate::{
+    core::TaskKey,
+    id::{ObjectId, ProcessId},
+    registry::Function,
+    runtime::logs::{self, Functions},
+};
+use std::{
+    cell::Cell,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 /// The task that the current code runs in.
 #[derive(Clone, Debug)]
@@ -14,13 +22,90 @@ pub struct TaskInfo {
     pub function: &'static str,
     /// The process in which it runs.
     pub worker: ProcessId,
+    /// The driver in whose terminal its output is shown; `None` when that is turned off.
+    pub root: Option<ProcessId>,
+}
+
+/// The same, as the runtime keeps it.
+#[derive(Clone, Copy)]
+pub(crate) struct Current {
+    pub id: ObjectId,
+    pub attempt: u32,
+    pub function: &'static Function,
+    pub worker: ProcessId,
+    pub root: Option<ProcessId>,
+    /// The batch, the async task, or what was taken over to run inline.
+    pub key: TaskKey,
+    /// What holds the slot: the same, or what the inline task runs on the stack of.
+    pub slot: TaskKey,
+    /// How many awaited children run on this stack below it.
+    pub depth: u32,
 }
 
 thread_local! {
-    static CURRENT: RefCell<Option<TaskInfo>> = const { RefCell::new(None) };
+    static CURRENT: Cell<Option<Current>> = const { Cell::new(None) };
+    /// Remote futures that were polled and not ready since the task was last polled.
+    static WAITING: Cell<u32> = const { Cell::new(0) };
 }
 
 /// The task that the current code runs in; `None` outside tasks.
 pub fn current() -> Option<TaskInfo> {
-    CURRENT.with_borrow(Clone::clone)
+    CURRENT.get().map(|c| TaskInfo {
+        id: c.id,
+        attempt: c.attempt,
+        function: (c.function.name)(),
+        worker: c.worker,
+        root: c.root,
+    })
+}
+
+/// The same, as the runtime keeps it.
+pub(crate) fn running() -> Option<Current> {
+    CURRENT.get()
+}
+
+/// What runs at this moment, as far as threads have told: nothing, since each function is noted as it runs.
+pub(crate) fn functions_now() -> Functions {
+    Functions::NONE
+}
+
+/// The driver whose tasks ran here last.
+pub(crate) fn last_root() -> Option<ProcessId> {
+    ProcessId::new(LAST_ROOT.load(Ordering::Relaxed))
+}
+
+static LAST_ROOT: AtomicU64 = AtomicU64::new(0);
+
+/// Runs `f` as part of the task.
+pub(crate) fn within<R>(current: Current, f: impl FnOnce() -> R) -> R {
+    struct Restore(Option<Current>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CURRENT.set(self.0);
+        }
+    }
+    let _restore = Restore(CURRENT.replace(Some(current)));
+    let name = (current.function.name)();
+    if let Some(root) = current.root {
+        // What is printed is read a little later; it belongs to what ran meanwhile.
+        logs::ran(name);
+        if LAST_ROOT.load(Ordering::Relaxed) != root.get() {
+            LAST_ROOT.store(root.get(), Ordering::Relaxed);
+        }
+    }
+    let result = f();
+    if current.root.is_some() {
+        logs::ran(name);
+    }
+    result
+}
+
+/// The current poll of an async task found a remote future that is not ready.
+pub(crate) fn note_waiting() {
+    WAITING.set(WAITING.get() + 1);
+}
+
+/// Whether there was one since this was last asked.
+pub(crate) fn take_waiting() -> bool {
+    WAITING.replace(0) > 0
 }

@@ -1,96 +1,138 @@
 //! Wires core, control, net, objects and exec into a process: start, serve, drain, stop.
+//!
+//! [`enter`] is the way in; the other functions here are what handles and calls do, by way of the one runtime that a
+//! process has.
+
+mod calls;
+pub mod children;
+pub mod leash;
+mod local;
+pub mod logs;
+pub mod marks;
+mod outside;
+mod process;
+pub mod scratch;
+mod serve;
+pub mod signals;
+mod start;
+
+pub use calls::{put, room, submit, submit_all};
+pub(crate) use process::Process;
+pub use start::{Driver, Entered, enter, enter_with};
 
 use crate::{
     cell::{Cell, Outcome},
+    core::{Origin, TaskKey},
     error::{Error, Result},
-    exec::{Argument, Source},
+    exec::{self, Source},
     handle::Handle,
     id::{ObjectId, ProcessId},
-    payload::{Encoded, Payload},
-    template::Template,
+    payload::Payload,
 };
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::sync::{Arc, OnceLock};
 
-/// What the process turned out to be.
-pub enum Entered {
-    /// A driver: run the program, then drop or stop this.
-    Driver(Driver),
-    /// It was a worker, has served and is done: leave with this code.
-    Worker(ExitCode),
+/// The runtime of this process. There is at most one: futures, the arena and the panic hook are the process's.
+static PROCESS: OnceLock<Arc<Process>> = OnceLock::new();
+
+/// The runtime, once it was started.
+pub(crate) fn process() -> Option<&'static Arc<Process>> {
+    PROCESS.get()
 }
 
-/// The runtime of this process, which ends with it.
-#[derive(Debug)]
-pub struct Driver(());
-
-impl Driver {
-    /// Ends the runtime: pending futures of this process end with [`Error::Shutdown`], a private cluster's workers leave.
-    pub fn stop(self) {}
-}
-
-/// Joins a cluster as the command line, the environment and `cluster` say, in this order; with none of them, starts a
-/// private cluster. In a worker this serves until the worker is told to stop.
-pub fn enter(cluster: Option<&str>) -> Result<Entered> {
-    let _ = cluster;
-    Ok(Entered::Driver(Driver(())))
-}
-
-/// Submits one call; never blocks.
-pub fn submit(template: &Template, arguments: impl IntoIterator<Item = Argument>) -> Handle {
-    let _ = (template, arguments.into_iter().count());
-    failed(Error::Shutdown)
-}
-
-/// Submits many calls as one batch.
-pub fn submit_all<A: IntoIterator<Item = Argument>>(
-    template: &Template,
-    calls: impl IntoIterator<Item = A>,
-) -> Vec<Handle> {
-    calls.into_iter().map(|c| submit(template, c)).collect()
-}
-
-/// Waits until this process has room for one more pending call (see `max_pending_bytes`). A task gives its slot back meanwhile.
-pub async fn room() {}
-
-/// Keeps a value as an object that this process owns.
-pub fn put(value: Encoded) -> Result<Handle> {
-    let _ = value;
-    Err(Error::Shutdown)
-}
-
-/// Ends the runtime of this process in order; later calls give [`Error::Shutdown`].
+/// Ends the runtime of this process in order: pending futures end with [`Error::Shutdown`], and so do later calls; a
+/// private cluster's workers leave.
+///
+/// # Errors
+/// None today: it is a `Result` because leaving a cluster can fail.
 pub async fn shutdown() -> Result<()> {
+    if process().is_some() {
+        let (done, ended) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            start::stop();
+            // Whoever waited may have gone.
+            let _ = done.send(());
+        });
+        // The thread sends, or has panicked, which is an end too.
+        let _ = ended.await;
+    }
     Ok(())
 }
 
-/// Waits at most `limit` for `f` in a way that a task that does so gives its slot back. (for blocking `.wait_timeout`)
+/// Says that the value of `handle` is wanted in this process, without waiting for it.
+pub fn want(handle: &Handle) {
+    ask(handle.cell());
+}
+
+/// A pending future that nobody owns; settling its cell ends it. For tests.
+#[doc(hidden)]
+pub fn unowned() -> (Handle, Arc<Cell>) {
+    let cell = Cell::pending(ObjectId { owner: ProcessId::random(), seq: 0 });
+    (Handle::new(cell.clone()), cell)
+}
+
+/// Who waits for what in this process, as text for a person: queues, leases, tasks, sessions and threads. For a program
+/// that seems to stand still; `None` before the runtime was started.
+pub fn describe() -> Option<String> {
+    process().map(|p| p.describe())
+}
+
 pub(crate) fn wait(cell: &Arc<Cell>) -> Result<Payload> {
-    let _ = (cell, Duration::ZERO);
-    Err(Error::Shutdown)
+    exec::wait(cell)
 }
 
 pub(crate) fn adopt(id: ObjectId, source: &Source) -> Handle {
-    let _ = source;
-    Handle::new(Cell::pending(id))
+    let Some(process) = process() else { return failed(not_started()) };
+    let origin = match source {
+        Source::Task(key) => Origin::Task(TaskKey::from_number(*key)),
+        Source::Object(container) => Origin::Object(container.id()),
+        Source::Here => Origin::Here,
+    };
+    Handle::counted(process.with_core(true, |core, fx| core.adopt(id, origin, fx)))
 }
 
 pub(crate) fn failed(error: Error) -> Handle {
-    let id = ObjectId { owner: ProcessId::random(), seq: 0 };
-    Handle::new(Cell::settled(id, Outcome::Failed(Arc::new(error))))
+    match process() {
+        Some(process) => Handle::counted(process.with_core(false, |core, _| core.failed(error))),
+        None => {
+            let id = ObjectId { owner: ProcessId::random(), seq: 0 };
+            Handle::new(Cell::settled(id, Outcome::Failed(Arc::new(error))))
+        }
+    }
 }
 
+/// A handle of this thread's task was polled, or something waits for it: has its value brought here.
 pub(crate) fn ask(cell: &Arc<Cell>) {
-    let _ = cell;
+    exec::note_waiting();
+    let Some(process) = process() else { return };
+    // The value of an own future comes by itself, unless it is kept elsewhere.
+    let comes = cell.id().owner == process.me() && !cell.is_stored();
+    if cell.first_ask() && !comes {
+        process.with_core(true, |core, fx| core.ask(cell.id(), true, fx));
+    }
 }
 
+/// Has this process told when the future ends.
 pub(crate) fn ask_end(cell: &Arc<Cell>) {
-    let _ = cell;
+    if let Some(process) = process().filter(|p| p.me() != cell.id().owner && !cell.is_settled()) {
+        process.with_core(true, |core, fx| core.ask(cell.id(), false, fx));
+    }
 }
 
 pub(crate) fn cancel(cell: &Arc<Cell>) {
-    let _ = cell;
+    if let Some(process) = process().filter(|_| !cell.is_settled()) {
+        process.with_core(true, |core, fx| core.cancel(cell.id(), fx));
+    }
 }
 
 pub(crate) fn release(cell: &Arc<Cell>) {
-    let _ = cell;
+    if let Some(process) = process() {
+        process.release(cell);
+    }
+}
+
+fn not_started() -> Error {
+    Error::control(
+        "the fdbray runtime of this process was not started: put `#[fdbray::main]` on `async fn main()`, or start it with \
+         `fdbray::Config`",
+    )
 }

@@ -1,0 +1,131 @@
+//! Threads that wait for futures: inside a task they give the slot back, or run what they wait for themselves.
+
+use super::{
+    boundary::run_inline,
+    context::{Current, running, take_waiting},
+    pool::report_rest_of_this_thread,
+};
+use crate::{
+    cell::{Cell, Outcome},
+    core::{Finished, message::TaskName},
+    error::{Error, Result},
+    handle::Handle,
+    payload::Payload,
+    runtime::{self, Process},
+};
+use std::{
+    future::Future,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
+    thread::Thread,
+    time::Instant,
+};
+
+/// How many awaited children run on one stack, one below the other.
+pub(super) const DEEPEST: u32 = 48;
+
+/// Blocks this thread until the value's bytes are in this process.
+pub(crate) fn wait(cell: &Arc<Cell>) -> Result<Payload> {
+    let mut asked = false;
+    let mut value = std::future::poll_fn(|cx| match cell.poll_local(cx) {
+        Poll::Ready(Outcome::Value(value)) => Poll::Ready(Ok(value)),
+        Poll::Ready(Outcome::Failed(error)) => Poll::Ready(Err(Error::from(error))),
+        Poll::Ready(Outcome::Stored { .. }) | Poll::Pending => {
+            if !std::mem::replace(&mut asked, true) {
+                runtime::ask(cell);
+            }
+            Poll::Pending
+        }
+    });
+    let Some((current, process)) = running().and_then(|c| Some((c, runtime::process()?))) else {
+        return block_thread_on(value);
+    };
+    while !cell.is_settled() && current.depth < DEEPEST {
+        let Some(steal) = process.steal(cell.id(), current.slot) else { break };
+        let (key, id, function) = (steal.key, steal.id, steal.function);
+        let began = Instant::now();
+        let ended = run_inline(process.registry(), current, steal, process.me());
+        let ran = began.elapsed().as_nanos() as u64;
+        let mut handles = Vec::new();
+        let outcome = ended.map(|(value, inside)| {
+            handles = inside;
+            (value, handles.iter().map(Handle::id).collect())
+        });
+        let task = TaskName { lease: 0, number: 0 };
+        process.finish_inline(key, Finished { task, id, function, ran, outcome });
+        drop(handles);
+    }
+    // What is there already costs no slot.
+    match pin!(&mut value).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => while_blocked(&process, current, || block_thread_on(value))?,
+    }
+}
+
+/// Drives an async child of a sync task on this thread.
+pub(super) fn block_on<T>(parent: Current, future: impl Future<Output = Result<T>>) -> Result<T> {
+    let Some(process) = runtime::process() else { return Err(Error::Shutdown) };
+    let mut future = pin!(future);
+    with_thread_waker(|cx| {
+        loop {
+            take_waiting();
+            match future.as_mut().poll(cx) {
+                Poll::Ready(value) => return value,
+                Poll::Pending if take_waiting() => while_blocked(&process, parent, std::thread::park)?,
+                Poll::Pending => std::thread::park(),
+            }
+        }
+    })
+}
+
+/// Runs `wait` while the task's slot serves others.
+///
+/// # Errors
+/// So many tasks wait already that no thread would be left for what they wait for.
+fn while_blocked<R>(process: &Arc<Process>, current: Current, wait: impl FnOnce() -> R) -> Result<R> {
+    if !process.pool().park() {
+        return Err(Error::control(format!(
+            "`{}` cannot wait for a future here: too many sync tasks of this worker wait already (`max_parked`); make \
+             them async functions, which wait without a thread, or raise `max_parked`",
+            (current.function.name)()
+        )));
+    }
+    report_rest_of_this_thread(process);
+    process.block(current.slot);
+    let got = wait();
+    with_thread_waker(|cx| {
+        while !process.unblock(current.slot, cx.waker()) {
+            std::thread::park();
+        }
+    });
+    process.pool().unpark();
+    Ok(got)
+}
+
+fn block_thread_on<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    with_thread_waker(|cx| {
+        loop {
+            match future.as_mut().poll(cx) {
+                Poll::Ready(value) => return value,
+                Poll::Pending => std::thread::park(),
+            }
+        }
+    })
+}
+
+fn with_thread_waker<R>(f: impl FnOnce(&mut Context<'_>) -> R) -> R {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+        fn wake_by_ref(self: &Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    thread_local!(static WAKER: Waker = Arc::new(Unpark(std::thread::current())).into());
+    let waker = WAKER.with(Clone::clone);
+    f(&mut Context::from_waker(&waker))
+}

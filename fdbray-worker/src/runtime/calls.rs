@@ -1,0 +1,189 @@
+//! Making calls: arguments into wire form, templates into numbers, one lock for a call or a batch of them.
+
+use super::{Process, failed, not_started, process};
+use crate::{
+    cell::Cell,
+    core::{Submission, shape::Resources, shape::TemplateSpec},
+    error::{Error, Result},
+    exec::{self, Argument, push_varint},
+    handle::Handle,
+    id::ObjectId,
+    payload::Encoded,
+    template::Template,
+};
+use std::{cell::RefCell, ops::Range, sync::Arc, time::Instant};
+
+/// Calls of a batch that are made under one lock.
+const CHUNK: usize = 256;
+
+/// Submits one call; never blocks.
+pub fn submit(template: &Template, arguments: impl IntoIterator<Item = Argument>) -> Handle {
+    let Some(process) = process() else { return failed(not_started()) };
+    with_scratch(|scratch| {
+        let call = match prepare(process, template, arguments, scratch) {
+            Ok(call) => call,
+            Err(error) => return failed(error),
+        };
+        let cell = process.with_core(false, |core, fx| {
+            let submission = call.submission(process, template, scratch);
+            core.submit(submission, fx)
+        });
+        Handle::counted(cell)
+    })
+}
+
+/// Submits many calls as one batch.
+pub fn submit_all<A: IntoIterator<Item = Argument>>(
+    template: &Template,
+    calls: impl IntoIterator<Item = A>,
+) -> Vec<Handle> {
+    let calls = calls.into_iter();
+    let mut handles = Vec::with_capacity(calls.size_hint().0);
+    let Some(process) = process() else {
+        handles.extend(calls.map(|_| failed(not_started())));
+        return handles;
+    };
+    let mut calls = calls.peekable();
+    with_scratch(|scratch| {
+        while calls.peek().is_some() {
+            scratch.clear();
+            // The iterator is the user's code and may make calls of its own, so it runs before the lock is taken.
+            let chunk: Vec<_> =
+                calls.by_ref().take(CHUNK).map(|a| prepare(process, template, a, scratch)).collect();
+            let add = |core: &mut crate::core::Core, fx: &mut crate::core::Effects| {
+                let mut cells: Vec<Arc<Cell>> = Vec::with_capacity(chunk.len());
+                let mut kept = Vec::new();
+                for call in chunk {
+                    match call {
+                        Ok(call) => {
+                            cells.push(core.add_call(call.submission(process, template, scratch), fx));
+                            kept.push(call.keep);
+                        }
+                        Err(error) => cells.push(core.failed(error)),
+                    }
+                }
+                core.end_batch(fx);
+                (cells, kept)
+            };
+            let (cells, kept) = process.with_core(false, add);
+            drop(kept);
+            handles.extend(cells.into_iter().map(Handle::counted));
+        }
+    });
+    handles
+}
+
+/// Waits until this process has room for one more pending call (see `max_pending_bytes`). A task gives its slot back meanwhile.
+pub async fn room() {
+    if let Some(process) = process() {
+        process.wait_for_room(0).await;
+    }
+}
+
+/// Keeps a value as an object that this process owns.
+///
+/// # Errors
+/// The runtime was not started, or has ended.
+pub fn put(value: Encoded) -> Result<Handle> {
+    let process = process().ok_or_else(not_started)?;
+    let inside = value.handles.iter().map(Handle::id).collect();
+    let cell =
+        process.with_core(true, |core, fx| (!core.has_ended()).then(|| core.put(value.payload, inside, fx)));
+    cell.map(Handle::counted).ok_or(Error::Shutdown)
+}
+
+/// A call whose arguments are in wire form, in the scratch buffer.
+struct Prepared {
+    template: u32,
+    bytes: Range<usize>,
+    futures: Vec<ObjectId>,
+    contained: Vec<ObjectId>,
+    /// What must live until the core knows of it.
+    keep: Vec<Handle>,
+}
+
+impl Prepared {
+    fn submission<'a>(&self, process: &Process, template: &Template, scratch: &'a [u8]) -> Submission<'a> {
+        Submission {
+            template: self.template,
+            arguments: &scratch[self.bytes.clone()],
+            futures: self.futures.clone(),
+            contained: self.contained.clone(),
+            deadline: template.deadline().map(|d| process.nanos_at(Instant::now() + d)),
+            parent: exec::running().map(|c| c.key),
+        }
+    }
+}
+
+fn prepare(
+    process: &Arc<Process>,
+    template: &Template,
+    arguments: impl IntoIterator<Item = Argument>,
+    scratch: &mut Vec<u8>,
+) -> Result<Prepared> {
+    let from = scratch.len();
+    let (mut futures, mut contained, mut keep) = (Vec::new(), Vec::new(), Vec::new());
+    for argument in arguments {
+        match argument {
+            Argument::Value(value) if value.payload.len() <= process.inline() => {
+                push_varint(scratch, value.payload.len() as u64 + 1);
+                scratch.extend_from_slice(&value.payload);
+                contained.extend(value.handles.iter().map(Handle::id));
+                keep.extend(value.handles);
+            }
+            Argument::Value(value) => {
+                let object = put(value)?;
+                push_varint(scratch, 0);
+                futures.push(object.id());
+                keep.push(object);
+            }
+            Argument::Future(handle) => {
+                push_varint(scratch, 0);
+                futures.push(handle.id());
+                keep.push(handle);
+            }
+            Argument::Failed(error) => return Err(error),
+        }
+    }
+    let template = number(process, template)?;
+    Ok(Prepared { template, bytes: from..scratch.len(), futures, contained, keep })
+}
+
+/// The number that the core knows the template by.
+fn number(process: &Arc<Process>, template: &Template) -> Result<u32> {
+    if let Some(number) = template.index().get() {
+        return Ok(*number);
+    }
+    let function = template.function();
+    let name = (function.name)();
+    let index = process.registry().index_of(function).ok_or_else(|| Error::NotRegistered {
+        function: name.to_owned(),
+        worker: process.me(),
+        passed: Default::default(),
+    })?;
+    let options = template.options();
+    let spec = TemplateSpec {
+        function: index,
+        name,
+        shape: Resources::of_options(options)?,
+        retries: options.retries.unwrap_or(3),
+        retry_errors: options.retry_errors.unwrap_or(0),
+        logs: options.logs.unwrap_or(true),
+    };
+    let number = process.with_core(false, |core, _| core.template(spec));
+    // Another thread may have been first, with the same number.
+    let _ = template.index().set(number);
+    Ok(number)
+}
+
+/// A buffer of this thread, empty.
+fn with_scratch<R>(f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    thread_local!(static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) });
+    let mut scratch = SCRATCH.take();
+    scratch.clear();
+    let result = f(&mut scratch);
+    if scratch.capacity() <= 1 << 20 {
+        SCRATCH.set(scratch);
+    }
+    result
+}

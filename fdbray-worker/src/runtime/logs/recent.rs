@@ -1,0 +1,86 @@
+//! Which functions ran a moment ago: what was printed is read a little later, when its function may have ended.
+
+use super::Functions;
+use rustix::time::{ClockId, clock_gettime};
+use std::{
+    cell::Cell,
+    sync::{Mutex, PoisonError},
+};
+
+/// How much earlier than it is read a text may have been printed, in milliseconds, on a busy machine.
+const MOMENT: u64 = 50;
+
+/// How many functions a thread remembers to have named in this tick of the clock.
+const NAMED: usize = 4;
+
+/// Notes that `function` runs, so that what it prints can be ascribed to it. To be called when a task (or a poll of one)
+/// starts, and again when it ends. Costs a look at the coarse clock, some 5 ns, but once for every tick of it.
+pub fn ran(function: &'static str) {
+    thread_local!(static LAST: [Cell<(usize, u64)>; NAMED] = const { [const { Cell::new((0, 0)) }; NAMED] });
+    let key = function.as_ptr().addr();
+    let entry = (key, now());
+    LAST.with(|last| {
+        // Names are a few bytes long, so the lowest bits of neighbours differ.
+        let last = &last[(key >> 3) % NAMED];
+        if last.replace(entry) != entry {
+            note(function, entry.1);
+        }
+    });
+}
+
+/// What ran after `drained`, when there was no text, as far as a moment ago.
+pub(super) fn since(drained: u64) -> Functions {
+    let earliest = drained.max(now().saturating_sub(MOMENT));
+    let mut ran = RAN.lock().unwrap_or_else(PoisonError::into_inner);
+    ran.retain(|(_, at)| *at >= earliest);
+    ran.iter().map(|(function, _)| *function).collect()
+}
+
+/// Milliseconds of a clock that is cheap to read and ticks every 1 to 10 of them.
+pub(super) fn now() -> u64 {
+    let time = clock_gettime(ClockId::MonotonicCoarse);
+    time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
+}
+
+/// What ran lately, and when last. Few: those that are older than a moment make room.
+static RAN: Mutex<Vec<(&'static str, u64)>> = Mutex::new(Vec::new());
+
+const MOST: usize = 64;
+
+fn note(function: &'static str, now: u64) {
+    let mut ran = RAN.lock().unwrap_or_else(PoisonError::into_inner);
+    match ran.iter_mut().find(|(name, _)| std::ptr::eq(*name, function)) {
+        Some((_, at)) => *at = now,
+        None => {
+            if ran.len() >= MOST {
+                ran.retain(|(_, at)| at + MOMENT >= now);
+            }
+            // More than that in one moment: whom to name is unsure anyway.
+            if ran.len() < MOST {
+                ran.push((function, now));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_counts_for_a_moment_after_it_ended() {
+        let start = now();
+        ran("recent::a");
+        ran("recent::b");
+        ran("recent::a");
+        let names = |f: Functions| {
+            f.names().filter(|n| n.starts_with("recent::")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(names(since(start)), ["recent::a", "recent::b"]);
+        while now() <= start + MOMENT {
+            std::thread::yield_now();
+        }
+        ran("recent::b");
+        assert_eq!(names(since(start)), ["recent::b"]);
+    }
+}

@@ -1,0 +1,178 @@
+//! The world outside this process: its links, its cluster, and carrying out what the core wants of them.
+
+use super::{
+    Process,
+    logs::{Functions, LogLine, Printer, Stream},
+    marks::{MarksView, SLOTS},
+    process::mark_of,
+};
+use crate::{
+    control::members::{Member, MembershipHandle},
+    core::{Effects, Fetch},
+    id::ProcessId,
+    net::{Link, Net},
+    payload::Payload,
+};
+use rustc_hash::FxHashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+
+/// The world outside this process.
+pub(crate) struct Outside {
+    pub net: Net,
+    /// Set once this process has joined; until then nobody knows it, so nothing depends on it.
+    members: OnceLock<MembershipHandle>,
+    pub io: tokio::runtime::Handle,
+    links: Arc<Links>,
+}
+
+/// Sessions that stand. Filled by the network's calls, which may come before everything else has started.
+#[derive(Default)]
+pub(crate) struct Links {
+    all: RwLock<FxHashMap<ProcessId, Arc<Link>>>,
+    /// What peers on this host have started, readable also after they died.
+    marks: Mutex<FxHashMap<ProcessId, MarksView>>,
+}
+
+impl Links {
+    pub fn add(&self, link: &Arc<Link>) {
+        self.all.write().unwrap_or_else(PoisonError::into_inner).insert(link.peer(), link.clone());
+        let Some(fd) = link.peer_hello().fds.first() else { return };
+        match fd.try_clone().and_then(MarksView::open) {
+            Ok(view) => {
+                self.marks.lock().unwrap_or_else(PoisonError::into_inner).insert(link.peer(), view);
+            }
+            Err(e) => tracing::warn!(
+                "the start marks of {} cannot be read ({e}): if it dies, every task that was \
+                                      sent to it counts as started",
+                link.peer()
+            ),
+        }
+    }
+
+    pub fn remove(&self, peer: ProcessId) {
+        self.all.write().unwrap_or_else(PoisonError::into_inner).remove(&peer);
+    }
+
+    pub fn get(&self, peer: ProcessId) -> Option<Arc<Link>> {
+        self.all.read().unwrap_or_else(PoisonError::into_inner).get(&peer).cloned()
+    }
+
+    pub fn peers(&self) -> Vec<ProcessId> {
+        self.all.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+
+    /// Up to which number the tasks of a lease may have been started by a peer that is gone.
+    pub fn take_marks(&self, peer: ProcessId) -> impl Fn(u32) -> Option<u32> + use<> {
+        let view = self.marks.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer);
+        move |lease| {
+            let mark = view.as_ref()?.read(lease as usize % SLOTS)?;
+            // A slot that another lease has used last tells that lease's number; one that none has used since, zero.
+            match mark >> 32 {
+                of if of == u64::from(lease) => Some(mark as u32),
+                of if mark_of(lease, 0) > mark && of < u64::from(lease) => Some(0),
+                _ => None,
+            }
+        }
+    }
+}
+
+impl Outside {
+    pub fn new(net: Net, io: tokio::runtime::Handle, links: Arc<Links>) -> Self {
+        Outside { net, members: OnceLock::new(), io, links }
+    }
+
+    /// This process has joined its cluster.
+    pub fn joined(&self, members: MembershipHandle) {
+        // Joined once, by the one who starts the process.
+        let _ = self.members.set(members);
+    }
+
+    /// The cluster, once it was joined.
+    pub fn members(&self) -> Option<&MembershipHandle> {
+        self.members.get()
+    }
+
+    fn member(&self, id: ProcessId) -> Option<Arc<Member>> {
+        self.members.get()?.members().get(&id).cloned()
+    }
+
+    /// The pid of a member on this host.
+    pub fn pid_of(&self, id: ProcessId) -> Option<u32> {
+        self.member(id).map(|m| m.host.pid)
+    }
+
+    /// Leaves the cluster.
+    pub async fn leave(&self) {
+        if let Some(members) = self.members.get()
+            && let Err(e) = members.leave().await
+        {
+            tracing::debug!("leaving the cluster failed, which the others will notice by themselves: {e}");
+        }
+    }
+
+    /// Carries out what the core wants of the network.
+    pub fn carry_out(&self, process: &Arc<Process>, direct: bool, fx: &mut Effects) {
+        for flush in fx.flush.drain(..) {
+            if let Some(link) = self.links.get(flush.peer) {
+                if direct || flush.urgent { link.flush() } else { link.wake_writer() }
+            }
+        }
+        for fetch in fx.fetch.drain(..) {
+            let process = process.clone();
+            self.io.spawn(async move { fetch_value(&process, fetch).await });
+        }
+        for peer in fx.dial.drain(..) {
+            let addresses = self.member(peer).map(|m| m.addresses.clone()).unwrap_or_default();
+            self.net.dial(peer, &addresses);
+        }
+        for (peer, why) in fx.close.drain(..) {
+            self.net.close(peer, &why);
+        }
+    }
+}
+
+async fn fetch_value(process: &Arc<Process>, Fetch { id, from, len }: Fetch) {
+    let value = match process.outside() {
+        _ if from == process.me() => process.object(id),
+        None => None,
+        Some(outside) => match outside.net.fetch(from, id, len).await {
+            Ok(bytes) => Some(Payload::from(bytes)),
+            Err(e) => {
+                tracing::debug!("a value was not fetched: {e}");
+                None
+            }
+        },
+    };
+    process.with_core(true, |core, fx| core.fetched(id, from, value, fx));
+}
+
+/// Shows a line of a worker in the driver's terminal.
+pub(crate) fn print((worker, kind, function, text): (ProcessId, u8, String, String)) {
+    let mut functions = Functions::NONE;
+    if !function.is_empty() {
+        functions.add(function);
+    }
+    let stream = match kind {
+        0 => Stream::Stdout,
+        1 => Stream::Stderr,
+        _ => Stream::Event,
+    };
+    if let Some(printer) = printer() {
+        printer.print(worker, LogLine { stream, functions, text });
+    }
+}
+
+/// Which number a line's origin has on the wire.
+pub(crate) fn kind_of(stream: Stream) -> u8 {
+    match stream {
+        Stream::Stdout => 0,
+        Stream::Stderr => 1,
+        Stream::Event => 2,
+    }
+}
+
+/// The thread that prints workers' lines, started with the first of them.
+pub(crate) fn printer() -> Option<&'static Printer> {
+    static PRINTER: OnceLock<Option<Printer>> = OnceLock::new();
+    PRINTER.get_or_init(|| Printer::start().ok()).as_ref()
+}

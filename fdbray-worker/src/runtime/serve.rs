@@ -1,0 +1,91 @@
+//! What the network asks of this process: sessions that come and go, frames, and values to serve.
+
+use super::{Process, marks::Marks, outside::Links};
+use crate::{
+    id::{ObjectId, ProcessId},
+    net::{Ended, HandshakeError, Host, Link},
+    payload::Payload,
+};
+use bytes::Bytes;
+use std::{
+    collections::VecDeque,
+    os::fd::OwnedFd,
+    sync::{Arc, OnceLock, Weak},
+};
+
+/// The process as the network sees it.
+pub(crate) struct Served {
+    process: OnceLock<Weak<Process>>,
+    links: Arc<Links>,
+}
+
+impl Served {
+    pub fn new(process: &Arc<Process>, links: Arc<Links>) -> Self {
+        Served { process: OnceLock::from(Arc::downgrade(process)), links }
+    }
+
+    fn process(&self) -> Option<Arc<Process>> {
+        self.process.get()?.upgrade()
+    }
+}
+
+impl Host for Served {
+    fn connected(&self, link: &Arc<Link>, fresh: bool, peer_received: u64) {
+        let Some(process) = self.process() else { return };
+        self.links.add(link);
+        process.with_core(false, |core, fx| {
+            core.connected(link.peer(), !link.same_host(), fresh, peer_received, fx)
+        });
+    }
+
+    fn received(&self, peer: ProcessId, _nonce: u64) -> Option<u64> {
+        self.process()?.with_core(false, |core, _| core.received(peer))
+    }
+
+    fn frames(&self, link: &Arc<Link>, frames: Bytes) -> Result<(), String> {
+        let Some(process) = self.process() else { return Err("this process has ended".to_owned()) };
+        process.with_core(true, |core, fx| core.receive(link.peer(), &frames, fx)).map_err(|e| e.to_string())
+    }
+
+    fn outgoing(&self, link: &Arc<Link>, out: &mut VecDeque<Bytes>) {
+        if let Some(process) = self.process() {
+            process.take_outgoing(link.peer(), out);
+        }
+    }
+
+    fn disconnected(&self, link: &Arc<Link>) {
+        if let Some(process) = self.process() {
+            process.with_core(false, |core, _| core.disconnected(link.peer()));
+        }
+    }
+
+    fn ended(&self, peer: ProcessId, _nonce: u64, why: &Ended) {
+        let Some(process) = self.process() else { return };
+        self.links.remove(peer);
+        let refused = match why {
+            Ended::Handshake(e) => Some(e.to_string()),
+            _ => None,
+        };
+        tracing::debug!("the session with {peer} is over: {why}");
+        let started = self.links.take_marks(peer);
+        process.with_core(true, |core, fx| core.ended_session(peer, refused.as_deref(), &started, fx));
+        if let Some(members) = process.outside().and_then(super::outside::Outside::members) {
+            members.look_at(peer);
+        }
+    }
+
+    fn rejected(&self, peer: Option<ProcessId>, why: &HandshakeError) {
+        tracing::warn!("a connection was refused: {why}");
+        let _ = peer;
+    }
+
+    fn object(&self, id: ObjectId) -> Option<Bytes> {
+        self.process()?.object(id).map(Payload::into_bytes)
+    }
+
+    fn hand_over(&self, _peer: ProcessId) -> Vec<OwnedFd> {
+        let marks =
+            self.process().and_then(|p| p.marks().and_then(|m: &Marks| m.fd().try_clone_to_owned().ok()));
+        marks.into_iter().collect()
+    }
+}

@@ -1,0 +1,243 @@
+//! A remote function together with options for its calls.
+
+use crate::{IntoArg, RemoteFuture};
+use fdbray_worker::{
+    exec::Argument, handle::Handle, options::Options, registry::Function, runtime, template::Template,
+};
+use std::{
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    sync::OnceLock,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// A remote function together with options for its calls: `add::options()` is a `Call<fn(i64, i64) -> i64>`.
+///
+/// What is set here takes the place of what the attribute says. It can be named, stored, cloned and called any number of
+/// times.
+///
+/// ```no_run
+/// # use fdbray::{Call, prelude::*};
+/// # use std::time::Duration;
+/// # #[remote] fn add(x: i64, y: i64) -> i64 { x + y }
+/// let patient: Call<fn(i64, i64) -> i64> = add::options().cpus(0.5).retries(10).deadline(Duration::from_secs(60));
+/// let (x, y) = (patient.remote(1, 2), patient.remote(3, 4));
+/// ```
+#[must_use = "options do nothing until `.remote(..)` is called"]
+pub struct Call<S> {
+    function: &'static Function,
+    /// `None` where all is as the attribute says.
+    options: Option<Box<Options>>,
+    /// Resolved from `options` by the first call.
+    template: OnceLock<Template>,
+    signature: PhantomData<fn() -> S>,
+}
+
+impl<S> Call<S> {
+    pub(crate) fn new(function: &'static Function) -> Self {
+        Call { function, options: None, template: OnceLock::new(), signature: PhantomData }
+    }
+
+    /// CPUs that one attempt holds; fractions allowed, 0 for work that only waits. Default 1.
+    pub fn cpus(self, n: impl Into<f64>) -> Self {
+        let n = n.into();
+        self.with(|options| options.cpus = Some(n))
+    }
+
+    /// GPUs that one attempt holds; fractions allowed. Default 0.
+    pub fn gpus(self, n: impl Into<f64>) -> Self {
+        let n = n.into();
+        self.with(|options| options.gpus = Some(n))
+    }
+
+    /// Bytes of memory that one attempt holds. Default 0.
+    pub fn memory(self, bytes: u64) -> Self {
+        self.with(|options| options.memory = Some(bytes))
+    }
+
+    /// An amount of a named resource that one attempt holds. Those that the attribute names hold unless one is set here.
+    pub fn resource(self, name: impl Into<String>, n: impl Into<f64>) -> Self {
+        let (name, n) = (name.into(), n.into());
+        self.with(|options| {
+            options.resources.retain(|(other, _)| *other != name);
+            options.resources.push((name, n));
+        })
+    }
+
+    /// Attempts after the first when a worker dies; with 0 the call never starts twice. Default 3.
+    pub fn retries(self, n: u32) -> Self {
+        self.with(|options| options.retries = Some(n))
+    }
+
+    /// Attempts after one that returned an error or panicked, with back-off. Default 0.
+    pub fn retry_errors(self, n: u32) -> Self {
+        self.with(|options| options.retry_errors = Some(n))
+    }
+
+    /// How long a call may take from its submission; then it ends with
+    /// [`Error::DeadlineExceeded`](crate::Error::DeadlineExceeded).
+    pub fn deadline(self, limit: Duration) -> Self {
+        self.with(|options| options.deadline = Some(limit))
+    }
+
+    /// Whether what the function prints and logs is shown in the driver's terminal. Default true.
+    pub fn logs(self, on: bool) -> Self {
+        self.with(|options| options.logs = Some(on))
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Options)) -> Self {
+        set(self.options.get_or_insert_default());
+        self.template = OnceLock::new();
+        self
+    }
+
+    fn template(&self) -> &Template {
+        match &self.options {
+            None => Template::plain(self.function),
+            Some(options) => {
+                self.template.get_or_init(|| Template::new(self.function, Options::clone(options)))
+            }
+        }
+    }
+}
+
+impl<S> Clone for Call<S> {
+    fn clone(&self) -> Self {
+        Call {
+            function: self.function,
+            options: self.options.clone(),
+            template: self.template.clone(),
+            signature: PhantomData,
+        }
+    }
+}
+
+impl<S> fmt::Debug for Call<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = (self.function.name)();
+        f.debug_struct("Call").field("function", &name).field("options", self.template().options()).finish()
+    }
+}
+
+/// Calls with some number of arguments: `arity!(1 a: A X, 2 b: B Y)` for two.
+macro_rules! arity {
+    ($($number:literal $name:ident: $T:ident $X:ident),*) => {
+        #[allow(clippy::too_many_arguments)]
+        impl<$($T: ?Sized,)* R> Call<fn($($T),*) -> R> {
+            /// Submits one call and returns its future; never blocks.
+            ///
+            /// Each argument is a value, a future of one, or a reference to either: see [`IntoArg`]. When this process
+            /// holds too many pending calls already, the future has ended with
+            /// [`Error::Overloaded`](crate::Error::Overloaded); [`submit`](Self::submit) waits instead.
+            pub fn remote(&self, $($name: impl IntoArg<$T>),*) -> RemoteFuture<R> {
+                let arguments: [Argument; _] = [$($name.into_arg().at($number, self.function)),*];
+                self.future(runtime::submit(self.template(), arguments))
+            }
+
+            /// Waits until this process has room for one more pending call, then submits it.
+            ///
+            /// ```no_run
+            /// # use fdbray::prelude::*;
+            /// # #[remote] fn square(x: u64) -> u64 { x * x }
+            /// # async fn f() -> fdbray::Result<()> {
+            /// let square = square::options();
+            /// for n in 0..1_000_000_000 {
+            ///     let future = square.submit(n).await; // at the pace of the workers, in bounded memory
+            /// }
+            /// # Ok(()) }
+            /// ```
+            pub fn submit(&self, $($name: impl IntoArg<$T>),*) -> Submit<R> {
+                let arguments: [Argument; _] = [$($name.into_arg().at($number, self.function)),*];
+                Submit::new(self.function, self.template().clone(), arguments)
+            }
+        }
+    };
+}
+
+/// `map` over tuples of arguments.
+macro_rules! map {
+    ($($number:literal $name:ident: $T:ident $X:ident),*) => {
+        impl<$($T: ?Sized,)* R> Call<fn($($T),*) -> R> {
+            /// Submits one call per tuple of arguments as one batch.
+            #[allow(clippy::type_complexity)]
+            pub fn map<$($X: IntoArg<$T>),*>(
+                &self,
+                calls: impl IntoIterator<Item = ($($X,)*)>,
+            ) -> Vec<RemoteFuture<R>> {
+                self.futures(calls.into_iter().map(|($($name,)*)| {
+                    [$($name.into_arg().at($number, self.function)),*]
+                }))
+            }
+        }
+    };
+}
+
+impl<A: ?Sized, R> Call<fn(A) -> R> {
+    /// Submits one call per item as one batch.
+    pub fn map<X: IntoArg<A>>(&self, calls: impl IntoIterator<Item = X>) -> Vec<RemoteFuture<R>> {
+        self.futures(calls.into_iter().map(|a| [a.into_arg().at(1, self.function)]))
+    }
+}
+
+arity!();
+arity!(1 a: A X1);
+/// Both macros for two arguments and more, up to all that are given.
+macro_rules! arities {
+    ([$($done:tt)*]) => {};
+    ([$($done:tt)*] $number:literal $name:ident: $T:ident $X:ident $(, $($rest:tt)*)?) => {
+        arity!($($done)* $number $name: $T $X);
+        map!($($done)* $number $name: $T $X);
+        arities!([$($done)* $number $name: $T $X,] $($($rest)*)?);
+    };
+}
+arities!([1 a: A X1,] 2 b: B X2, 3 c: C X3, 4 d: D X4, 5 e: E X5, 6 f: F X6, 7 g: G X7, 8 h: H X8,
+    9 i: I X9, 10 j: J X10, 11 k: K X11, 12 l: L X12);
+
+impl<S> Call<S> {
+    fn future<R>(&self, handle: Handle) -> RemoteFuture<R> {
+        RemoteFuture::new(handle, Some(self.function))
+    }
+
+    fn futures<R, const N: usize>(&self, calls: impl Iterator<Item = [Argument; N]>) -> Vec<RemoteFuture<R>> {
+        let handles = runtime::submit_all(self.template(), calls);
+        handles.into_iter().map(|handle| self.future(handle)).collect()
+    }
+}
+
+/// Waits for room, then submits. Made by `submit` of [`Call`].
+#[must_use = "nothing is submitted until it is awaited"]
+pub struct Submit<R> {
+    function: &'static Function,
+    handle: Pin<Box<dyn Future<Output = Handle> + Send>>,
+    of: PhantomData<fn() -> R>,
+}
+
+impl<R> Submit<R> {
+    fn new<const N: usize>(
+        function: &'static Function,
+        template: Template,
+        arguments: [Argument; N],
+    ) -> Self {
+        let handle = Box::pin(async move {
+            runtime::room().await;
+            runtime::submit(&template, arguments)
+        });
+        Submit { function, handle, of: PhantomData }
+    }
+}
+
+impl<R> Future for Submit<R> {
+    type Output = RemoteFuture<R>;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<RemoteFuture<R>> {
+        self.handle.as_mut().poll(cx).map(|handle| RemoteFuture::new(handle, Some(self.function)))
+    }
+}
+
+impl<R> fmt::Debug for Submit<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Submit({})", (self.function.name)())
+    }
+}

@@ -1,0 +1,352 @@
+//! Values to bytes and back: postcard, and beside it the handles of futures that are inside a value.
+//!
+//! A [`RemoteFuture`](crate::RemoteFuture) inside a value is written as its object's id. What keeps that object alive is
+//! not in the bytes: while encoding, a thread-local collector takes a handle of each; while decoding, a thread-local
+//! [`Source`] says where the bytes came from, so that the new handles are registered before the old ones go.
+
+use crate::object::Blob;
+use bytes::Bytes;
+use fdbray_worker::{
+    exec::Source,
+    handle::Handle,
+    id::ObjectId,
+    payload::{Encoded, Payload},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{any::type_name, cell::Cell};
+
+/// What can travel by value: `Serialize + DeserializeOwned`. Not to be implemented by hand.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot travel between processes",
+    label = "what travels needs `Serialize` and `DeserializeOwned`",
+    note = "add `#[derive(serde::Serialize, serde::Deserialize)]` to a type of yours; in place of a borrow use the owned type (`String`, `Vec<T>`, `fdbray::Blob`)"
+)]
+pub trait RemoteValue: Serialize + DeserializeOwned {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned> RemoteValue for T {}
+
+/// Encodes `value`, or says why that cannot be done.
+pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, String> {
+    let mode = Switched::to(Mode::Encoding);
+    let encoded = postcard::serialize_with_flavor(value, Buffer(SCRATCH.take()));
+    let handles = mode.handles();
+    match encoded {
+        Ok(bytes) => Ok(Encoded { payload: keep(bytes), handles }),
+        Err(error) => Err(explain(error).to_owned()),
+    }
+}
+
+/// Decodes all of `payload`, which came from `source`. The error says why it does not fit.
+pub(crate) fn decode<T: DeserializeOwned>(
+    payload: &Payload,
+    source: impl FnOnce() -> Source,
+) -> Result<T, String> {
+    // A source costs a few counted references, and most values hold no future. So small ones are decoded without, and
+    // again should one be found.
+    if payload.len() <= KEEP {
+        let mode = Switched::to(Mode::DecodingPlain);
+        let decoded = postcard::take_from_bytes(payload);
+        if mode.now() == Mode::DecodingPlain {
+            return whole(payload, decoded);
+        }
+    }
+    let bytes = match payload {
+        Payload::Shared(bytes) => bytes.clone(),
+        Payload::InPlace(..) => Bytes::new(),
+    };
+    let _mode = Switched::to(Mode::Decoding);
+    SOURCE.set(Some((source(), bytes)));
+    whole(payload, postcard::take_from_bytes(payload))
+}
+
+/// `decoded`, if that was all of `payload`.
+fn whole<T>(payload: &Payload, decoded: postcard::Result<(T, &[u8])>) -> Result<T, String> {
+    match decoded {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(format!("{} bytes are left over after a `{}`", rest.len(), type_name::<T>())),
+        Err(error) => {
+            Err(format!("{} bytes do not hold a `{}`: {}", payload.len(), type_name::<T>(), explain(error)))
+        }
+    }
+}
+
+/// A value that has just been encoded into the scratch buffer: small ones are copied and the buffer stays, large ones
+/// take it with them.
+fn keep(mut scratch: Vec<u8>) -> Payload {
+    if scratch.len() <= KEEP {
+        let payload = Payload::copy_from(&scratch);
+        scratch.clear();
+        SCRATCH.set(scratch);
+        payload
+    } else {
+        if scratch.capacity() - scratch.len() > scratch.len() / 4 {
+            scratch.shrink_to_fit();
+        }
+        Payload::from(Bytes::from(scratch))
+    }
+}
+
+/// Above this many bytes a value takes the buffer that it was encoded into instead of being copied out of it.
+const KEEP: usize = 4096;
+
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// Looked at for every value, the two below only where there is something in them.
+    static MODE: Cell<Mode> = const { Cell::new(Mode::Outside) };
+    /// Of the futures in the value that is being encoded.
+    static HANDLES: Cell<Vec<Handle>> = const { Cell::new(Vec::new()) };
+    /// Where the bytes that are being decoded came from; and the bytes, if parts can share them.
+    static SOURCE: Cell<Option<Origin>> = const { Cell::new(None) };
+}
+
+/// Where bytes came from, and the bytes.
+type Origin = (Source, Bytes);
+
+/// What this thread is doing with a value.
+#[derive(Clone, Copy, PartialEq)]
+enum Mode {
+    /// Nothing of fdbray's.
+    Outside,
+    /// Encoding.
+    Encoding,
+    /// Encoding, and `HANDLES` has some.
+    Collecting,
+    /// Decoding, without a source.
+    DecodingPlain,
+    /// The same, and a future was found.
+    SourceWanted,
+    /// Decoding, and `SOURCE` has one.
+    Decoding,
+}
+
+/// A mode that ends with this, also when a user's `Serialize` panics.
+struct Switched {
+    before: Mode,
+    /// What the mode before had set aside, if there was one: a user's `Serialize` may well encode something itself.
+    outer: Option<(Vec<Handle>, Option<Origin>)>,
+}
+
+impl Switched {
+    fn to(mode: Mode) -> Self {
+        let before = MODE.replace(mode);
+        let outer = (before != Mode::Outside).then(|| (HANDLES.take(), SOURCE.take()));
+        Switched { before, outer }
+    }
+
+    fn now(&self) -> Mode {
+        MODE.get()
+    }
+
+    fn handles(&self) -> Vec<Handle> {
+        if self.now() == Mode::Collecting { HANDLES.take() } else { Vec::new() }
+    }
+}
+
+impl Drop for Switched {
+    fn drop(&mut self) {
+        let ended = MODE.replace(self.before);
+        match self.outer.take() {
+            Some((handles, source)) => {
+                HANDLES.set(handles);
+                SOURCE.set(source);
+            }
+            None if matches!(ended, Mode::Collecting | Mode::Decoding) => {
+                drop((HANDLES.take(), SOURCE.take()));
+            }
+            None => {}
+        }
+    }
+}
+
+/// Takes a handle of a future that is being encoded; false outside fdbray's encoding.
+pub(crate) fn collect(handle: &Handle) -> bool {
+    if !matches!(MODE.get(), Mode::Encoding | Mode::Collecting) {
+        return false;
+    }
+    MODE.set(Mode::Collecting);
+    let mut handles = HANDLES.take();
+    handles.push(handle.clone());
+    HANDLES.set(handles);
+    true
+}
+
+/// A handle of a future whose id was just decoded; `None` outside fdbray's encoding.
+pub(crate) fn adopt(id: ObjectId) -> Option<Handle> {
+    if MODE.get() == Mode::DecodingPlain {
+        MODE.set(Mode::SourceWanted);
+    }
+    with_source(|source, _| Handle::adopt(id, source))
+}
+
+/// A part of what is being decoded, shared with the whole where that saves a copy of many bytes.
+pub(crate) fn share(part: &[u8]) -> Blob {
+    let shared = with_source(|_, whole| {
+        let inside = whole.as_ptr_range().contains(&part.as_ptr());
+        (part.len() > KEEP && part.len() >= whole.len() / 2 && inside).then(|| whole.slice_ref(part))
+    });
+    Blob::from(shared.flatten().unwrap_or_else(|| Bytes::copy_from_slice(part)))
+}
+
+fn with_source<R>(f: impl FnOnce(&Source, &Bytes) -> R) -> Option<R> {
+    if MODE.get() != Mode::Decoding {
+        return None;
+    }
+    let source = SOURCE.take()?;
+    let result = f(&source.0, &source.1);
+    SOURCE.set(Some(source));
+    Some(result)
+}
+
+/// What postcard means, in the terms of who wrote the type.
+fn explain(error: postcard::Error) -> &'static str {
+    use postcard::Error as E;
+    match error {
+        E::WontImplement | E::NotYetImplemented => {
+            "the type asks the bytes what they are (`#[serde(untagged)]`, `#[serde(flatten)]`, an internally tagged \
+             enum, `serde_json::Value`), which fdbray's encoding does not say; use an ordinary enum or struct"
+        }
+        E::SerializeSeqLengthUnknown => {
+            "it has a sequence or map of unknown length (`#[serde(flatten)]` makes one); collect it first"
+        }
+        E::SerdeSerCustom => "a `Serialize` implementation in it refused",
+        E::SerdeDeCustom => {
+            "a `Deserialize` implementation (perhaps a derived one, of an enum) refused what they say"
+        }
+        E::DeserializeUnexpectedEnd => "they end too early",
+        _ => "they say something else",
+    }
+}
+
+/// Writes to a `Vec`, which postcard's own flavors either make anew or extend byte by byte.
+struct Buffer(Vec<u8>);
+
+impl postcard::ser_flavors::Flavor for Buffer {
+    type Output = Vec<u8>;
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Vec<u8>> {
+        Ok(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{RemoteFuture, put};
+    use fdbray_worker::runtime::unowned;
+    use serde::{Deserialize, Deserializer};
+    use std::{collections::HashMap, panic};
+
+    fn back<T: DeserializeOwned>(encoded: &Encoded) -> Result<T, String> {
+        decode(&encoded.payload, || Source::Here)
+    }
+
+    fn future<T>() -> RemoteFuture<T> {
+        RemoteFuture::new(unowned().0, None)
+    }
+
+    #[test]
+    fn values_come_back_whatever_their_size() {
+        for len in [0, 1, 29, 30, 31, KEEP - 1, KEEP, KEEP + 1, 100_000] {
+            let text = "x".repeat(len);
+            let encoded = encode(&text).unwrap();
+            assert_eq!(back::<String>(&encoded).unwrap(), text);
+            let blob = Blob::from(text.into_bytes());
+            assert_eq!(back::<Blob>(&encode(&blob).unwrap()).unwrap(), blob);
+        }
+    }
+
+    #[test]
+    fn small_values_are_in_place_and_large_ones_take_the_buffer() {
+        assert!(matches!(encode(&(1_u64, 2_i64)).unwrap().payload, Payload::InPlace(..)));
+        let encoded = encode(&Blob::from(vec![7; 1 << 20])).unwrap();
+        let Payload::Shared(whole) = &encoded.payload else { panic!("copied into place") };
+        let blob: Blob = back(&encoded).unwrap();
+        assert!(whole.as_ptr_range().contains(&blob.as_ptr()), "a large blob is a part of what was received");
+    }
+
+    #[crate::test]
+    async fn futures_are_found_at_any_depth_and_come_back_as_the_same_object() -> crate::Result<()> {
+        #[derive(Serialize, Deserialize)]
+        struct Nested {
+            first: Option<RemoteFuture<u8>>,
+            named: HashMap<String, Vec<RemoteFuture<String>>>,
+        }
+        let text = |text: &str| put(&text.to_owned());
+        let named = HashMap::from([("k".to_owned(), vec![text("a")?, text("b")?])]);
+        let value = Nested { first: Some(put(&1)?), named };
+        let encoded = encode(&value).unwrap();
+        assert_eq!(encoded.handles.len(), 3);
+        let mut copy: Nested = back(&encoded).unwrap();
+        assert_eq!(copy.first.as_ref().map(RemoteFuture::id), value.first.as_ref().map(RemoteFuture::id));
+        drop((value, encoded));
+        assert_eq!(copy.first.unwrap().await?, 1);
+        let texts = crate::settle(copy.named.remove("k").unwrap()).await;
+        assert_eq!(texts.into_iter().collect::<Result<Vec<_>, _>>()?, ["a", "b"]);
+        Ok(())
+    }
+
+    #[crate::test]
+    async fn a_value_that_keeps_nothing_of_a_future_may_still_decode_one() {
+        struct Id(ObjectId);
+        impl<'de> Deserialize<'de> for Id {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                RemoteFuture::<u8>::deserialize(deserializer).map(|f| Id(f.id()))
+            }
+        }
+        let future = put(&1_u8).unwrap();
+        assert_eq!(back::<Id>(&encode(&future).unwrap()).unwrap().0, future.id());
+    }
+
+    #[test]
+    fn a_future_is_refused_by_any_other_encoding() {
+        let json = serde_json::to_string(&future::<u8>()).unwrap_err().to_string();
+        assert!(
+            json.contains("can only be serialized inside an argument, a result or a put of fdbray"),
+            "{json}"
+        );
+        assert!(postcard::to_stdvec(&future::<u8>()).is_err());
+        let bytes = encode(&future::<u8>()).unwrap().payload;
+        assert!(postcard::from_bytes::<RemoteFuture<u8>>(&bytes).is_err());
+        assert!(serde_json::from_str::<RemoteFuture<u8>>("1").is_err());
+    }
+
+    #[test]
+    fn encoding_goes_on_after_a_serializer_that_panicked_or_encoded_something_itself() {
+        struct Panics;
+        impl Serialize for Panics {
+            fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+                panic!("as tested")
+            }
+        }
+        struct Encodes(RemoteFuture<u8>);
+        impl Serialize for Encodes {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                assert_eq!(encode(&self.0).unwrap().handles.len(), 1);
+                self.0.serialize(serializer)
+            }
+        }
+        assert!(panic::catch_unwind(|| encode(&Panics)).is_err());
+        assert!(serde_json::to_string(&future::<u8>()).is_err(), "the mode is still on");
+        assert_eq!(encode(&Encodes(future())).unwrap().handles.len(), 1);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said() {
+        let two = encode(&(1_u8, 2_u8)).unwrap();
+        assert_eq!(back::<u8>(&two).unwrap_err(), "1 bytes are left over after a `u8`");
+        assert!(back::<(u8, u8, u8)>(&two).unwrap_err().contains("end too early"));
+        let value = serde_json::json!({ "a": 1 });
+        assert!(back::<serde_json::Value>(&encode(&value).unwrap()).unwrap_err().contains("untagged"));
+    }
+}

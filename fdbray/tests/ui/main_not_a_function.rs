@@ -1,0 +1,5 @@
+#![allow(unused)]
+#[fdbray::main]
+struct Main;
+
+fn main() {}

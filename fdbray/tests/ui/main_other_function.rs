@@ -1,0 +1,3 @@
+#![allow(unused)]
+#[fdbray::main]
+async fn start() {}

@@ -1,0 +1,5 @@
+#![allow(unused)]
+#[fdbray::main]
+async fn main() -> u8 {
+    1
+}

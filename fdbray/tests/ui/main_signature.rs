@@ -1,0 +1,3 @@
+#![allow(unused)]
+#[fdbray::main(clusterr = "x", cluster)]
+fn main(args: Vec<String>) {}

@@ -1,0 +1,4 @@
+fn main() {
+    let _ = fdbray::put(&"text");
+    let _ = fdbray::put("text");
+}

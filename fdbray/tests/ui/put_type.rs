@@ -1,0 +1,6 @@
+#![allow(unused)]
+struct Secret;
+
+fn main() {
+    let _ = fdbray::put(&Secret);
+}

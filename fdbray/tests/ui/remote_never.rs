@@ -1,0 +1,9 @@
+#![allow(unused)]
+use fdbray::prelude::*;
+
+#[remote]
+fn serve() -> ! {
+    loop {}
+}
+
+fn main() {}

@@ -1,0 +1,7 @@
+#![allow(unused)]
+use fdbray::prelude::*;
+
+#[remote]
+struct State;
+
+fn main() {}

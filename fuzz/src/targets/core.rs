@@ -1,0 +1,63 @@
+//! What one process's core says to another's.
+
+use crate::Target;
+use fdbray_worker::{
+    core::{
+        message::{self, FutureArgument, Message, Run, TaskName},
+        shape::Resources,
+    },
+    error::Error,
+    id::{ObjectId, ProcessId},
+};
+
+pub(crate) const TARGETS: &[Target] =
+    &[Target { name: "core_messages", decode: messages, corpus: messages_corpus }];
+
+/// The payload of a control frame: one message after the other.
+pub fn messages(mut bytes: &[u8]) {
+    while let Ok((message, rest)) = message::decode(bytes) {
+        assert!(rest.len() < bytes.len(), "a message of no bytes would be decoded for ever");
+        let mut again = Vec::new();
+        message::encode(&message, &mut again);
+        assert!(message::decode(&again).is_ok(), "{message:?} does not survive its own encoding");
+        bytes = rest;
+    }
+}
+
+fn messages_corpus() -> Vec<Vec<u8>> {
+    let process = ProcessId::new(u64::MAX / 3).expect("is not zero");
+    let id = ObjectId { owner: process, seq: 300 };
+    let task = TaskName { lease: 1, number: 1_000_000 };
+    let futures =
+        vec![FutureArgument::Value(b"value"), FutureArgument::Stored { id, holder: process, len: 1 << 30 }];
+    let run =
+        Run { task, seq: 7, attempt: 1, function: 2, root: Some(process), arguments: &[1; 40], futures };
+    let error = || Box::new(Error::application("a message"));
+    let each = [
+        Message::Run(run),
+        Message::Done { task, ran: 1500, value: b"value", contained: vec![id, id] },
+        Message::Stored { task, ran: 1500, len: 1 << 30, contained: vec![id] },
+        Message::Failed { task, ran: 1500, error: error() },
+        Message::NotStarted { lease: 1, numbers: vec![1, 2, 300], recalled: true },
+        Message::Recall { lease: 1, count: 3 },
+        Message::Cancel { task },
+        Message::LeaseRequest { request: 1, shape: Resources::default(), slots: 2 },
+        Message::LeaseGrant { request: 1, lease: 1, slots: 2, mark: 5, more: true },
+        Message::Borrow { seq: 7, epoch: 1 },
+        Message::Want { seq: 7, not_from: Some(process) },
+        Message::Value { seq: 7, value: b"value" },
+        Message::ValueStored { seq: 7, holder: process, len: 1 << 20 },
+        Message::ValueFailed { seq: 7, error: error() },
+        Message::Log { kind: 1, function: "app::add", text: "a line" },
+    ];
+    let mut all = Vec::new();
+    let mut corpus = Vec::new();
+    for message in &each {
+        let mut alone = Vec::new();
+        message::encode(message, &mut alone);
+        all.extend_from_slice(&alone);
+        corpus.push(alone);
+    }
+    corpus.push(all);
+    corpus
+}

@@ -1,0 +1,8 @@
+//! For the tests of whole clusters: remote functions, programs that are run to their end, and waits that end.
+
+mod functions;
+mod run;
+
+pub use crate::crash::{Cluster, all_gone, children, eventually, is_alive, send, within};
+pub use functions::*;
+pub use run::{Ended, Run};

@@ -1,0 +1,225 @@
+//! The program `crash_app` as drivers and workers of a cluster of its own, each in a process that ends with its test.
+
+use super::{eventually, is_alive, send};
+use rustix::process::Signal;
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// A directory for the traces of one test, and a cluster whose store is in it.
+pub struct Cluster {
+    program: PathBuf,
+    dir: TempDir,
+    env: Vec<(String, String)>,
+    /// Put before the program's name: `ip netns exec NAME`.
+    prefix: Vec<String>,
+}
+
+impl Cluster {
+    /// A cluster that nobody has joined, of processes that run `program`.
+    ///
+    /// # Panics
+    /// If there can be no directory for it.
+    pub fn new(program: &str) -> Self {
+        let dir = tempfile::Builder::new().prefix("crash-").tempdir().expect("a directory for the test");
+        Cluster { program: program.into(), dir, env: Vec::new(), prefix: Vec::new() }
+    }
+
+    /// Sets a variable in the processes that are started from here on.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl ToString) -> Self {
+        self.env.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A file in the directory.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("lmdb://{}?cluster=crash", self.file("store").display())
+    }
+
+    /// Starts a worker and waits until it says that it serves.
+    pub fn worker(&self, args: &[&str]) -> App {
+        let url = self.url();
+        let all = [&["--worker", "--cluster", &url], args].concat();
+        self.start("worker", &all, &[])
+    }
+
+    /// Starts a driver that joins the cluster.
+    pub fn driver(&self, args: &[&str]) -> App {
+        self.start("driver", args, &[("FDBRAY_CLUSTER", &self.url())])
+    }
+
+    /// Starts a driver with a private cluster, whose directory is in this one's.
+    pub fn private(&self, args: &[&str]) -> App {
+        let scratch = self.file("scratch");
+        // It is there if another driver was started before.
+        let _ = fs::create_dir(&scratch);
+        self.start("private", args, &[("FDBRAY_TMPDIR", &scratch.display().to_string())])
+    }
+
+    /// Processes started from here on run behind `prefix`, such as `ip netns exec NAME`.
+    pub fn behind(&mut self, prefix: &[&str]) {
+        self.prefix = prefix.iter().map(|word| (*word).to_owned()).collect();
+    }
+
+    fn start(&self, name: &str, args: &[&str], env: &[(&str, &str)]) -> App {
+        let words: Vec<&str> = self.prefix.iter().map(String::as_str).collect();
+        let program = self.program.display().to_string();
+        let words = [&words[..], &[&program], args].concat();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
+        for (variable, _) in std::env::vars().filter(|(v, _)| v.starts_with("FDBRAY_")) {
+            command.env_remove(variable);
+        }
+        command.envs(self.env.iter().map(|(k, v)| (k, v))).envs(env.iter().copied());
+        App::start(command, self.path(), name)
+    }
+}
+
+/// A running process. Dropping it kills it.
+pub struct App {
+    child: Child,
+    lines: Receiver<String>,
+    said: Vec<String>,
+    errors: PathBuf,
+    name: String,
+}
+
+impl App {
+    fn start(mut command: Command, dir: &Path, name: &str) -> Self {
+        let errors = (0..).map(|n| dir.join(format!("{name}.{n}.stderr"))).find(|path| !path.exists());
+        let errors = errors.expect("a free name");
+        let stderr = File::create(&errors).expect("a file for what the process says on stderr");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        let (send, lines) = mpsc::channel();
+        let stdout = child.stdout.take().expect("its output was piped");
+        thread::spawn(move || {
+            BufReader::new(stdout).lines().map_while(Result::ok).all(|line| send.send(line).is_ok())
+        });
+        App { child, lines, said: Vec::new(), errors, name: name.to_owned() }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        send(self.pid(), signal);
+    }
+
+    /// Waits until it prints a line that begins with `start`, and gives the rest of it.
+    ///
+    /// # Panics
+    /// If it does not within `seconds`.
+    pub fn says(&mut self, seconds: u64, start: &str) -> String {
+        let until = Instant::now() + Duration::from_secs(seconds);
+        loop {
+            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    self.said.push(line);
+                    if let Some(rest) = self.said.last().and_then(|line| line.strip_prefix(start)) {
+                        return rest.trim().to_owned();
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("no line \"{start}..\" within {seconds} s{}", self.log())
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    panic!("it ended without a line \"{start}..\"{}", self.log())
+                }
+            }
+        }
+    }
+
+    /// Waits until it ends.
+    ///
+    /// # Panics
+    /// If it does not within `seconds`.
+    pub fn ends(&mut self, seconds: u64) -> ExitStatus {
+        let until = Instant::now() + Duration::from_secs(seconds);
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return status,
+                Ok(None) if Instant::now() < until => thread::sleep(Duration::from_millis(5)),
+                Ok(None) => panic!("it did not end within {seconds} s{}", self.log()),
+                Err(e) => panic!("it cannot be waited for: {e}"),
+            }
+        }
+    }
+
+    /// Waits until it ends well.
+    ///
+    /// # Panics
+    /// If it does not within `seconds`, or fails.
+    pub fn succeeds(&mut self, seconds: u64) {
+        let status = self.ends(seconds);
+        assert!(status.success(), "{status}{}", self.log());
+    }
+
+    /// Kills it and waits for its end.
+    pub fn kill(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Everything that it said on stderr so far.
+    pub fn errors(&self) -> String {
+        fs::read_to_string(&self.errors).unwrap_or_default()
+    }
+
+    /// What it said, for a failing test.
+    pub fn log(&self) -> String {
+        let mut said = self.said.clone();
+        said.extend(self.lines.try_iter());
+        format!("\n{} {}:\n{}\n{}", self.name, self.pid(), said.join("\n"), self.errors())
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("{}", self.log());
+        }
+        let children = super::children(self.pid());
+        self.kill();
+        if !thread::panicking() {
+            return;
+        }
+        // A failing test cleans up what its driver should have.
+        let left = || children.iter().copied().filter(|pid| is_alive(*pid)).collect::<Vec<_>>();
+        let until = Instant::now() + Duration::from_secs(2);
+        while !left().is_empty() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(20));
+        }
+        left().into_iter().for_each(|pid| send(pid, Signal::KILL));
+    }
+}
+
+/// Waits until none of these processes is left.
+///
+/// # Panics
+/// If one is after `seconds`.
+pub fn all_gone(seconds: u64, pids: &[u32]) {
+    eventually(seconds, "processes are gone", || pids.iter().all(|pid| !is_alive(*pid)).then_some(()));
+}
