@@ -94,7 +94,11 @@ impl World {
         let waits = match thread.state {
             State::Sleeping(until) => self.now < until,
             State::Resuming => true,
-            State::Waiting => !self.is_ready(p, id, thread) || !self.unblock(p, thread),
+            State::Waiting => {
+                // An async task may be polled for nothing; it asks for its slot before it knows.
+                let polled = !self.is_sync(thread) && self.random.percent(20);
+                !(self.is_ready(p, id, thread) || polled) || !self.unblock(p, thread)
+            }
             State::Ready => false,
         };
         if waits {

@@ -4,13 +4,17 @@ use super::{
     scenario::resources,
     world::{Event, P, World},
 };
-use fdbray_worker::{core::MILLISECOND, id::ObjectId};
+use fdbray_worker::{
+    core::{MILLISECOND, Nanos},
+    id::ObjectId,
+};
 
 impl World {
     pub fn plan_faults(&mut self) {
         let faults = &self.scenario.faults;
         let until = faults.until;
-        let kinds: [(usize, fn() -> Event); 4] = [
+        let kinds: [(usize, fn() -> Event); 5] = [
+            (faults.drains, || Event::Drain),
             (faults.crashes, || Event::Crash),
             (faults.pauses, || Event::Pause),
             (faults.cuts, || Event::CutSome),
@@ -34,6 +38,15 @@ impl World {
         let drivers = self.scenario.faults.driver_crashes && self.random.percent(20);
         let Some(dead) = self.some_process(|w, p| w.all[p].dialable != drivers) else { return };
         self.say(|| format!("p{dead} crashes"));
+        self.vanish(dead);
+        // A private cluster starts a worker again.
+        if !drivers && self.random.percent(60) {
+            let delay = self.random.scale(1_000_000, 1_000_000_000);
+            self.after(delay, Event::Late);
+        }
+    }
+
+    fn vanish(&mut self, dead: P) {
         let mains = self.all[dead].threads.values().filter(|t| t.is_main()).count();
         self.mains_open -= mains;
         let process = &mut self.all[dead];
@@ -41,12 +54,30 @@ impl World {
         process.threads.clear();
         process.handles.clear();
         process.released.clear();
-        self.notice_crash(dead);
-        // A private cluster starts a worker again.
-        if !drivers && self.random.percent(60) {
-            let delay = self.random.scale(1_000_000, 1_000_000_000);
-            self.after(delay, Event::Late);
+        self.notice_end(dead);
+    }
+
+    /// A worker is asked to leave in order.
+    pub fn drain_some(&mut self) {
+        let Some(p) = self.some_process(|w, p| w.all[p].dialable && !w.all[p].leaves) else { return };
+        self.say(|| format!("p{p} drains"));
+        self.all[p].leaves = true;
+        for q in (0..self.all.len()).filter(|q| *q != p && self.all[*q].alive).collect::<Vec<_>>() {
+            let delay = self.random.scale(1_000, 1_000_000_000);
+            self.after(delay, Event::Left(q, p, false));
         }
+        self.call(p, |core, fx| core.drain(fx));
+        let grace = self.random.scale(5 * MILLISECOND, 3_000 * MILLISECOND);
+        self.after(MILLISECOND, Event::Leave(p, self.now + grace));
+    }
+
+    pub fn leave_if_drained(&mut self, p: P, latest: Nanos) {
+        if self.now < latest && !self.all[p].core.is_drained() {
+            return self.after(5 * MILLISECOND, Event::Leave(p, latest));
+        }
+        self.say(|| format!("p{p} leaves"));
+        self.count(if self.now < latest { "(left drained)" } else { "(left at the end of its grace)" });
+        self.vanish(p);
     }
 
     pub fn pause_some(&mut self) {

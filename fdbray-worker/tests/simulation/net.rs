@@ -316,7 +316,7 @@ impl World {
     }
 
     /// A process has vanished; everybody connected with it notices some time.
-    pub fn notice_crash(&mut self, dead: P) {
+    pub fn notice_end(&mut self, dead: P) {
         for q in 0..self.all.len() {
             if q == dead || !self.all[q].alive {
                 continue;
@@ -332,19 +332,26 @@ impl World {
                 self.after(ended, Event::Ended { at: q, peer: dead, session: None, why: None });
             }
             let left = self.random.scale(1_000_000, 6_000_000_000);
-            self.after(left, Event::Left(q, dead));
+            self.after(left, Event::Left(q, dead, true));
         }
     }
 
-    pub fn left(&mut self, p: P, dead: P) {
-        let marks = self.marks(p, dead);
-        if std::mem::take(&mut self.side(p, dead).session) != 0 {
+    pub fn left(&mut self, p: P, gone: P, dead: bool) {
+        let marks = self.marks(p, gone);
+        let id = self.all[gone].id;
+        self.say(|| format!("p{p} hears that p{gone} {}", if dead { "is dead" } else { "leaves" }));
+        if dead {
+            if std::mem::take(&mut self.side(p, gone).session) != 0 {
+                self.weather.losses += 1;
+            }
+            self.side(p, gone).epoch = 0;
+        } else if self.side(p, gone).epoch == 0 {
+            // Without a connection this ends what there is of a session.
+            self.side(p, gone).session = 0;
             self.weather.losses += 1;
+            self.weather.parted = true;
         }
-        self.side(p, dead).epoch = 0;
-        self.say(|| format!("p{p} hears that p{dead} is dead"));
-        let id = self.all[dead].id;
-        self.call(p, |core, fx| core.member_left(id, true, &marks, fx));
+        self.call(p, |core, fx| core.member_left(id, dead, &marks, fx));
     }
 }
 

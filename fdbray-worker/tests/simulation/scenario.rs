@@ -38,6 +38,8 @@ pub struct Faults {
     /// Of a hundred cuts over TCP, those that end the session.
     pub parts: u64,
     pub late: usize,
+    /// Workers that are asked to leave.
+    pub drains: usize,
     /// Of a hundred dials and of a hundred fetches, those that fail.
     pub refused: u64,
     pub failed_fetches: u64,
@@ -93,6 +95,7 @@ fn faults(random: &mut Random) -> Faults {
         3..=5 => Faults {
             crashes: random.range(1, 8) as usize,
             late: random.range(0, 2) as usize,
+            drains: random.pick(&[0, 0, 0, 2]),
             marks: random.pick(&[0, 50, 100]),
             driver_crashes: random.percent(30),
             ..calm
@@ -104,6 +107,7 @@ fn faults(random: &mut Random) -> Faults {
             cuts: random.range(0, 20) as usize,
             parts: random.pick(&[0, 50, 100]),
             late: random.range(0, 2) as usize,
+            drains: random.pick(&[0, 0, 1, 3]),
             refused: random.pick(&[0, 20, 60]),
             failed_fetches: random.pick(&[0, 10, 50, 100]),
             marks: random.pick(&[0, 50, 100]),

@@ -90,6 +90,8 @@ pub struct Process {
     pub core: Core,
     pub alive: bool,
     pub dialable: bool,
+    /// It drains.
+    pub leaves: bool,
     pub capacity: Option<Resources>,
     pub paused_until: Nanos,
     pub threads: BTreeMap<u32, Thread>,
@@ -120,7 +122,9 @@ pub enum Event {
     Serve { to: P, from: P, id: ObjectId },
     Fetched { to: P, from: ProcessId, id: ObjectId, value: Option<Payload> },
     Joined(P, PeerInfo),
-    Left(P, P),
+    Left(P, P, bool),
+    Drain,
+    Leave(P, Nanos),
     Dialled(P, P),
     Up { to: P, peer: P, session: u64, epoch: u64, fresh: bool, received: u64 },
     Cut { at: P, peer: P, epoch: u64 },
@@ -228,6 +232,7 @@ impl World {
             core,
             alive: true,
             dialable,
+            leaves: false,
             capacity: capacity.clone(),
             paused_until: 0,
             threads: BTreeMap::new(),
@@ -348,7 +353,9 @@ impl World {
                     self.call(p, |core, fx| core.member_joined(info, fx));
                 }
             }
-            Event::Left(p, dead) => self.left(p, dead),
+            Event::Left(p, gone, dead) => self.left(p, gone, dead),
+            Event::Drain => self.drain_some(),
+            Event::Leave(p, latest) => self.leave_if_drained(p, latest),
             Event::Dialled(a, b) => self.dialled(a, b),
             Event::Up { to, peer, session, epoch, fresh, received } => {
                 self.up(to, peer, session, epoch, fresh, received);
@@ -450,7 +457,8 @@ impl Event {
             | Event::Abandon(p, _)
             | Event::Abort(p, _)
             | Event::Joined(p, _)
-            | Event::Left(p, _)
+            | Event::Left(p, ..)
+            | Event::Leave(p, _)
             | Event::Deliver { to: p, .. }
             | Event::Fetched { to: p, .. }
             | Event::Up { to: p, .. }
