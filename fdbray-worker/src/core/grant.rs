@@ -203,6 +203,11 @@ impl Worker {
         write!(f, "{} in transit, {} fetching", self.transit.len(), self.fetching.len())
     }
 
+    /// What others asked for will not be granted any more.
+    pub fn forget_requests_but_of(&mut self, me: ProcessId) {
+        self.requests.retain(|r| r.peer == me);
+    }
+
     pub fn anyone_waits(&self) -> bool {
         !self.requests.is_empty()
     }

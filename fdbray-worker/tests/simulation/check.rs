@@ -83,7 +83,7 @@ impl World {
 
     /// Invariant 7 and 2: whatever a live process has a handle of, its owner has a record of.
     fn check_registered(&self) {
-        if self.weather.losses > 0 || self.weather.tight {
+        if self.weather.losses > 0 || self.weather.tight || self.weather.ended {
             return;
         }
         for (p, process) in self.all.iter().enumerate() {
@@ -127,6 +127,8 @@ impl World {
             return;
         }
         let allowed = expect::allowed(&self.plan, self.weather, self.scenario.inline)[lid];
+        let over = expect::SHUTDOWN | expect::OBJECT_LOST | expect::OWNER_DIED;
+        let allowed = allowed | if self.weather.ended { over } else { 0 };
         let foreign = frame.foreign(&self.plan, lid) && self.weather.losses > 0;
         let allowed = allowed | if foreign { expect::OWNER_DIED | expect::OBJECT_LOST } else { 0 };
         assert!(

@@ -14,6 +14,7 @@ pub const WORKER_DIED: u16 = 16;
 pub const OWNER_DIED: u16 = 32;
 pub const OBJECT_LOST: u16 = 64;
 pub const UNSCHEDULABLE: u16 = 128;
+pub const SHUTDOWN: u16 = 256;
 
 /// What happened in the world so far, as far as it excuses errors.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,6 +27,10 @@ pub struct Weather {
     pub failed_fetches: u32,
     /// The budget of pending calls is small.
     pub tight: bool,
+    /// There is no worker at all.
+    pub deserted: bool,
+    /// A driver ended its runtime.
+    pub ended: bool,
 }
 
 /// The kind of an error.
@@ -39,6 +44,7 @@ pub fn kind(error: &Error) -> u16 {
         Error::OwnerDied { .. } => OWNER_DIED,
         Error::ObjectLost { .. } => OBJECT_LOST,
         Error::Unschedulable { .. } => UNSCHEDULABLE,
+        Error::Shutdown => SHUTDOWN,
         _ => 0,
     }
 }
@@ -81,7 +87,8 @@ fn own(plan: &Plan, lid: usize, weather: Weather, inline: usize) -> u16 {
             let mut may = |kind, yes| kinds |= if yes { kind } else { 0 };
             may(APPLICATION, node.fails > call.retry_errors);
             may(DEADLINE, node.deadline.is_some());
-            may(UNSCHEDULABLE, call.impossible);
+            may(UNSCHEDULABLE, call.impossible || weather.deserted);
+            may(SHUTDOWN, weather.ended);
             may(WORKER_DIED, call.retries < weather.losses + weather.failed_fetches);
             may(OVERLOADED, weather.tight);
             call.retries

@@ -26,6 +26,10 @@ impl World {
                 self.schedule(at, event());
             }
         }
+        if self.scenario.faults.driver_ends {
+            let at = self.random.scale(100_000, until);
+            self.schedule(at, Event::End);
+        }
         self.schedule(until, Event::FaultsOver);
     }
 
@@ -44,6 +48,15 @@ impl World {
             let delay = self.random.scale(1_000_000, 1_000_000_000);
             self.after(delay, Event::Late);
         }
+    }
+
+    /// A driver ends its runtime: everything that it waits for ends.
+    pub fn end_some(&mut self) {
+        let Some(p) = self.some_process(|w, p| !w.all[p].dialable) else { return };
+        self.say(|| format!("p{p} ends its runtime"));
+        self.weather.ended = true;
+        self.call(p, |core, fx| core.end(fx));
+        assert!(self.all[p].core.unsettled().is_empty(), "p{p} ended and has pending futures");
     }
 
     fn vanish(&mut self, dead: P) {

@@ -145,7 +145,7 @@ impl World {
 
     fn adopt_into(&mut self, p: P, frame: &mut Frame, id: ObjectId, lid: Lid, origin: Origin) {
         let cell = self.call(p, |core, fx| core.adopt(id, origin, fx));
-        if self.weather.losses == 0 && !frame.moot && !self.weather.tight {
+        if self.weather.losses == 0 && !frame.moot && !self.weather.tight && !self.weather.ended {
             assert_eq!(
                 cell.id(),
                 id,
@@ -393,6 +393,7 @@ fn error_name(kind: u16) -> &'static str {
         expect::OWNER_DIED => "[OwnerDied]",
         expect::OBJECT_LOST => "[ObjectLost]",
         expect::UNSCHEDULABLE => "[Unschedulable]",
+        expect::SHUTDOWN => "[Shutdown]",
         _ => "[other]",
     }
 }

@@ -117,7 +117,7 @@ impl World {
         if !self.all[a].alive {
             return;
         }
-        if refused || !self.all[b].alive {
+        if refused || !self.all[b].alive || self.all[a].shunned || self.all[b].shunned {
             self.say(|| format!("p{a} could not dial p{b}"));
             let why = if self.random.percent(50) { Some("refused") } else { None };
             self.after(0, Event::Ended { at: a, peer: b, session: Some(0), why });

@@ -92,6 +92,8 @@ pub struct Process {
     pub dialable: bool,
     /// It drains.
     pub leaves: bool,
+    /// It refuses every connection.
+    pub shunned: bool,
     pub capacity: Option<Resources>,
     pub paused_until: Nanos,
     pub threads: BTreeMap<u32, Thread>,
@@ -125,6 +127,7 @@ pub enum Event {
     Left(P, P, bool),
     Drain,
     Leave(P, Nanos),
+    End,
     Dialled(P, P),
     Up { to: P, peer: P, session: u64, epoch: u64, fresh: bool, received: u64 },
     Cut { at: P, peer: P, epoch: u64 },
@@ -169,7 +172,8 @@ const MOST_EVENTS: u64 = 4_000_000;
 
 impl World {
     fn new(scenario: Scenario, random: Random, trace: bool) -> Self {
-        let weather = Weather { tight: scenario.tight(), ..Weather::default() };
+        let deserted = scenario.workers.is_empty();
+        let weather = Weather { tight: scenario.tight(), deserted, ..Weather::default() };
         World {
             scenario,
             random,
@@ -198,7 +202,9 @@ impl World {
             .map(|_| self.add_process(self.scenario.driver_capacity.clone(), false))
             .collect();
         for capacity in self.scenario.workers.clone() {
-            self.add_process(Some(capacity), true);
+            let p = self.add_process(Some(capacity), true);
+            self.all[p].shunned =
+                self.scenario.faults.shunned && p + 1 == self.scenario.drivers + self.scenario.workers.len();
         }
         for driver in drivers {
             for _ in 0..self.scenario.mains {
@@ -233,6 +239,7 @@ impl World {
             alive: true,
             dialable,
             leaves: false,
+            shunned: false,
             capacity: capacity.clone(),
             paused_until: 0,
             threads: BTreeMap::new(),
@@ -355,6 +362,7 @@ impl World {
             }
             Event::Left(p, gone, dead) => self.left(p, gone, dead),
             Event::Drain => self.drain_some(),
+            Event::End => self.end_some(),
             Event::Leave(p, latest) => self.leave_if_drained(p, latest),
             Event::Dialled(a, b) => self.dialled(a, b),
             Event::Up { to, peer, session, epoch, fresh, received } => {
