@@ -43,6 +43,8 @@ pub(super) struct Borrow {
     /// Own tasks that wait for it as an argument.
     dependents: Vec<u64>,
     wanted: bool,
+    /// The owner was asked again, and has not answered.
+    asking: bool,
     tries: u32,
 }
 
@@ -133,6 +135,7 @@ impl Core {
                     sources: Vec::new(),
                     dependents: Vec::new(),
                     wanted: false,
+                    asking: false,
                     tries: 0,
                 })
             }
@@ -296,7 +299,7 @@ impl Core {
 
     /// The bytes could not be had from `from`: the owner may know better.
     pub(super) fn ask_owner_again(&mut self, id: ObjectId, from: ProcessId, fx: &mut Effects) {
-        let Some(borrow) = self.borrows.all.get_mut(&id) else { return };
+        let Some(borrow) = self.borrows.all.get_mut(&id).filter(|b| !b.asking) else { return };
         borrow.tries += 1;
         let tries = super::objects::TRIES;
         if borrow.tries > tries {
@@ -304,6 +307,7 @@ impl Core {
             let error = Error::ObjectLost { object: id, why, passed: Default::default() };
             return self.end_borrowed(id, Outcome::Failed(Arc::new(error)), fx);
         }
+        borrow.asking = true;
         self.say(id.owner, &Message::Want { seq: id.seq, not_from: Some(from) }, fx);
     }
 
@@ -335,6 +339,7 @@ impl Core {
 
     fn end_borrowed(&mut self, id: ObjectId, outcome: Outcome, fx: &mut Effects) {
         let Some(borrow) = self.borrows.all.get_mut(&id) else { return };
+        borrow.asking = false;
         fx.wake.append(borrow.cell.settle(outcome));
         for dependent in std::mem::take(&mut borrow.dependents) {
             self.argument_ended(dependent, id, fx);
