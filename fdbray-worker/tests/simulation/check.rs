@@ -119,7 +119,7 @@ impl World {
     }
 
     /// Whether an error that a program awaited is excused by the plan or by what happened.
-    pub fn check_error(&self, p: P, frame: &Frame, id: ObjectId, lid: Lid, error: &Error) {
+    pub fn check_error(&self, p: P, frame: &Frame, (id, lid, made): (ObjectId, Lid, bool), error: &Error) {
         let strict = matches!(frame.role, Role::Main) || self.weather.losses == 0;
         if !strict || (frame.moot && !matches!(frame.role, Role::Main)) {
             return;
@@ -130,7 +130,7 @@ impl World {
         let allowed = expect::allowed(&self.plan, self.weather, self.scenario.inline)[lid];
         let over = expect::SHUTDOWN | expect::OBJECT_LOST | expect::OWNER_DIED;
         let allowed = allowed | if self.weather.ended { over } else { 0 };
-        let foreign = frame.foreign(&self.plan, lid) && self.weather.losses > 0;
+        let foreign = !made && self.weather.losses > 0;
         let allowed = allowed | if foreign { expect::OWNER_DIED | expect::OBJECT_LOST } else { 0 };
         assert!(
             kind(error) & allowed != 0,
@@ -142,17 +142,6 @@ impl World {
     /// Whether the result of a node may be of no use to its caller while it runs.
     pub fn is_moot(&self, node: usize) -> bool {
         moot(&self.plan, node)
-    }
-}
-
-impl Frame {
-    /// Whether this frame did not make the future itself.
-    fn foreign(&self, plan: &Plan, lid: Lid) -> bool {
-        !plan.nodes[self.node].ops.iter().any(|op| match op {
-            Op::Call { node, .. } => plan.nodes[*node].lid == lid,
-            Op::Put { lid: put, .. } => *put == lid,
-            _ => false,
-        })
     }
 }
 

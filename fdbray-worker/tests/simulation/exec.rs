@@ -1,9 +1,10 @@
 //! The executor: pool threads that run batches, async tasks on their own, tasks that wait and give their slot back.
 
 use super::{
+    events::Event,
     interpret::{Flow, Frame, Handle, Role},
     plan::Op,
-    world::{Event, P, World},
+    world::{P, World},
 };
 use fdbray_worker::{
     core::{Finished, Nanos, Start, TaskKey, message::TaskName},

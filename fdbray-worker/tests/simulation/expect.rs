@@ -107,18 +107,35 @@ fn through_others(plan: &Plan, node: &Node, weather: Weather) -> u16 {
     if weather.losses == 0 {
         return 0;
     }
+    let made = made_registers(plan, node);
     let mut awaited = node.ops.iter().filter_map(|op| match op {
-        Op::Await { of, fold: true } => Some(node.registers[*of]),
+        Op::Await { of, fold: true } => Some(*of),
         _ => None,
     });
-    let foreign =
-        awaited.any(|lid| !is_made(plan, node, lid) && (weather.parted || !is_safe(plan, node, lid)));
+    // A handle of one's own that went through other hands is as good as theirs.
+    let foreign = awaited.any(|r| !made[r] && (weather.parted || !is_safe(plan, node, node.registers[r])));
     let passed = node.futures.iter().any(|lid| !is_safe(plan, node, *lid));
     if foreign || passed { OWNER_DIED | OBJECT_LOST } else { 0 }
 }
 
 fn is_made(plan: &Plan, by: &Node, lid: Lid) -> bool {
     by.ops.iter().filter_map(|op| made_by(plan, op)).any(|made| made == lid)
+}
+
+/// Which registers have handles of what the node called or put itself.
+fn made_registers(plan: &Plan, node: &Node) -> Vec<bool> {
+    let inside = |lid: &Lid| plan.futures[*lid].inside.len();
+    let mut made = vec![false; node.given.len() + node.futures.iter().map(inside).sum::<usize>()];
+    for op in &node.ops {
+        match op {
+            Op::Call { .. } | Op::Put { .. } => made.push(true),
+            Op::Await { of, fold: true } => {
+                made.resize(made.len() + inside(&node.registers[*of]), false);
+            }
+            _ => {}
+        }
+    }
+    made
 }
 
 /// Whether an argument is owned by one of those that make this very call, directly or not.

@@ -1,8 +1,9 @@
 //! What goes wrong: crashes, pauses, cuts; who joins late; fetches that fail.
 
 use super::{
+    events::Event,
     scenario::resources,
-    world::{Event, P, World},
+    world::{P, World},
 };
 use fdbray_worker::{
     core::{MILLISECOND, Nanos},
@@ -91,6 +92,9 @@ impl World {
         self.say(|| format!("p{p} leaves"));
         self.count(if self.now < latest { "(left drained)" } else { "(left at the end of its grace)" });
         self.vanish(p);
+        if self.now >= self.scenario.faults.until {
+            self.rescue();
+        }
     }
 
     pub fn pause_some(&mut self) {
@@ -115,9 +119,14 @@ impl World {
         self.say(|| format!("p{p} joins"));
     }
 
-    /// From now on nothing fails; whatever was lost is there again.
+    /// From now on nothing fails.
     pub fn faults_over(&mut self) {
         self.say(|| "the faults are over".to_owned());
+        self.rescue();
+    }
+
+    /// Whatever was lost is there again.
+    fn rescue(&mut self) {
         if self.weather.losses > 0 || self.all.iter().any(|p| !p.alive) {
             let p = self.add_process(Some(resources(4, true)), true);
             self.say(|| format!("p{p} joins"));

@@ -4,8 +4,9 @@
 //! arrives. A side learns of everything later than it happens, and the two sides at different times.
 
 use super::{
+    events::Event,
     random::Random,
-    world::{Event, P, World},
+    world::{P, World},
 };
 use bytes::{Bytes, BytesMut};
 use fdbray_worker::core::{

@@ -1,6 +1,7 @@
-//! Processes, the clock, the events, and what the effects of a core do.
+//! Processes, the clock, and the order of events.
 
 use super::{
+    events::{Due, Event},
     exec::Thread,
     expect::Weather,
     net::Net,
@@ -81,7 +82,7 @@ pub struct World {
     pub hash: u64,
     pub seq: u64,
     heap: BinaryHeap<Due>,
-    woken: Arc<Mutex<Vec<(P, u32)>>>,
+    pub woken: Arc<Mutex<Vec<(P, u32)>>>,
 }
 
 /// One process: a core and the little that a runtime adds to it.
@@ -107,64 +108,6 @@ pub struct Process {
     tick_at: Nanos,
     /// Its clock shows this when the world's shows zero.
     clock: i64,
-}
-
-/// Something that happens to a process or to the world.
-#[derive(Debug)]
-pub enum Event {
-    Tick(P),
-    Flush(P, P),
-    Deliver { from: P, to: P, epoch: u64, frames: Bytes },
-    Release(P),
-    Runner(P),
-    Step(P, u32),
-    Resume(P, TaskKey),
-    Abandon(P, TaskKey),
-    Abort(P, TaskName),
-    Serve { to: P, from: P, id: ObjectId },
-    Fetched { to: P, from: ProcessId, id: ObjectId, value: Option<Payload> },
-    Joined(P, PeerInfo),
-    Left(P, P, bool),
-    Drain,
-    Leave(P, Nanos),
-    End,
-    Dialled(P, P),
-    Up { to: P, peer: P, session: u64, epoch: u64, fresh: bool, received: u64 },
-    Cut { at: P, peer: P, epoch: u64 },
-    Ended { at: P, peer: P, session: Option<u64>, why: Option<&'static str> },
-    Mend(P, P),
-    Part(P, P, u64),
-    Crash,
-    Pause,
-    CutSome,
-    Late,
-    FaultsOver,
-}
-
-struct Due {
-    at: Nanos,
-    seq: u64,
-    event: Event,
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (other.at, other.seq).cmp(&(self.at, self.seq))
-    }
-}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Eq for Due {}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Self) -> bool {
-        self.seq == other.seq
-    }
 }
 
 /// More events than this are no progress but a circle.
@@ -396,47 +339,6 @@ impl World {
         (self.now as i64 + self.all[p].clock) as Nanos
     }
 
-    fn carry_out(&mut self, p: P, fx: Effects) {
-        let Effects { flush, wake, runners, resume, abort, abandon, fetch, dial, close, .. } = fx;
-        for flush in flush {
-            let delay = if flush.urgent { 0 } else { self.random.range(0, 20_000) };
-            let peer = self.at(flush.peer);
-            self.after(delay, Event::Flush(p, peer));
-        }
-        wake.wake();
-        let woken = std::mem::take(&mut *self.woken.lock().expect("one thread"));
-        for (process, thread) in woken {
-            let delay = self.random.range(0, 10_000);
-            self.after(delay, Event::Step(process, thread));
-        }
-        for _ in 0..runners {
-            let delay = self.random.range(0, 10_000);
-            self.after(delay, Event::Runner(p));
-        }
-        for key in resume {
-            self.after(0, Event::Resume(p, key));
-        }
-        for key in abandon {
-            self.after(0, Event::Abandon(p, key));
-        }
-        for task in abort {
-            self.after(0, Event::Abort(p, task));
-        }
-        for fetch in fetch {
-            let from = self.at(fetch.from);
-            self.say(|| format!("p{p} fetches {} from p{from}", fetch.id));
-            self.fetch(p, from, fetch.id);
-        }
-        for peer in dial {
-            let peer = self.at(peer);
-            self.dial(p, peer);
-        }
-        for (peer, _) in close {
-            let peer = self.at(peer);
-            self.close(p, peer);
-        }
-    }
-
     fn plan_tick(&mut self, p: P) {
         let process = &self.all[p];
         let next = process.core.next_tick();
@@ -449,31 +351,6 @@ impl World {
     /// The waker of a thread.
     pub fn waker(&self, p: P, thread: u32) -> std::task::Waker {
         Arc::new(Wake { list: self.woken.clone(), whom: (p, thread) }).into()
-    }
-}
-
-impl Event {
-    /// The process that handles it, if it is one: not while it is paused, and not when it is dead.
-    fn whose(&self) -> Option<P> {
-        match self {
-            Event::Tick(p)
-            | Event::Flush(p, _)
-            | Event::Release(p)
-            | Event::Runner(p)
-            | Event::Step(p, _)
-            | Event::Resume(p, _)
-            | Event::Abandon(p, _)
-            | Event::Abort(p, _)
-            | Event::Joined(p, _)
-            | Event::Left(p, ..)
-            | Event::Leave(p, _)
-            | Event::Deliver { to: p, .. }
-            | Event::Fetched { to: p, .. }
-            | Event::Up { to: p, .. }
-            | Event::Cut { at: p, .. }
-            | Event::Ended { at: p, .. } => Some(*p),
-            _ => None,
-        }
     }
 }
 
