@@ -15,6 +15,10 @@ pub(super) struct Worker {
     pub capacity: Option<Resources>,
     /// Capacity that no started task holds.
     pub free: Resources,
+    /// What tasks that wait for futures do not use meanwhile.
+    pub lent: Resources,
+    /// What all slots that were granted come to.
+    pub granted: Resources,
     pub grants: BTreeMap<u32, Grant>,
     pub requests: VecDeque<Pending>,
     pub next_lease: u32,
@@ -166,6 +170,8 @@ impl Worker {
     pub fn new(capacity: Option<Resources>) -> Self {
         Worker {
             free: capacity.clone().unwrap_or_default(),
+            lent: capacity.clone().unwrap_or_default().nothing(),
+            granted: capacity.clone().unwrap_or_default().nothing(),
             capacity,
             grants: BTreeMap::new(),
             requests: VecDeque::new(),
@@ -285,12 +291,23 @@ impl Worker {
     /// What is not granted. A task that waits for a future has lent its shape, so that what it waits for can run.
     pub fn grantable(&self) -> Option<Resources> {
         let mut free = self.capacity.clone()?;
-        for active in self.active.iter().flatten().filter(|a| !a.charged && !a.over) {
-            free.give(&active.shape);
-        }
-        for grant in self.grants.values() {
-            free.take_many(&grant.shape, grant.slots);
-        }
+        debug_assert_eq!((&self.lent, &self.granted), (&self.lent_now(), &self.granted_now()));
+        free.give(&self.lent);
+        free.take(&self.granted);
         Some(free)
+    }
+
+    /// The long way to [`Worker::lent`].
+    fn lent_now(&self) -> Resources {
+        let mut lent = self.lent.nothing();
+        self.active.iter().flatten().filter(|a| !a.charged && !a.over).for_each(|a| lent.give(&a.shape));
+        lent
+    }
+
+    /// The long way to [`Worker::granted`].
+    fn granted_now(&self) -> Resources {
+        let mut granted = self.granted.nothing();
+        self.grants.values().for_each(|g| granted.give_many(&g.shape, g.slots));
+        granted
     }
 }

@@ -152,7 +152,10 @@ impl Core {
         self.give_back(unstarted, fx);
         self.uncharge(key);
         if let Some(active) = self.worker.active(key) {
-            active.over = true;
+            if !std::mem::replace(&mut active.over, true) {
+                let shape = active.shape.clone();
+                self.worker.lent.take(&shape);
+            }
             self.worker.resuming.retain(|k| *k != key);
             self.answer(key, finished, fx);
             self.end_active_if_done(key);

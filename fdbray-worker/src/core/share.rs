@@ -36,7 +36,9 @@ impl Core {
     /// An owner gives slots back.
     pub(super) fn returned(&mut self, peer: ProcessId, lease: u32, slots: u32, fx: &mut Effects) {
         let Some(grant) = self.worker.grants.get_mut(&lease).filter(|g| g.peer == peer) else { return };
-        grant.slots = grant.slots.saturating_sub(slots);
+        let slots = slots.min(grant.slots);
+        grant.slots -= slots;
+        self.worker.granted.take_many(&grant.shape, slots);
         // What was asked for may have been given back before of its own accord.
         grant.wanted = 0;
         self.return_unstartable(lease, fx);
@@ -60,6 +62,9 @@ impl Core {
             return;
         }
         let Some(mut free) = self.worker.grantable() else { return };
+        if !self.worker.requests.iter().any(|r| free.fits(&r.shape)) {
+            return;
+        }
         let (me, now) = (self.me(), self.now);
         let mut requests: Vec<(bool, Pending)> = std::mem::take(&mut self.worker.requests)
             .into_iter()
@@ -94,6 +99,7 @@ impl Core {
     fn grant(&mut self, to: &Pending, slots: u32, fx: &mut Effects) {
         let held = |g: &&mut Grant| g.peer == to.peer && g.shape == to.shape && g.slots > 0;
         let (peer, request) = (to.peer, to.request);
+        self.worker.granted.give_many(&to.shape, slots);
         let (lease, more) = match self.worker.grants.iter_mut().find(|(_, g)| held(g)) {
             Some((lease, grant)) => {
                 grant.slots += slots;
@@ -151,7 +157,9 @@ impl Core {
         let leases: Vec<u32> =
             self.worker.grants.iter().filter(|(_, g)| g.peer == peer).map(|(l, _)| *l).collect();
         for lease in leases {
-            self.worker.grants.remove(&lease);
+            if let Some(grant) = self.worker.grants.remove(&lease) {
+                self.worker.granted.take_many(&grant.shape, grant.slots);
+            }
             fx.abandon.extend(self.worker.keys_of_lease(lease));
             let waiting: Vec<_> =
                 self.worker.fetching.range((lease, 0)..=(lease, u32::MAX)).map(|(k, _)| *k).collect();

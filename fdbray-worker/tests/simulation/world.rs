@@ -9,16 +9,13 @@ use super::{
     random::{Random, mix},
     scenario::Scenario,
 };
-use bytes::Bytes;
 use fdbray_worker::{
     cell::Cell,
     core::{
-        Core, Effects, Nanos, PeerInfo, Settings, TaskKey,
-        message::TaskName,
+        Core, Effects, Nanos, PeerInfo, Settings,
         shape::{ONE, Resources, TemplateSpec},
     },
     id::{ObjectId, ProcessId},
-    payload::Payload,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, BinaryHeap},
