@@ -15,23 +15,22 @@ use fdbray_worker::{
 };
 use std::fmt::Write;
 
-/// After the faults, everything must have ended within this: calls that nobody can run take 30 s each.
-const PATIENCE: Nanos = 900_000 * MILLISECOND;
+/// When nothing moves for so long, nothing ever will: a call that nobody can run takes 30 s.
+const PATIENCE: Nanos = 120_000 * MILLISECOND;
 
 impl World {
     /// Runs the world to its end, checking on the way and then that nothing is left.
     pub fn play(&mut self) {
-        let end = self.scenario.faults.until + PATIENCE;
+        let until = self.scenario.faults.until;
         let mut steps = 0_u64;
-        while (self.mains_open > 0 || self.now < self.scenario.faults.until) && self.step(end) {
+        while (self.mains_open > 0 || self.now < until) && self.step(self.moved.max(until) + PATIENCE) {
             steps += 1;
             if steps.is_multiple_of(64) {
                 self.check_registered();
             }
         }
         assert!(self.mains_open == 0, "main programs do not end (invariant 1): {}", self.stuck());
-        let end = self.now + PATIENCE;
-        while self.busy() && self.step(end) {}
+        while self.busy() && self.step(self.moved + PATIENCE) {}
         assert!(!self.busy(), "futures do not settle (invariant 1): {}", self.stuck());
         let end = self.now + 20_000 * MILLISECOND;
         while self.anything_left() && self.step(end) {}

@@ -114,7 +114,10 @@ fn through_others(plan: &Plan, node: &Node, weather: Weather) -> u16 {
     });
     // A handle of one's own that went through other hands is as good as theirs.
     let foreign = awaited.any(|r| !made[r] && (weather.parted || !is_safe(plan, node, node.registers[r])));
-    let passed = node.futures.iter().any(|lid| !is_safe(plan, node, *lid));
+    // The caller waits for arguments that are futures: its own, or such that it was given.
+    let own = |lid: &Lid| caller(plan, node).is_some_and(|c| is_made(plan, c, *lid));
+    let mut futures = node.futures.iter();
+    let passed = futures.any(|lid| !own(lid) && (weather.parted || !is_safe(plan, node, *lid)));
     if foreign || passed { OWNER_DIED | OBJECT_LOST } else { 0 }
 }
 
@@ -140,10 +143,12 @@ fn made_registers(plan: &Plan, node: &Node) -> Vec<bool> {
 
 /// Whether an argument is owned by one of those that make this very call, directly or not.
 fn is_safe(plan: &Plan, of: &Node, lid: Lid) -> bool {
-    let calls = |n: &&Node| n.ops.iter().filter_map(|op| made_by(plan, op)).any(|made| made == of.lid);
     let given = of.given.contains(&lid) || of.futures.contains(&lid);
-    let caller = plan.nodes.iter().find(calls);
-    given && caller.is_some_and(|c| is_made(plan, c, lid) || is_safe(plan, c, lid))
+    given && caller(plan, of).is_some_and(|c| is_made(plan, c, lid) || is_safe(plan, c, lid))
+}
+
+fn caller<'a>(plan: &'a Plan, of: &Node) -> Option<&'a Node> {
+    plan.nodes.iter().find(|n| is_made(plan, n, of.lid))
 }
 
 fn made_by(plan: &Plan, op: &Op) -> Option<usize> {

@@ -233,6 +233,7 @@ impl World {
         };
         if !matches!(flow, Flow::Wait) {
             frame.pc += 1;
+            self.moved = self.now;
         }
         flow
     }

@@ -65,6 +65,8 @@ pub struct World {
     pub random: Random,
     pub plan: Plan,
     pub now: Nanos,
+    /// When a program last went on.
+    pub moved: Nanos,
     pub all: Vec<Process>,
     pub net: Net,
     pub weather: Weather,
@@ -119,6 +121,7 @@ impl World {
             random,
             plan: Plan::default(),
             now: 0,
+            moved: 0,
             all: Vec::new(),
             net: Net::default(),
             weather,
