@@ -441,7 +441,9 @@ pub fn no_way_back() -> NoWay {
 /// Whether a result is this error of this function's.
 pub fn is_refused<T>(result: &fdbray::Result<T>, code: u16) -> bool {
     match result {
-        Err(Error::Application(e)) => e.clone().downcast::<Refused>().is_ok_and(|refused| refused.code == code),
+        Err(Error::Application(e)) => {
+            e.clone().downcast::<Refused>().is_ok_and(|refused| refused.code == code)
+        }
         _ => false,
     }
 }

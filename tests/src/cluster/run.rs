@@ -19,7 +19,8 @@ impl Run {
     /// Runs `program`, with a private cluster unless something else is set.
     pub fn new(program: &str) -> Self {
         let mut command = Command::new(program);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FDBRAY_")) {
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FDBRAY_"))
+        {
             command.env_remove(name);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

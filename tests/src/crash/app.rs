@@ -141,8 +141,12 @@ impl App {
                         return rest.trim().to_owned();
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => panic!("no line \"{start}..\" within {seconds} s{}", self.log()),
-                Err(RecvTimeoutError::Disconnected) => panic!("it ended without a line \"{start}..\"{}", self.log()),
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("no line \"{start}..\" within {seconds} s{}", self.log())
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    panic!("it ended without a line \"{start}..\"{}", self.log())
+                }
             }
         }
     }

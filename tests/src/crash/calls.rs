@@ -135,7 +135,10 @@ pub fn starts(file: &Path) -> Vec<Start> {
 fn note(n: u64, file: &str) {
     let attempt = fdbray::task::current().map_or(0, |task| task.attempt);
     let line = format!("{n} {} {attempt}\n", std::process::id());
-    let written =
-        OpenOptions::new().append(true).create(true).open(file).and_then(|mut f| f.write_all(line.as_bytes()));
+    let written = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(file)
+        .and_then(|mut f| f.write_all(line.as_bytes()));
     written.unwrap_or_else(|e| panic!("{file}: {e}"));
 }

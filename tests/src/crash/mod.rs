@@ -5,8 +5,8 @@ mod calls;
 
 pub use app::{App, Cluster, all_gone};
 pub use calls::{
-    Start, aborts, big, big_once, counted, exits_unless, length, never_ends, now_and_again, parent_of_slow, pid, pids,
-    sleepy, starts, work, work_async,
+    Start, aborts, big, big_once, counted, exits_unless, length, never_ends, now_and_again, parent_of_slow,
+    pid, pids, sleepy, starts, work, work_async,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -87,7 +87,9 @@ fn stat(pid: u32) -> Option<(char, u32)> {
 
 /// Shows what fdbray logs on stderr, from the level that the variable `CRASH_LOG` names.
 pub fn show_logs() {
-    let level = std::env::var("CRASH_LOG").ok().and_then(|level| level.parse::<tracing_subscriber::filter::LevelFilter>().ok());
+    let level = std::env::var("CRASH_LOG")
+        .ok()
+        .and_then(|level| level.parse::<tracing_subscriber::filter::LevelFilter>().ok());
     if let Some(level) = level {
         // Somebody else may have set one.
         let _ = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).try_init();

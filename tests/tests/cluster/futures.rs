@@ -84,7 +84,12 @@ async fn futures_are_returned_from_functions_and_outlive_the_task_that_made_them
 
     // A task's own future, unawaited through two more tasks and back.
     let own = add::remote(1, 1);
-    let twice = within(LIMIT, "a handle of a handle", passes_on::remote(within(LIMIT, "a handle", passes_on_handle(own)).await?)).await?;
+    let twice = within(
+        LIMIT,
+        "a handle of a handle",
+        passes_on::remote(within(LIMIT, "a handle", passes_on_handle(own)).await?),
+    )
+    .await?;
     assert_eq!(within(LIMIT, "its value", twice).await?, 2);
     Ok(())
 }
@@ -159,9 +164,10 @@ async fn a_thread_waits_without_any_async_runtime() {
         let x = add::remote(1, 2);
         (x.wait(), x.wait(), nap::remote(9, 100).wait())
     });
-    let (once, again, slow) = tokio::task::spawn_blocking(|| thread.join().expect("the thread does not panic"))
-        .await
-        .expect("the thread ends");
+    let (once, again, slow) =
+        tokio::task::spawn_blocking(|| thread.join().expect("the thread does not panic"))
+            .await
+            .expect("the thread ends");
     assert_eq!((once.unwrap(), again.unwrap(), slow.unwrap()), (3, 3, 9));
 }
 
@@ -208,6 +214,9 @@ async fn borrowed_parameters_take_what_lends_them_and_futures_of_that() -> fdbra
     let order = Order { item: "milk".to_owned(), count: 1 };
     let (text, numbers) = (put(&"late".to_owned())?, put(&vec![4_i64, 5])?);
     assert_eq!(within(LIMIT, "values", borrows::remote("now", vec![1, 2], &order)).await?, "now 3 milk");
-    assert_eq!(within(LIMIT, "futures", borrows::remote(&text, &numbers, put(&order)?)).await?, "late 9 milk");
+    assert_eq!(
+        within(LIMIT, "futures", borrows::remote(&text, &numbers, put(&order)?)).await?,
+        "late 9 milk"
+    );
     Ok(())
 }

@@ -96,7 +96,8 @@ async fn a_call_that_kills_its_worker_spends_its_own_retries_and_not_its_neighbo
         other => panic!("{other:?}"),
     }
     assert_eq!(starts(Path::new(&file)).iter().map(|s| s.attempt).collect::<Vec<_>>(), [1, 2, 3, 4]);
-    for (n, value) in within(60, "the others have values", settle(before.into_iter().chain(after))).await.iter().enumerate()
+    for (n, value) in
+        within(60, "the others have values", settle(before.into_iter().chain(after))).await.iter().enumerate()
     {
         assert_eq!(value.as_ref().ok(), Some(&(n as u64)), "{value:?}");
     }
