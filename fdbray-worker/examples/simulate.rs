@@ -1,7 +1,7 @@
 //! Runs the simulation over many seeds, or one with a trace.
 //!
 //! ```text
-//! cargo run --release -p fdbray-worker --example simulate -- --seeds 2000 [--from 0x5000]
+//! cargo run --release -p fdbray-worker --example simulate -- --seeds 2000 [--from 0x5000] [--counts]
 //! cargo run --release -p fdbray-worker --example simulate -- --seed 0x1234 --trace
 //! ```
 
@@ -9,6 +9,7 @@
 mod simulation;
 
 use std::{
+    collections::BTreeMap,
     panic::catch_unwind,
     process::ExitCode,
     time::{Instant, SystemTime},
@@ -34,11 +35,15 @@ fn main() -> ExitCode {
     let from = number("--from").unwrap_or(fresh);
     let begun = Instant::now();
     let (mut failed, mut tasks, mut events) = (Vec::new(), 0, 0);
+    let mut counts = BTreeMap::new();
     for seed in from..from + count {
         match catch_unwind(|| simulation::run(seed, false)) {
             Ok(report) => {
                 tasks += report.tasks;
                 events += report.events;
+                for (what, count) in report.counts {
+                    *counts.entry(what).or_insert(0) += count;
+                }
             }
             Err(_) => {
                 eprintln!(
@@ -53,6 +58,9 @@ fn main() -> ExitCode {
         failed.len(),
         begun.elapsed().as_secs_f64()
     );
+    if arguments.iter().any(|a| a == "--counts") {
+        println!("{counts:#?}");
+    }
     for seed in &failed {
         println!("failed: {seed:#x}");
     }

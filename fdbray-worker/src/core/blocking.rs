@@ -15,6 +15,8 @@ use bytes::Bytes;
 /// A task taken over by the one that awaits it, to be run on its stack. Answer with [`Core::finish_inline`].
 #[derive(Debug)]
 pub struct Steal {
+    /// Where handles in the arguments are read: [`super::Origin::Task`].
+    pub key: TaskKey,
     /// The future that it settles.
     pub id: ObjectId,
     /// Which attempt, from 1.
@@ -103,10 +105,15 @@ impl Core {
         if id.owner != self.me() {
             return None;
         }
-        let record = self.table.get(id.seq).filter(|r| r.state == State::Queued && !r.flags.suspect)?;
+        let stealable = |r: &&super::table::Record| match r.state {
+            State::Queued => !r.flags.suspect,
+            State::Sent { lease, number } => self.waits_here(lease, number),
+            _ => false,
+        };
+        let record = self.table.get(id.seq).filter(stealable)?;
         let (template, root) = (record.template, record.root);
-        let shape = self.templates.shape(self.templates.shape_of(template)).clone();
-        if !self.worker.active(by)?.shape.fits(&shape) {
+        let shape = self.templates.shape(self.templates.shape_of(template));
+        if !self.worker.active(by)?.shape.fits(shape) {
             return None;
         }
         let futures = self.future_arguments(id.seq).into_iter().map(|v| match v {
@@ -114,32 +121,74 @@ impl Core {
             FutureValue::Stored { .. } => None,
         });
         let futures = futures.collect::<Option<Vec<_>>>()?;
+        let me = self.me();
         let record = self.table.get_mut(id.seq)?;
-        record.state = State::Inline;
-        record.attempt += 1;
+        match std::mem::replace(&mut record.state, State::Inline) {
+            State::Sent { lease, number } => self.take_back(lease, number),
+            _ => record.attempt += 1,
+        }
+        let record = self.table.get(id.seq)?;
         let spec = self.templates.spec(template);
+        let root = root.filter(|_| spec.logs);
         Some(Steal {
+            key: self.worker.activate(INLINE, me, super::Resources::default(), root),
             id,
             attempt: record.attempt,
             function: spec.function,
-            root: root.filter(|_| spec.logs),
+            root,
             arguments: record.arguments.clone().into_bytes(),
             futures,
         })
     }
 
+    /// Whether what was sent as `number` over the lease at `place` waits in a queue of this very process.
+    fn waits_here(&self, place: u32, number: u32) -> bool {
+        let lease = self.owner.lease_ref(place).filter(|l| l.peer == self.me());
+        let grant = lease.and_then(|l| self.worker.grants.get(&l.id));
+        grant.is_some_and(|g| g.queue.binary_search_by_key(&number, |q| q.number).is_ok())
+    }
+
+    /// Takes a task out of the queue of this process, for which [`Core::waits_here`] was true.
+    fn take_back(&mut self, place: u32, number: u32) {
+        let Some(lease) = self.owner.lease(place) else { return };
+        let (id, shape) = (lease.id, lease.shape);
+        if let Some(seq) = lease.answered(number) {
+            self.account_answered(place, seq);
+        }
+        if let Some(grant) = self.worker.grants.get_mut(&id)
+            && let Ok(at) = grant.queue.binary_search_by_key(&number, |q| q.number)
+        {
+            grant.queue.remove(at);
+        }
+        self.end_grant_if_done(id);
+        self.note_idle(place);
+        self.end_lease_if_done(place);
+        self.dirty.insert(shape);
+    }
+
     /// The task taken over by [`Core::steal`] ended.
-    pub fn finish_inline(&mut self, finished: Finished, fx: &mut Effects) {
-        let seq = finished.id.seq;
-        if let Some(record) = self.table.get(seq).filter(|r| r.state == State::Inline) {
-            let template = record.template;
-            self.learn_run_time(template, finished.ran);
-            let ending = match finished.outcome {
-                Ok((value, contained)) => Ending::Value(value, contained),
-                Err(error) => Ending::Failed(Box::new(error)),
-            };
-            self.ended(seq, None, ending, fx);
+    pub fn finish_inline(&mut self, key: TaskKey, finished: Finished, fx: &mut Effects) {
+        if let Some(active) = self.worker.active(key) {
+            active.over = true;
+            self.answer(key, &mut vec![finished], fx);
+            self.end_active_if_done(key);
         }
         self.turn(fx);
     }
+
+    /// The result of a task that was run inline, with everything registered that outlives it.
+    pub(super) fn ended_inline(&mut self, finished: Finished, fx: &mut Effects) {
+        let seq = finished.id.seq;
+        let Some(record) = self.table.get(seq).filter(|r| r.state == State::Inline) else { return };
+        let template = record.template;
+        self.learn_run_time(template, finished.ran);
+        let ending = match finished.outcome {
+            Ok((value, contained)) => Ending::Value(value, contained),
+            Err(error) => Ending::Failed(Box::new(error)),
+        };
+        self.ended(seq, None, ending, fx);
+    }
 }
+
+/// Stands for the lease of what runs inline: no lease has this number.
+pub(super) const INLINE: u32 = 0;

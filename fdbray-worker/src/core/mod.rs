@@ -162,6 +162,7 @@ impl Core {
             }
         }
         self.offer_work(fx);
+        self.plan_rounds();
     }
 
     /// A number below `n`, for choices among equals (xorshift64*, Vigna).

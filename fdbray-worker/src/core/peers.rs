@@ -31,6 +31,8 @@ pub(super) struct Peers {
     /// What this process said to itself.
     loopback: Vec<u8>,
     me: Option<ProcessId>,
+    /// Whether there may be workers without a session.
+    lost: bool,
 }
 
 #[derive(Default)]
@@ -104,6 +106,11 @@ impl Peers {
         }
         self.all.entry(id).or_default().session = Some(Session::new(true));
         fx.dial.push(id);
+    }
+
+    /// Whether there may be workers without a session.
+    pub fn anyone_lost(&self) -> bool {
+        self.lost
     }
 
     /// Whether a connection to `id` stands, or may be tried now.
@@ -346,6 +353,7 @@ impl Core {
         peer.session = None;
         peer.connected = false;
         peer.established = false;
+        self.peers.lost |= peer.member && peer.capacity.is_some();
         if !peer.member {
             self.peers.all.remove(&id);
         }
@@ -401,12 +409,15 @@ impl Core {
         }
     }
 
-    /// Dials workers whose session is over, when there is work for them.
+    /// Dials workers whose session is over: there may be work for them, and they may have futures of this process,
+    /// which perhaps they cannot dial.
     pub(super) fn redial(&mut self, fx: &mut Effects) {
-        let now = self.now;
+        let (now, me) = (self.now, self.settings.me);
+        self.peers.lost = false;
         for (id, peer) in &mut self.peers.all {
-            let wanted = peer.member && peer.capacity.is_some() && peer.session.is_none();
-            if wanted && *id != self.settings.me && peer.not_before <= now {
+            let wanted = peer.member && peer.capacity.is_some() && peer.session.is_none() && *id != me;
+            self.peers.lost |= wanted;
+            if wanted && peer.not_before <= now {
                 peer.not_before = now + REDIAL;
                 peer.session = Some(Session::new(true));
                 fx.dial.push(*id);

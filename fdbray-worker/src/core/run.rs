@@ -198,7 +198,7 @@ impl Core {
     }
 
     /// Sends the answers, once every future that outlives the tasks is registered with its owner.
-    fn answer(&mut self, key: TaskKey, finished: &mut Vec<Finished>, fx: &mut Effects) {
+    pub(super) fn answer(&mut self, key: TaskKey, finished: &mut Vec<Finished>, fx: &mut Effects) {
         let Some(active) = self.worker.active(key) else { return finished.clear() };
         if active.unregistered > 0 {
             // The results' futures are held by pins now, because their handles may go with the caller.
@@ -210,6 +210,9 @@ impl Core {
             return;
         }
         let (lease, peer) = (active.lease, active.peer);
+        if lease == super::blocking::INLINE {
+            return finished.drain(..).for_each(|done| self.ended_inline(done, fx));
+        }
         if !self.worker.grants.contains_key(&lease) {
             return finished.clear();
         }
@@ -259,7 +262,7 @@ impl Core {
         }
     }
 
-    fn end_active_if_done(&mut self, key: TaskKey) {
+    pub(super) fn end_active_if_done(&mut self, key: TaskKey) {
         let Some(lease) = self.worker.active(key).filter(|a| a.over && a.unregistered == 0).map(|a| a.lease)
         else {
             return;

@@ -115,8 +115,14 @@ impl Core {
 
     /// Tells the worker that has the own task `seq`, if any, that its result is of no use any more.
     pub(super) fn abandon(&mut self, seq: u64, fx: &mut Effects) {
-        let Some(record) = self.table.get(seq) else { return };
+        let Some(record) = self.table.get_mut(seq) else { return };
         if let State::Sent { lease, number } = record.state {
+            // When the answer comes the record will not tell any more what it weighed.
+            let (bytes, suspect) = (record.arguments.len() as u64, std::mem::take(&mut record.flags.suspect));
+            if let Some(lease) = self.owner.lease(lease) {
+                lease.bytes = lease.bytes.saturating_sub(bytes);
+                lease.suspects = lease.suspects.saturating_sub(u32::from(suspect));
+            }
             self.abandon_sent(lease, number, fx);
         }
     }

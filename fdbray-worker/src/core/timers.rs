@@ -15,6 +15,8 @@ pub(super) struct Timers {
     deadlines: BTreeSet<(Nanos, u64)>,
     retries: BTreeSet<(Nanos, u64)>,
     next_round: Nanos,
+    /// Whether there are rounds at present.
+    rounds: bool,
 }
 
 impl Timers {
@@ -38,7 +40,7 @@ impl Core {
     pub fn next_tick(&self) -> Option<Nanos> {
         let timed =
             self.timers.deadlines.first().into_iter().chain(self.timers.retries.first()).map(|(at, _)| *at);
-        let round = self.needs_rounds().then_some(self.timers.next_round.max(self.now));
+        let round = self.timers.rounds.then_some(self.timers.next_round);
         timed.chain(round).min()
     }
 
@@ -56,7 +58,7 @@ impl Core {
                 self.enqueue(seq);
             }
         }
-        if self.now >= self.timers.next_round {
+        if self.timers.rounds && self.now >= self.timers.next_round {
             self.timers.next_round = self.now + ROUND;
             self.return_idle_leases(fx);
             self.judge_queues(fx);
@@ -65,8 +67,16 @@ impl Core {
         self.turn(fx);
     }
 
-    fn needs_rounds(&self) -> bool {
-        self.owner.leases_held() > 0 || self.owner.anything_queued() || self.worker.anyone_waits()
+    /// Begins or ends the rounds.
+    pub(super) fn plan_rounds(&mut self) {
+        let needed = self.owner.leases_held() > 0
+            || self.owner.anything_queued()
+            || self.worker.anyone_waits()
+            || (self.peers.anyone_lost() && self.table.len() > 0);
+        if needed && !self.timers.rounds {
+            self.timers.next_round = self.now + ROUND;
+        }
+        self.timers.rounds = needed;
     }
 
     /// An attempt failed with an error of the user's code: whether it is tried again, after a pause that doubles.
@@ -99,13 +109,11 @@ impl Core {
 
     /// Looks for work that no worker can ever run, and for workers that work could use.
     fn judge_queues(&mut self, fx: &mut Effects) {
-        let mut waiting = false;
         for shape in 0..self.owner.queues() {
             if self.owner.queue(shape).len() == 0 {
                 self.owner.queue(shape).unfit_since = None;
                 continue;
             }
-            waiting = true;
             self.dirty.insert(shape);
             let needs = self.templates.shape(shape);
             if self.peers.workers().any(|(_, capacity)| capacity.fits(needs)) {
@@ -127,7 +135,7 @@ impl Core {
                 );
             }
         }
-        if waiting {
+        if self.peers.anyone_lost() {
             self.redial(fx);
         }
     }

@@ -43,7 +43,6 @@ struct State {
     /// The most there ever were.
     peak: usize,
     slots: Vec<Arc<Slot>>,
-    ended: bool,
 }
 
 impl Pool {
@@ -55,9 +54,6 @@ impl Pool {
     /// `n` more threads could start something.
     pub fn call(&self, process: &Arc<Process>, n: u32) {
         let mut state = self.lock();
-        if state.ended {
-            return;
-        }
         state.called = state.called.max((n as usize).min(self.most_awake + self.most_parked));
         let room = (self.most_awake + self.most_parked).saturating_sub(state.threads);
         let new = state.called.saturating_sub(state.idle).min(room);
@@ -112,22 +108,15 @@ impl Pool {
         self.lock().slots.clone()
     }
 
-    /// Lets idle threads end.
-    pub fn end(&self) {
-        self.lock().ended = true;
-        self.work.notify_all();
-    }
-
-    /// Waits until there may be work; false when the pool has ended.
-    fn idle(&self) -> bool {
+    /// Waits until there may be work.
+    fn idle(&self) {
         let mut state = self.lock();
         state.idle += 1;
-        while state.called == 0 && !state.ended {
+        while state.called == 0 {
             state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.idle -= 1;
-        state.called = state.called.saturating_sub(1);
-        !state.ended
+        state.called -= 1;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -153,7 +142,8 @@ fn work(process: &Arc<Process>, slot: &Arc<Slot>) {
     // Async functions are polled here once, and find their timers and sockets.
     let _executor = process.executor().enter();
     let mut starts = Vec::new();
-    while process.pool().idle() {
+    loop {
+        process.pool().idle();
         let mut next = process.next_batch(&mut starts);
         while let Some(key) = next {
             next = run_batch(process, slot, key, &mut starts);

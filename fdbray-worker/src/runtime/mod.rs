@@ -70,6 +70,12 @@ pub fn unowned() -> (Handle, Arc<Cell>) {
     (Handle::new(cell.clone()), cell)
 }
 
+/// Who waits for what in this process, as text for a person: queues, leases, tasks, sessions and threads. For a program
+/// that seems to stand still; `None` before the runtime was started.
+pub fn describe() -> Option<String> {
+    process().map(|p| p.describe())
+}
+
 pub(crate) fn wait(cell: &Arc<Cell>) -> Result<Payload> {
     exec::wait(cell)
 }

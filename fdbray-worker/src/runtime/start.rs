@@ -248,17 +248,6 @@ impl Starting {
     /// All that there is in one process.
     fn process(self) -> Result<Arc<Process>> {
         self.io.spawn(self.process.clone().tick());
-        if std::env::var_os("FDBRAY_DEBUG_STATE").is_some() {
-            let p = self.process.clone();
-            std::thread::spawn(move || {
-                loop {
-                    std::thread::sleep(Duration::from_secs(8));
-                    let s = p.describe();
-                    eprintln!("{s}");
-                    std::fs::write(format!("/tmp/fdbray-state-{}", std::process::id()), s).ok();
-                }
-            });
-        }
         PROCESS
             .set(self.process.clone())
             .map_err(|_| Error::control("the fdbray runtime of this process was started before"))?;

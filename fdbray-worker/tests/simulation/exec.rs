@@ -152,12 +152,12 @@ impl World {
                             thread.finished.push(Finished { task, id, function, ran, outcome });
                             thread.dropping.extend(handles);
                         }
-                        Role::Inline { id, function } => {
+                        Role::Inline { key, id, function } => {
                             let ran = self.now - frame.began + 1;
                             let task = TaskName { lease: 0, number: 0 };
                             let finished = Finished { task, id, function, ran, outcome };
                             self.say(|| format!("p{p} ends {id} inline"));
-                            self.call(p, |core, fx| core.finish_inline(finished, fx));
+                            self.call(p, |core, fx| core.finish_inline(key, finished, fx));
                             self.release_all(p, handles);
                         }
                     }
@@ -167,6 +167,7 @@ impl World {
     }
 
     fn begin(&mut self, p: P, thread: &mut Thread, start: Start) {
+        self.count("(start)");
         if thread.aborted.remove(&start.task) {
             let error = Error::control("aborted");
             let Start { task, id, function, .. } = start;
@@ -191,10 +192,11 @@ impl World {
         }
         let Some(wanted) = thread.stack.last().and_then(|f| f.awaits(&self.plan)) else { return false };
         let Some(steal) = self.call(p, |core, _| core.steal(wanted, key)) else { return false };
+        self.count("(inline)");
         self.say(|| format!("p{p} runs {} attempt {} inline", steal.id, steal.attempt));
         self.count_start(steal.id, steal.attempt, steal.function);
-        let role = Role::Inline { id: steal.id, function: steal.function };
-        let origin = fdbray_worker::core::Origin::Here;
+        let role = Role::Inline { key: steal.key, id: steal.id, function: steal.function };
+        let origin = fdbray_worker::core::Origin::Task(steal.key);
         let frame = self.enter(p, role, steal.attempt, &steal.arguments, &steal.futures, origin);
         thread.stack.push(frame);
         true
@@ -257,6 +259,7 @@ impl World {
             return true;
         }
         self.say(|| format!("p{p}: {key:?} waits for a slot"));
+        self.count("(waits for a slot)");
         thread.state = State::Resuming;
         false
     }
@@ -296,6 +299,7 @@ impl World {
             |t| t.key == Some(key),
             |world, thread| {
                 world.say(|| format!("p{p} abandons {key:?}"));
+                world.count("(abandon)");
                 thread.batch.clear();
                 if !world.is_sync(thread) {
                     world.drop_async(p, thread);
@@ -313,6 +317,7 @@ impl World {
             |t| runs(t) || queued(t),
             |world, thread| {
                 world.say(|| format!("p{p} aborts {task:?}"));
+                world.count("(abort)");
                 if queued(thread) {
                     thread.aborted.insert(task);
                 } else if !world.is_sync(thread) {

@@ -86,6 +86,7 @@ impl World {
         if self.all[from].alive {
             self.after(delay, Event::Serve { to, from, id });
         } else {
+            self.weather.failed_fetches += 1;
             let from = self.all[from].id;
             self.after(delay + MILLISECOND, Event::Fetched { to, from, id, value: None });
         }
@@ -96,7 +97,7 @@ impl World {
         let fails = self.now < self.scenario.faults.until && self.random.percent(chance);
         let alive = self.all[from].alive;
         let mut value = if alive { self.all[from].core.object(id) } else { None };
-        if fails && value.is_some() {
+        if !alive || (fails && value.is_some()) {
             self.weather.failed_fetches += 1;
             value = None;
         }

@@ -10,7 +10,7 @@ use super::{
 use bytes::Bytes;
 use fdbray_worker::{
     cell::{Cell, Outcome, WaitSet},
-    core::{Nanos, Origin, Submission, message::TaskName},
+    core::{Nanos, Origin, Submission, TaskKey, message::TaskName},
     error::{ApplicationError, Error},
     id::ObjectId,
     payload::Payload,
@@ -56,7 +56,7 @@ pub enum Role {
     Main,
     Keeper,
     Task { task: TaskName, id: ObjectId, function: u32 },
-    Inline { id: ObjectId, function: u32 },
+    Inline { key: TaskKey, id: ObjectId, function: u32 },
 }
 
 /// What comes after a step.
@@ -236,7 +236,7 @@ impl World {
     fn submit(
         &mut self,
         p: P,
-        parent: Option<fdbray_worker::core::TaskKey>,
+        parent: Option<TaskKey>,
         frame: &mut Frame,
         node: usize,
         futures: &[Register],
@@ -323,6 +323,7 @@ impl World {
             Outcome::Value(_) => {}
             Outcome::Stored { .. } => unreachable!("a poll gives no bytes that are elsewhere"),
             Outcome::Failed(error) if fold => {
+                self.count(error_name(kind(&error)));
                 self.check_error(p, frame, id, lid, &error);
                 frame.failed = Some(Error::from(error));
             }
@@ -379,5 +380,19 @@ impl World {
                 self.all[p].released.push(id);
             }
         }
+    }
+}
+
+fn error_name(kind: u16) -> &'static str {
+    match kind {
+        expect::APPLICATION => "[Application]",
+        expect::CANCELLED => "[Cancelled]",
+        expect::DEADLINE => "[DeadlineExceeded]",
+        expect::OVERLOADED => "[Overloaded]",
+        expect::WORKER_DIED => "[WorkerDied]",
+        expect::OWNER_DIED => "[OwnerDied]",
+        expect::OBJECT_LOST => "[ObjectLost]",
+        expect::UNSCHEDULABLE => "[Unschedulable]",
+        _ => "[other]",
     }
 }

@@ -27,4 +27,4 @@ mod scenario;
 mod value;
 mod world;
 
-pub use world::{Report, run};
+pub use world::run;

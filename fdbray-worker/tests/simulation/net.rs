@@ -8,7 +8,11 @@ use super::{
     world::{Event, P, World},
 };
 use bytes::{Bytes, BytesMut};
-use fdbray_worker::core::{MILLISECOND, Nanos, message, session};
+use fdbray_worker::core::{
+    MILLISECOND, Nanos,
+    message::{self, Message},
+    session,
+};
 use std::collections::{BTreeMap, VecDeque};
 
 /// What connects the processes.
@@ -192,21 +196,21 @@ impl World {
         if self.link(from, to).epoch != epoch || self.side(to, from).epoch != epoch {
             return self.say(|| format!("p{to} never gets a frame of p{from}"));
         }
-        if self.trace {
-            self.show(from, to, frames);
-        }
+        self.show(from, to, frames);
         let id = self.all[from].id;
         let heard = self.call(to, |core, fx| core.receive(id, frames, fx));
         assert!(heard.is_ok(), "p{to} does not understand p{from}: {heard:?}");
     }
 
-    fn show(&self, from: P, to: P, frames: &Bytes) {
+    /// Counts and traces what is said.
+    fn show(&mut self, from: P, to: P, frames: &Bytes) {
         let mut at = 0;
         while let Some(header) = session::Header::parse(&frames[at..]) {
             let mut body = &frames[at + session::HEADER..][..header.len];
             self.say(|| format!("p{to} gets frame {} of p{from}", header.seq));
             while let Ok((message, rest)) = message::decode(body) {
-                println!("                     {message:?}");
+                self.count(name_of(&message));
+                self.say(|| format!("    {message:?}"));
                 body = rest;
             }
             at += session::HEADER + header.len;
@@ -281,7 +285,8 @@ impl World {
         }
         let had = std::mem::take(&mut side.session) != 0;
         side.epoch = 0;
-        if had {
+        // A process that could not be dialled counts as lost, too.
+        if had || session == Some(0) {
             self.weather.losses += 1;
             self.weather.parted |= self.all[peer].alive;
         }
@@ -337,5 +342,37 @@ impl World {
         self.say(|| format!("p{p} hears that p{dead} is dead"));
         let id = self.all[dead].id;
         self.call(p, |core, fx| core.member_left(id, true, &marks, fx));
+    }
+}
+
+fn name_of(message: &Message<'_>) -> &'static str {
+    match message {
+        Message::Run(_) => "Run",
+        Message::Done { .. } => "Done",
+        Message::Stored { .. } => "Stored",
+        Message::Failed { .. } => "Failed",
+        Message::NotStarted { .. } => "NotStarted",
+        Message::Missing { .. } => "Missing",
+        Message::Recall { .. } => "Recall",
+        Message::Cancel { .. } => "Cancel",
+        Message::Adopted { .. } => "Adopted",
+        Message::Discarded { .. } => "Discarded",
+        Message::LeaseRequest { .. } => "LeaseRequest",
+        Message::LeaseWithdraw { .. } => "LeaseWithdraw",
+        Message::LeaseGrant { .. } => "LeaseGrant",
+        Message::LeaseWanted { .. } => "LeaseWanted",
+        Message::LeaseReturn { .. } => "LeaseReturn",
+        Message::Borrow { .. } => "Borrow",
+        Message::Borrowed { known: true, .. } => "Borrowed",
+        Message::Borrowed { .. } => "Borrowed of unknown",
+        Message::Release { .. } => "Release",
+        Message::Want { not_from: Some(_), .. } => "Want again",
+        Message::Want { .. } => "Want",
+        Message::CancelObject { .. } => "CancelObject",
+        Message::Value { .. } => "Value",
+        Message::ValueStored { .. } => "ValueStored",
+        Message::ValueFailed { .. } => "ValueFailed",
+        Message::Free { .. } => "Free",
+        Message::Log { .. } => "Log",
     }
 }

@@ -132,13 +132,13 @@ impl Plan {
         }
         writer.ops.push(Op::Work(random.scale(1_000, taste.work)));
         if depth > 0 {
-            let ops = if depth == taste.depth { 4 + taste.nodes / 2 } else { random.range(0, 8) as usize };
+            let ops = if depth == taste.depth { 4 + taste.nodes / 2 } else { random.range(0, 10) as usize };
             for _ in 0..ops {
                 self.op(taste, budget, depth, &mut writer, random);
             }
         }
         // A node that returns handles it was given passes them on.
-        let returns = if random.percent(25) { writer.some(2, random) } else { Vec::new() };
+        let returns = if random.percent(30) { writer.some(2, random) } else { Vec::new() };
         let pad = self.pad(taste, random);
         let index = self.nodes.len();
         self.futures[lid] = Logical {
@@ -221,13 +221,13 @@ impl Plan {
                     writer.ops.push(Op::Drop(r));
                 }
             }
-            84..=86 if taste.cancels => {
+            84..=89 if taste.cancels => {
                 for r in writer.some(1, random) {
                     writer.doubtful[r] = true;
                     writer.ops.push(Op::Cancel(r));
                 }
             }
-            87..=91 => {
+            84..=92 => {
                 for r in writer.some(1, random) {
                     writer.live[r] = false;
                     writer.ops.push(Op::Keep(r, random.scale(10_000, 500_000_000)));

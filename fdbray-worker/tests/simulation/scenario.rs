@@ -66,7 +66,7 @@ impl Scenario {
             ]),
             inline,
             max_pending_bytes: if random.percent(6) { random.range(1_000, 8_000) } else { 1 << 30 },
-            mains: random.range(1, 3) as usize,
+            mains: random.range(1, 6) as usize,
             taste: taste(inline, random),
             faults,
         }
@@ -87,25 +87,25 @@ fn faults(random: &mut Random) -> Faults {
     let until = random.pick(&[50, 300, 1_500, 5_000]) * MILLISECOND;
     let calm = Faults { until, marks: 100, ..Faults::default() };
     match random.range(0, 9) {
-        0..=1 => calm,
-        2 => Faults { pauses: random.range(1, 4) as usize, late: random.range(0, 2) as usize, ..calm },
-        3 => Faults { cuts: random.range(1, 8) as usize, late: random.range(0, 1) as usize, ..calm },
-        4..=6 => Faults {
-            crashes: random.range(1, 4) as usize,
+        0 => calm,
+        1 => Faults { pauses: random.range(1, 4) as usize, late: random.range(0, 2) as usize, ..calm },
+        2 => Faults { cuts: random.range(1, 20) as usize, late: random.range(0, 1) as usize, ..calm },
+        3..=5 => Faults {
+            crashes: random.range(1, 8) as usize,
             late: random.range(0, 2) as usize,
             marks: random.pick(&[0, 50, 100]),
             driver_crashes: random.percent(30),
             ..calm
         },
         _ => Faults {
-            crashes: random.range(0, 4) as usize,
+            crashes: random.range(0, 8) as usize,
             driver_crashes: random.percent(50),
             pauses: random.range(0, 3) as usize,
-            cuts: random.range(0, 8) as usize,
+            cuts: random.range(0, 20) as usize,
             parts: random.pick(&[0, 50, 100]),
             late: random.range(0, 2) as usize,
             refused: random.pick(&[0, 20, 60]),
-            failed_fetches: random.pick(&[0, 10, 50]),
+            failed_fetches: random.pick(&[0, 10, 50, 100]),
             marks: random.pick(&[0, 50, 100]),
             until,
         },
@@ -130,12 +130,12 @@ fn taste(inline: usize, random: &mut Random) -> Taste {
     }
     let flat = random.percent(15);
     Taste {
-        nodes: if flat { random.scale(50, 400) } else { random.scale(4, 60) } as usize,
-        depth: if flat { 1 } else { random.range(1, 5) as usize },
+        nodes: if flat { random.scale(50, 800) } else { random.scale(4, 250) } as usize,
+        depth: if flat { 1 } else { random.range(1, 7) as usize },
         calls,
         inline,
         work: random.pick(&[50_000, 2_000_000, 100_000_000]),
-        cancels: random.percent(40),
+        cancels: random.percent(50),
         deadlines: random.percent(30),
         failures: random.percent(40),
         large: random.percent(60),

@@ -38,6 +38,8 @@ pub struct Report {
     pub took: Nanos,
     /// Sessions that ended.
     pub losses: u32,
+    /// How often what happened, to see that the worlds are not too tame.
+    pub counts: BTreeMap<String, u64>,
 }
 
 /// Plays the world of `seed` to its end.
@@ -56,6 +58,7 @@ pub fn run(seed: u64, trace: bool) -> Report {
         tasks: world.started.len(),
         took: world.now,
         losses: world.weather.losses,
+        counts: world.counts,
     }
 }
 
@@ -74,6 +77,7 @@ pub struct World {
     /// What each object's value was seen to be anywhere.
     pub mains_open: usize,
     pub trace: bool,
+    pub counts: BTreeMap<String, u64>,
     pub hash: u64,
     pub seq: u64,
     heap: BinaryHeap<Due>,
@@ -174,6 +178,7 @@ impl World {
             seen: BTreeMap::new(),
             mains_open: 0,
             trace,
+            counts: BTreeMap::new(),
             hash: 0,
             seq: 0,
             heap: BinaryHeap::new(),
@@ -194,7 +199,7 @@ impl World {
         for driver in drivers {
             for _ in 0..self.scenario.mains {
                 let main = self.plan.grow(&self.scenario.taste.clone(), &mut self.random);
-                let start = self.random.scale(1_000, 5_000_000);
+                let start = self.random.scale(1_000, self.scenario.faults.until);
                 self.add_main(driver, main, start);
             }
         }
@@ -274,6 +279,13 @@ impl World {
         self.heap.push(Due { at: at.max(self.now), seq: self.seq, event });
     }
 
+    pub fn count(&mut self, what: &str) {
+        match self.counts.get_mut(what) {
+            Some(count) => *count += 1,
+            None => *self.counts.entry(what.to_owned()).or_default() += 1,
+        }
+    }
+
     /// Says a line of the trace.
     pub fn say(&self, line: impl FnOnce() -> String) {
         if self.trace {
@@ -307,8 +319,11 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Tick(p) => {
-                self.all[p].tick_at = Nanos::MAX;
-                self.call(p, |core, fx| core.tick(fx));
+                // The timer may have been set anew.
+                if self.now >= self.all[p].tick_at {
+                    self.all[p].tick_at = Nanos::MAX;
+                    self.call(p, |core, fx| core.tick(fx));
+                }
             }
             Event::Flush(p, peer) => self.flush(p, peer),
             Event::Deliver { from, to, epoch, frames } => self.deliver(from, to, epoch, &frames),
@@ -409,10 +424,9 @@ impl World {
 
     fn plan_tick(&mut self, p: P) {
         let process = &self.all[p];
-        let Some(next) = process.core.next_tick() else { return };
-        let at = ((next as i64 - process.clock).max(0) as Nanos).max(self.now);
-        if at < process.tick_at {
-            self.all[p].tick_at = at;
+        let next = process.core.next_tick();
+        let at = next.map_or(Nanos::MAX, |n| ((n as i64 - process.clock).max(0) as Nanos).max(self.now));
+        if at != std::mem::replace(&mut self.all[p].tick_at, at) && at < Nanos::MAX {
             self.schedule(at, Event::Tick(p));
         }
     }

@@ -12,7 +12,7 @@ pub use calls::{
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs,
-    future::Future,
+    future::IntoFuture,
     thread,
     time::{Duration, Instant},
 };
@@ -32,8 +32,8 @@ pub fn send(pid: u32, signal: Signal) {
 ///
 /// # Panics
 /// If it does; the message says what was waited for.
-pub async fn within<F: Future>(seconds: u64, what: &str, future: F) -> F::Output {
-    match tokio::time::timeout(Duration::from_secs(seconds), future).await {
+pub async fn within<F: IntoFuture>(seconds: u64, what: &str, future: F) -> F::Output {
+    match tokio::time::timeout(Duration::from_secs(seconds), future.into_future()).await {
         Ok(output) => output,
         Err(_) => panic!("{what}: did not happen within {seconds} s"),
     }
