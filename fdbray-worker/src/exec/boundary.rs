@@ -96,10 +96,11 @@ pub(crate) fn run_inline(registry: &Registry, parent: Current, steal: Steal, wor
         function,
         worker,
         root: steal.root,
-        key: parent.key,
+        key: steal.key,
+        slot: parent.slot,
         depth: parent.depth + 1,
     };
-    match enter(current, Call { arguments: steal.arguments, futures: steal.futures, key: parent.key }) {
+    match enter(current, Call { arguments: steal.arguments, futures: steal.futures, key: steal.key }) {
         Ran::Ended(ended) => ended,
         Ran::Pending(mut future) => {
             super::park::block_on(parent, std::future::poll_fn(|cx| poll(current, &mut future, cx)))

@@ -34,8 +34,10 @@ pub(crate) struct Current {
     pub function: &'static Function,
     pub worker: ProcessId,
     pub root: Option<ProcessId>,
-    /// The batch, or the async task.
+    /// The batch, the async task, or what was taken over to run inline.
     pub key: TaskKey,
+    /// What holds the slot: the same, or what the inline task runs on the stack of.
+    pub slot: TaskKey,
     /// How many awaited children run on this stack below it.
     pub depth: u32,
 }

@@ -42,8 +42,8 @@ pub(crate) fn wait(cell: &Arc<Cell>) -> Result<Payload> {
         return block_thread_on(value);
     };
     while !cell.is_settled() && current.depth < DEEPEST {
-        let Some(steal) = process.steal(cell.id(), current.key) else { break };
-        let (id, function) = (steal.id, steal.function);
+        let Some(steal) = process.steal(cell.id(), current.slot) else { break };
+        let (key, id, function) = (steal.key, steal.id, steal.function);
         let began = Instant::now();
         let ended = run_inline(process.registry(), current, steal, process.me());
         let ran = began.elapsed().as_nanos() as u64;
@@ -53,7 +53,7 @@ pub(crate) fn wait(cell: &Arc<Cell>) -> Result<Payload> {
             (value, handles.iter().map(Handle::id).collect())
         });
         let task = TaskName { lease: 0, number: 0 };
-        process.finish_inline(Finished { task, id, function, ran, outcome });
+        process.finish_inline(key, Finished { task, id, function, ran, outcome });
         drop(handles);
     }
     // What is there already costs no slot.
@@ -92,10 +92,10 @@ fn while_blocked<R>(process: &Arc<Process>, current: Current, wait: impl FnOnce(
         )));
     }
     report_rest_of_this_thread(process);
-    process.block(current.key);
+    process.block(current.slot);
     let got = wait();
     with_thread_waker(|cx| {
-        while !process.unblock(current.key, cx.waker()) {
+        while !process.unblock(current.slot, cx.waker()) {
             std::thread::park();
         }
     });

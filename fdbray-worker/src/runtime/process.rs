@@ -205,8 +205,8 @@ impl Process {
     }
 
     /// That task is done.
-    pub fn finish_inline(self: &Arc<Self>, finished: Finished) {
-        self.with_core(true, |core, fx| core.finish_inline(finished, fx));
+    pub fn finish_inline(self: &Arc<Self>, key: TaskKey, finished: Finished) {
+        self.with_core(true, |core, fx| core.finish_inline(key, finished, fx));
     }
 
     /// Notes that a task is about to start, for owners on this host.

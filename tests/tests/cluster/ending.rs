@@ -14,7 +14,10 @@ async fn a_cancelled_call_that_has_not_started_never_does() {
     let pending = touch::remote(&touched.display().to_string());
     pending.cancel();
     let result = within(LIMIT, "the cancelled call", &pending).await;
-    assert!(matches!(&result, Err(Error::Cancelled { function, .. }) if function.ends_with("touch")), "{result:?}");
+    assert!(
+        matches!(&result, Err(Error::Cancelled { function, .. }) if function.ends_with("touch")),
+        "{result:?}"
+    );
     std::fs::write(&gate, "").expect("the gate opens");
     within(LIMIT, "the call before it", busy).await.expect("it was not cancelled");
     within(LIMIT, "a call after it", nothing::remote()).await.expect("it was not cancelled");
@@ -98,7 +101,8 @@ async fn dropping_a_future_does_not_cancel_and_abort_on_drop_does() {
 #[fdbray::test(cpus = 1)]
 async fn a_deadline_ends_a_running_and_a_waiting_call() {
     let running = doze::options().cpus(1.0).deadline(Duration::from_millis(100)).remote(1, 60_000);
-    let waiting = nap::options().deadline(Duration::from_millis(100)).remote(waits_for_file::remote("/not/there"), 0);
+    let waiting =
+        nap::options().deadline(Duration::from_millis(100)).remote(waits_for_file::remote("/not/there"), 0);
     for call in [running, waiting] {
         let result = within(LIMIT, "a call past its deadline", call).await;
         assert!(matches!(result, Err(Error::DeadlineExceeded { .. })), "{result:?}");

@@ -44,12 +44,8 @@ async fn an_error_may_be_a_mere_text() {
 
 #[fdbray::test]
 async fn a_panic_is_an_error_with_message_place_and_worker_whatever_it_carries() {
-    let expected = [
-        (Load::Str, "a plain text"),
-        (Load::Text, "a text with 42"),
-        (Load::Number, ""),
-        (Load::Bomb, ""),
-    ];
+    let expected =
+        [(Load::Str, "a plain text"), (Load::Text, "a text with 42"), (Load::Number, ""), (Load::Bomb, "")];
     for (load, text) in expected {
         for call in [panics::remote(load), panics_async::remote(load)] {
             match within(LIMIT, "the panic", call).await {
@@ -97,7 +93,10 @@ async fn a_question_mark_on_a_future_inside_a_function_keeps_the_cause() {
     // A panic passes in the same way.
     let panicking = panics_as_number(Load::Text);
     let result = within(LIMIT, "the total", total::remote(Basket { first: panicking, ..basket })).await;
-    assert!(matches!(&result, Err(Error::Panicked { message, .. }) if message == "a text with 42"), "{result:?}");
+    assert!(
+        matches!(&result, Err(Error::Panicked { message, .. }) if message == "a text with 42"),
+        "{result:?}"
+    );
 }
 
 fn panics_as_number(load: Load) -> RemoteFuture<i64> {

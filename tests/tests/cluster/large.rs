@@ -37,7 +37,10 @@ async fn values_around_the_inline_limit_travel_as_arguments_and_results() -> fdb
     for len in (INLINE - 12..INLINE + 12).chain([0, 1, 2 * INLINE, 1 << 20, (1 << 20) + 1]) {
         let value = bytes(len);
         assert!(within(LIMIT, "as a value", echo::remote(&value)).await? == value, "{len} bytes");
-        assert!(within(LIMIT, "as a future", echo::remote(bytes::remote(len))).await? == value, "{len} bytes");
+        assert!(
+            within(LIMIT, "as a future", echo::remote(bytes::remote(len))).await? == value,
+            "{len} bytes"
+        );
         assert!(within(LIMIT, "as an object", echo::remote(put(&value)?)).await? == value, "{len} bytes");
     }
     Ok(())

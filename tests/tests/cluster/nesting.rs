@@ -32,7 +32,8 @@ async fn thousands_of_async_tasks_wait_for_others_on_two_cpus() {
     let source = waits_for_file::remote(gate.display().to_string());
     let handle = fdbray::put(&source).expect("a future can be put");
     let waiting: Vec<_> = (0..5_000).map(|n| awaits::remote(&handle, n)).collect();
-    let beside = within(LIMIT, "calls beside those that wait", settle(add::map((0..100).map(|i| (i, 0))))).await;
+    let beside =
+        within(LIMIT, "calls beside those that wait", settle(add::map((0..100).map(|i| (i, 0))))).await;
     assert!(beside.iter().all(Result::is_ok));
     std::fs::write(&gate, "").expect("the gate opens");
     for (n, result) in within(LIMIT, "all that waited", settle(waiting)).await.into_iter().enumerate() {
@@ -47,7 +48,8 @@ async fn as_many_sync_tasks_as_may_park_wait_for_others_on_two_cpus() {
     let source = waits_for_file::remote(gate.display().to_string());
     let handle = fdbray::put(&source).expect("a future can be put");
     let waiting: Vec<_> = (0..200).map(|n| waits_for::remote(&handle, n)).collect();
-    let beside = within(LIMIT, "calls beside those that wait", settle(add::map((0..100).map(|i| (i, 0))))).await;
+    let beside =
+        within(LIMIT, "calls beside those that wait", settle(add::map((0..100).map(|i| (i, 0))))).await;
     assert!(beside.iter().all(Result::is_ok));
     std::fs::write(&gate, "").expect("the gate opens");
     for (n, result) in within(LIMIT, "all that waited", settle(waiting)).await.into_iter().enumerate() {
@@ -62,7 +64,8 @@ async fn sync_tasks_that_wait_beyond_max_parked_have_a_value_or_an_error_that_sa
     let source = waits_for_file::remote(gate.display().to_string());
     let handle = fdbray::put(&source).expect("a future can be put");
     let waiting: Vec<_> = (0..2_000).map(|n| waits_for::remote(&handle, n)).collect();
-    let beside = within(LIMIT, "calls beside those that wait", settle(add::map((0..100).map(|i| (i, 0))))).await;
+    let beside =
+        within(LIMIT, "calls beside those that wait", settle(add::map((0..100).map(|i| (i, 0))))).await;
     assert!(beside.iter().all(Result::is_ok));
     std::fs::write(&gate, "").expect("the gate opens");
     for (n, result) in within(LIMIT, "all that waited", settle(waiting)).await.into_iter().enumerate() {
