@@ -275,8 +275,9 @@ impl Core {
                 break;
             }
             let has: u32 = held.iter().filter(|(p, _)| *p == peer).map(|(_, slots)| slots).sum();
-            // When nothing moves, what holds the slots may be waiting for what is queued here: then there is one more.
-            let most = if moves { most } else { most.max(has + 1) };
+            // When nothing moves, what holds the slots may be waiting for futures, perhaps for what is queued here. Then
+            // the worker has more to grant, one for each that waits, as soon as it does.
+            let most = if moves { most } else { u32::MAX };
             if has < most {
                 wanted -= u64::from(self.ask_for(shape, peer, most - has, wanted, fx));
             }
