@@ -294,6 +294,9 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Error::Application(e) = self {
+            return fmt::Debug::fmt(e, f);
+        }
         fmt::Display::fmt(self, f)?;
         if let Error::Panicked { backtrace, .. } = self
             && !backtrace.is_empty()

@@ -245,13 +245,13 @@ impl Starting {
         Ok(Starting { config, process, io })
     }
 
-    /// All that there is in one process.
-    fn process(self) -> Result<Arc<Process>> {
-        self.io.spawn(self.process.clone().tick());
+    /// Makes it the runtime of this process, whose calls it serves from now on.
+    fn process(&self) -> Result<Arc<Process>> {
         PROCESS
             .set(self.process.clone())
             .map_err(|_| Error::control("the fdbray runtime of this process was started before"))?;
-        Ok(self.process)
+        self.io.spawn(self.process.clone().tick());
+        Ok(self.process.clone())
     }
 
     /// Joins the cluster that the settings name.
@@ -288,17 +288,20 @@ impl Starting {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             host: Host::current().map_err(|e| Error::control(format!("/proc cannot be read: {e}")))?,
         };
+        // Tasks may come as soon as others know this process, and make calls of their own.
+        self.process()?;
         let peers = links.clone();
         let joining =
             async move { Membership::join(store, &url.cluster, member, move || peers.peers()).await };
-        let (members, events) = wait_on(&io, joining, Duration::from_secs(15))
-            .ok_or_else(|| Error::control("the control plane did not answer within 15 s"))?
-            .map_err(Error::control)?;
+        let joined = wait_on(&io, joining, Duration::from_secs(15))
+            .ok_or_else(|| Error::control("the control plane did not answer within 15 s"))
+            .and_then(|joined| joined.map_err(Error::control));
+        let (members, events) = joined.inspect_err(|_| process.with_core(true, |core, fx| core.end(fx)))?;
         if let Some(outside) = process.outside() {
             outside.joined(members);
         }
         io.spawn(follow(process.clone(), links, events, role));
-        self.process()
+        Ok(process)
     }
 }
 
