@@ -138,7 +138,10 @@ async fn a_value_that_fails_to_decode_names_the_argument_or_the_result() {
 async fn a_value_that_fails_to_encode_names_the_argument_or_the_result() {
     let what = |error: Error| match error {
         Error::Encode { what, message, .. } => {
-            assert!(message.contains("`Serialize` implementation") && message.contains("refused"), "{message}");
+            assert!(
+                message.contains("`Serialize` implementation") && message.contains("refused"),
+                "{message}"
+            );
             what
         }
         other => panic!("{other:?}"),
