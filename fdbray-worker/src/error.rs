@@ -1,6 +1,9 @@
 //! Why a future has no value: the one error of the public API.
 
-use crate::id::{ObjectId, ProcessId};
+use crate::{
+    config::{ConfigError, UrlError},
+    id::{ObjectId, ProcessId},
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{fmt, sync::Arc};
 
@@ -318,6 +321,18 @@ impl From<ApplicationError> for Error {
 impl From<std::io::Error> for Error {
     fn from(e: std::io::Error) -> Self {
         Error::application(e)
+    }
+}
+
+impl From<ConfigError> for Error {
+    fn from(e: ConfigError) -> Self {
+        Error::control(e)
+    }
+}
+
+impl From<UrlError> for Error {
+    fn from(e: UrlError) -> Self {
+        Error::control(e)
     }
 }
 

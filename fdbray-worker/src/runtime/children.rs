@@ -7,7 +7,7 @@ mod born;
 mod exit;
 mod supervisor;
 
-pub use born::{Born, born};
+pub use born::{Born, born, is_child};
 pub use exit::Exit;
 
 use super::leash::Leash;

@@ -5,6 +5,7 @@
 
 mod calls;
 pub mod children;
+mod entry;
 pub mod leash;
 mod local;
 pub mod logs;
@@ -17,6 +18,7 @@ pub mod signals;
 mod start;
 
 pub use calls::{put, room, submit, submit_all};
+pub use entry::{code_number, report};
 pub(crate) use process::Process;
 pub use start::{Driver, Entered, enter, enter_with};
 

@@ -92,6 +92,11 @@ pub fn enter_with(mut config: Config) -> Result<Entered> {
     }
 }
 
+/// Whether this process was started as a worker: with `--worker`, or by a private cluster.
+pub(super) fn is_worker() -> bool {
+    children::is_child() || std::env::args_os().skip(1).any(|argument| argument == "--worker")
+}
+
 /// Ends the runtime of a driver.
 pub(super) fn stop() {
     if let Some(process) = super::process() {
