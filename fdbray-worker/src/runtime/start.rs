@@ -166,8 +166,13 @@ fn work(config: Config, born: Option<Born>) -> Result<ExitCode> {
     // It ends without a message only if the signal thread is gone, and then nobody could ask it to stop.
     let _ = stopped.recv();
     drain(&process, grace);
+    // The last lines and the last answers go out before the links end.
     if let Some(capture) = capture {
         capture.stop(LAST_LINES);
+    }
+    if let Some(outside) = process.outside() {
+        let net = outside.net.clone();
+        wait_on(&outside.io, async move { net.stop("it leaves the cluster").await }, Duration::from_secs(1));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -183,11 +188,6 @@ fn drain(process: &Arc<Process>, grace: Duration) {
     process.with_core(true, |core, fx| core.drain(fx));
     while Instant::now() < until && !process.with_core(false, |core, _| core.is_drained()) {
         std::thread::sleep(Duration::from_millis(5));
-    }
-    // The last answers go out before the links end.
-    if let Some(outside) = process.outside() {
-        let net = outside.net.clone();
-        wait_on(&outside.io, async move { net.stop("it leaves the cluster").await }, Duration::from_secs(1));
     }
 }
 
@@ -246,7 +246,8 @@ impl Starting {
         });
         let pool = Pool::new(cpus, config.max_parked);
         let inline = usize::try_from(config.inline_bytes).unwrap_or(usize::MAX);
-        let process = Arc::new(Process::new(core, registry, pool, executor, marks, inline));
+        let shows_output = config.log_to_driver;
+        let process = Arc::new(Process::new(core, registry, pool, executor, marks, inline, shows_output));
         Ok(Starting { config, process, io })
     }
 

@@ -23,6 +23,7 @@ impl Run {
         {
             command.env_remove(name);
         }
+        command.env("RUST_BACKTRACE", "0");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Run { command }
     }

@@ -3,11 +3,7 @@
 use super::functions::*;
 use fdbray::{Error, RemoteFuture, remote, settle};
 use futures_util::StreamExt;
-use std::{
-    collections::BTreeSet,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 
 /// `other`'s is of other types.
 #[remote(name = "tests::differs")]
@@ -37,7 +33,8 @@ pub fn only_in_app() -> i64 {
 pub async fn scenario() -> fdbray::Result<ExitCode> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let arg = |n: usize| args.get(n).map_or("", String::as_str);
-    let number = |n: usize| arg(n).parse::<u64>().unwrap_or_else(|e| panic!("argument {n}, {:?}: {e}", arg(n)));
+    let number =
+        |n: usize| arg(n).parse::<u64>().unwrap_or_else(|e| panic!("argument {n}, {:?}: {e}", arg(n)));
     match arg(0) {
         "add" => println!("{}", add::remote(1, 2).await?),
         "fails" => println!("{}", refuses::remote(7).await?),
@@ -53,8 +50,11 @@ pub async fn scenario() -> fdbray::Result<ExitCode> {
         "shuts down" => shuts_down().await?,
         "talks" => talk().await?,
         "errors" => {
-            for (name, result) in [("same", same::remote(1)), ("differs", differs::remote(1)), ("only_in_app", only_in_app::remote())]
-            {
+            for (name, result) in [
+                ("same", same::remote(1)),
+                ("differs", differs::remote(1)),
+                ("only_in_app", only_in_app::remote()),
+            ] {
                 report(name, result.await);
             }
         }
@@ -104,15 +104,20 @@ pub fn kind(error: &Error) -> &'static str {
 }
 
 async fn leaves_work(file: &str) -> ExitCode {
+    within_seconds(30, add_async::remote(1, 1)).await.expect("a call before them");
     drop(waits_for_ever::remote(file));
     drop(blocks_for_ever::remote());
     let _pending: Vec<_> = (0..1_000).map(|n| nap::remote(n, 60_000)).collect();
-    std::thread::spawn(|| println!("a waiting thread: {:?}", doze::remote(1, 600_000).wait().map_err(|e| e.to_string())));
-    within_seconds(30, add_async::remote(1, 1)).await.expect("a call beside them");
+    std::thread::spawn(|| {
+        println!("a waiting thread: {:?}", doze::remote(1, 600_000).wait().map_err(|e| e.to_string()))
+    });
     ExitCode::from(7)
 }
 
-async fn within_seconds<T: serde::de::DeserializeOwned>(seconds: u64, future: RemoteFuture<T>) -> fdbray::Result<T> {
+async fn within_seconds<T: serde::de::DeserializeOwned>(
+    seconds: u64,
+    future: RemoteFuture<T>,
+) -> fdbray::Result<T> {
     match tokio::time::timeout(Duration::from_secs(seconds), future).await {
         Ok(result) => result,
         Err(_) => panic!("a call did not end within {seconds} s"),
@@ -133,10 +138,16 @@ async fn shuts_down() -> fdbray::Result<()> {
     Ok(())
 }
 
+/// Pauses, because what is printed within some milliseconds by several functions may be of any of them.
 async fn talk() -> fdbray::Result<()> {
+    let pause = || tokio::time::sleep(Duration::from_millis(300));
     talks::remote("a").await?;
+    pause().await;
     talks_async::remote("b").await?;
+    pause().await;
     talks::options().logs(false).remote("quiet").await?;
+    talks_async::options().logs(false).remote("quiet, too").await?;
+    pause().await;
     talks::remote("last").await
 }
 
