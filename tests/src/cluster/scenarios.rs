@@ -183,15 +183,23 @@ pub async fn doze_with(millis: u64, _weight: Vec<u8>) {
 
 async fn bombs() {
     let weight = vec![0_u8; 1_000];
-    for (name, call) in [("async", bomb_async::remote(0, weight)), ("sync", bomb::remote(0))] {
-        match within_seconds(120, call).await {
+    let limit = Duration::from_secs(3);
+    // Such a tree never ends by itself: what was refused makes room for more. Its deadline ends it for whoever waits.
+    let calls = [
+        ("async", bomb_async::options().deadline(limit).remote(0, weight)),
+        ("sync", bomb::options().deadline(limit).remote(0)),
+    ];
+    for (name, call) in calls {
+        match within_seconds(60, call).await {
             Ok(_) => println!("{name}: it ended by itself"),
-            Err(error) => println!("{name}: {} {error}", kind(&error)),
+            Err(error) => println!("{name}: {}", kind(&error)),
         }
     }
+    let beside = within_seconds(60, add::remote(1, 1)).await.expect("the worker serves on");
+    println!("beside them: {beside}");
     let worker = within_seconds(60, resident::remote()).await.expect("the worker serves on");
-    println!("memory is bounded: {}", worker < 1_500_000_000 && resident_here() < 500_000_000);
-    println!("resident: {worker} {}", resident_here());
+    let bounded = worker < 1_000_000_000 && resident_here() < 300_000_000;
+    println!("memory is bounded: {}", if bounded { "yes".to_owned() } else { format!("{worker} {}", resident_here()) });
 }
 
 async fn needs(what: &str) {
