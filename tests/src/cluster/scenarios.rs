@@ -60,6 +60,8 @@ pub async fn scenario() -> fdbray::Result<ExitCode> {
         }
         "overload" => overload().await?,
         "bombs" => bombs().await,
+        "shares" => shares().await?,
+        "parks" => parks().await?,
         "needs" => needs(arg(1)).await,
         "where" => {
             let pids = settle((0..number(1)).map(|_| whereabouts_later::remote(20))).await;
@@ -199,7 +201,10 @@ async fn bombs() {
     println!("beside them: {beside}");
     let worker = within_seconds(60, resident::remote()).await.expect("the worker serves on");
     let bounded = worker < 1_000_000_000 && resident_here() < 300_000_000;
-    println!("memory is bounded: {}", if bounded { "yes".to_owned() } else { format!("{worker} {}", resident_here()) });
+    println!(
+        "memory is bounded: {}",
+        if bounded { "yes".to_owned() } else { format!("{worker} {}", resident_here()) }
+    );
 }
 
 async fn needs(what: &str) {
@@ -212,6 +217,38 @@ async fn needs(what: &str) {
     };
     println!("submitted");
     report(what, call.await.map(|n| n as i64));
+}
+
+async fn shares() -> fdbray::Result<()> {
+    let calls = [
+        ("0.5 of licence=1", crowd::options().cpus(0).resource("licence", 0.5)),
+        ("0.75 of gpus=1.5", crowd::options().cpus(0).gpus(0.75)),
+        ("400MB of 1GiB", crowd::options().cpus(0).memory(400_000_000)),
+    ];
+    for (name, call) in calls {
+        let most =
+            settle((0..6).map(|_| call.remote(100))).await.into_iter().collect::<fdbray::Result<Vec<_>>>()?;
+        println!("{name}: {} at once", most.into_iter().max().unwrap_or(0));
+    }
+    Ok(())
+}
+
+/// Many sync tasks wait for one that has yet to start.
+async fn parks() -> fdbray::Result<()> {
+    let source = doze::remote(7, 500);
+    let handle = fdbray::put(&source)?;
+    let ends = settle((0..100).map(|n| waits_for::remote(&handle, n))).await;
+    let values = ends.iter().filter(|end| end.is_ok()).count();
+    for (n, end) in ends.iter().enumerate() {
+        match end {
+            Ok(value) => assert_eq!(*value, 7 + n as u64),
+            Err(Error::Control { message, .. }) => assert!(message.contains("max_parked"), "{message}"),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    println!("all {} ended, some with values: {}", ends.len(), values > 0);
+    println!("a tree: {:?}", fib_blocking::remote(10).await.map_err(|e| e.to_string()));
+    Ok(())
 }
 
 async fn naps(count: u64, millis: u64) -> fdbray::Result<()> {
