@@ -2,12 +2,18 @@
 
 use fdbray_tests::cluster::Run;
 
+#[path = "cluster/binaries.rs"]
+mod binaries;
 #[path = "cluster/ending.rs"]
 mod ending;
 #[path = "cluster/failures.rs"]
 mod failures;
 #[path = "cluster/futures.rs"]
 mod futures;
+#[path = "cluster/invocations.rs"]
+mod invocations;
+#[path = "cluster/joined.rs"]
+mod joined;
 #[path = "cluster/large.rs"]
 mod large;
 #[path = "cluster/limits.rs"]
