@@ -283,7 +283,7 @@ impl fmt::Display for Error {
             Error::Decode { what, message, .. } => write!(f, "{what} could not be decoded: {message}")?,
             Error::NotRegistered { function, worker, .. } => write!(
                 f,
-                "process {worker} has no remote function `{function}`: its binary was built without it (a library's \
+                "process {worker} has no remote function `{function}`: its binary was built without it, or with other parameters (a library's \
                  functions are linked in only when the binary names the library, for instance `use my_library as _;`)"
             )?,
             Error::Incompatible { message } => write!(f, "two processes do not fit together: {message}")?,

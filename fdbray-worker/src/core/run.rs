@@ -45,7 +45,7 @@ impl Core {
             number: run.task.number,
             seq: run.seq,
             attempt: run.attempt,
-            function: run.function,
+            function: self.function_from(peer, run.function),
             root: run.root,
             arguments,
             futures,

@@ -17,11 +17,13 @@ use std::{
 pub(crate) struct Served {
     process: OnceLock<Weak<Process>>,
     links: Arc<Links>,
+    /// This process's executable.
+    build: u64,
 }
 
 impl Served {
-    pub fn new(process: &Arc<Process>, links: Arc<Links>) -> Self {
-        Served { process: OnceLock::from(Arc::downgrade(process)), links }
+    pub fn new(process: &Arc<Process>, links: Arc<Links>, build: u64) -> Self {
+        Served { process: OnceLock::from(Arc::downgrade(process)), links, build }
     }
 
     fn process(&self) -> Option<Arc<Process>> {
@@ -33,7 +35,9 @@ impl Host for Served {
     fn connected(&self, link: &Arc<Link>, fresh: bool, peer_received: u64) {
         let Some(process) = self.process() else { return };
         self.links.add(link);
+        let foreign = link.peer_hello().build != self.build;
         process.with_core(false, |core, fx| {
+            core.met(link.peer(), foreign);
             core.connected(link.peer(), !link.same_host(), fresh, peer_received, fx)
         });
     }
@@ -63,7 +67,7 @@ impl Host for Served {
         let Some(process) = self.process() else { return };
         self.links.remove(peer);
         let refused = match why {
-            Ended::Handshake(e) => Some(e.to_string()),
+            Ended::Handshake(e) if !e.retryable() => Some(e.to_string()),
             _ => None,
         };
         tracing::debug!("the session with {peer} is over: {why}");
@@ -74,9 +78,8 @@ impl Host for Served {
         }
     }
 
-    fn rejected(&self, peer: Option<ProcessId>, why: &HandshakeError) {
-        tracing::warn!("a connection was refused: {why}");
-        let _ = peer;
+    fn rejected(&self, _peer: Option<ProcessId>, _why: &HandshakeError) {
+        // The network has logged it.
     }
 
     fn object(&self, id: ObjectId) -> Option<Bytes> {

@@ -235,7 +235,7 @@ impl Starting {
         };
         let marks = executes.and_then(|_| Marks::create().ok());
         let me = ProcessId::random();
-        let core = Core::new(Settings {
+        let mut core = Core::new(Settings {
             me,
             seed: ProcessId::random().get(),
             capacity,
@@ -244,6 +244,7 @@ impl Starting {
             unschedulable_after: nanos(config.unschedulable_after),
             idle_lease: nanos(config.idle_lease),
         });
+        core.name_functions(registry.names());
         let pool = Pool::new(cpus, config.max_parked);
         let inline = usize::try_from(config.inline_bytes).unwrap_or(usize::MAX);
         let shows_output = config.log_to_driver;
@@ -265,9 +266,9 @@ impl Starting {
         let url = self.config.cluster.clone().ok_or_else(|| Error::control("there is no cluster to join"))?;
         let (process, io) = (self.process.clone(), self.io.clone());
         let links = Arc::new(Links::default());
-        let served: Arc<dyn net::Host> = Arc::new(Served::new(&process, links.clone()));
         let build = net::build_id()
             .map_err(|e| Error::control(format!("this program cannot read its own file: {e}")))?;
+        let served: Arc<dyn net::Host> = Arc::new(Served::new(&process, links.clone(), build));
         let registry = process.registry();
         let mut options = net::Options::new(url.cluster.clone(), process.me());
         options.role = if role == Role::Worker { net::Role::Worker } else { net::Role::Driver };

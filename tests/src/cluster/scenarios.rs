@@ -35,6 +35,11 @@ pub async fn scenario() -> fdbray::Result<ExitCode> {
     let arg = |n: usize| args.get(n).map_or("", String::as_str);
     let number =
         |n: usize| arg(n).parse::<u64>().unwrap_or_else(|e| panic!("argument {n}, {:?}: {e}", arg(n)));
+    // For a run that does not end: who waits for what.
+    std::thread::spawn(|| {
+        std::thread::sleep(Duration::from_secs(25));
+        eprintln!("it takes long: {}", state_here());
+    });
     match arg(0) {
         "add" => println!("{}", add::remote(1, 2).await?),
         "fails" => println!("{}", refuses::remote(7).await?),

@@ -136,7 +136,7 @@ fn a_secret_admits_those_who_know_it_and_names_itself_to_those_who_do_not() {
         let run = driver(&cluster, &["errors"]).env("FDBRAY_SECRET", wrong);
         let ended = run.env("FDBRAY_UNSCHEDULABLE_AFTER", "500ms").succeeds(LIMIT);
         assert!(
-            ended.stdout.contains("same: Unschedulable") && ended.stdout.contains("secret"),
+            ended.stdout.contains("same: Incompatible") && ended.stdout.contains("secret"),
             "{wrong:?}: {ended}"
         );
         assert!(!ended.stdout.contains("sesame") && !ended.stderr.contains("sesame"));

@@ -413,17 +413,21 @@ impl Shared {
 /// Registers and reads the list, for as long as the store may be late.
 async fn register(members: &Members, member: &Member) -> Result<(Vec<Member>, Position), MemberError> {
     let deadline = Instant::now() + JOIN_LIMIT;
+    // What was wrong the last time says more than that time is up.
+    let mut last = None;
     loop {
         let joined = async {
             members.register(member).await?;
             members.list().await
         };
         let late = || StoreError::Unreachable(format!("no answer within {} s", JOIN_LIMIT.as_secs())).into();
-        match tokio::time::timeout_at(deadline, joined).await.unwrap_or_else(|_| Err(late())) {
-            Err(error) if error.retryable() && Instant::now() + JOIN_PAUSE < deadline => {
-                sleep(JOIN_PAUSE).await
+        match tokio::time::timeout_at(deadline, joined).await {
+            Ok(Err(error)) if error.retryable() && Instant::now() + JOIN_PAUSE < deadline => {
+                last = Some(error);
+                sleep(JOIN_PAUSE).await;
             }
-            result => return result,
+            Ok(result) => return result,
+            Err(_) => return Err(last.unwrap_or_else(late)),
         }
     }
 }
