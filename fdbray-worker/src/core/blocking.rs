@@ -74,6 +74,7 @@ impl Core {
 
     fn charge(&mut self, key: TaskKey, lease: u32, shape: &super::Resources) {
         self.worker.free.take(shape);
+        self.worker.lent.take(shape);
         if let Some(active) = self.worker.active(key) {
             active.charged = true;
         }
@@ -88,6 +89,7 @@ impl Core {
         active.charged = false;
         let (lease, shape) = (active.lease, active.shape.clone());
         self.worker.free.give(&shape);
+        self.worker.lent.give(&shape);
         if let Some(grant) = self.worker.grants.get_mut(&lease) {
             grant.running = grant.running.saturating_sub(1);
         }

@@ -43,6 +43,8 @@ pub(super) struct Borrow {
     /// Own tasks that wait for it as an argument.
     dependents: Vec<u64>,
     wanted: bool,
+    /// The owner was asked again, and has not answered.
+    asking: bool,
     tries: u32,
 }
 
@@ -133,6 +135,7 @@ impl Core {
                     sources: Vec::new(),
                     dependents: Vec::new(),
                     wanted: false,
+                    asking: false,
                     tries: 0,
                 })
             }
@@ -296,7 +299,7 @@ impl Core {
 
     /// The bytes could not be had from `from`: the owner may know better.
     pub(super) fn ask_owner_again(&mut self, id: ObjectId, from: ProcessId, fx: &mut Effects) {
-        let Some(borrow) = self.borrows.all.get_mut(&id) else { return };
+        let Some(borrow) = self.borrows.all.get_mut(&id).filter(|b| !b.asking) else { return };
         borrow.tries += 1;
         let tries = super::objects::TRIES;
         if borrow.tries > tries {
@@ -304,6 +307,7 @@ impl Core {
             let error = Error::ObjectLost { object: id, why, passed: Default::default() };
             return self.end_borrowed(id, Outcome::Failed(Arc::new(error)), fx);
         }
+        borrow.asking = true;
         self.say(id.owner, &Message::Want { seq: id.seq, not_from: Some(from) }, fx);
     }
 
@@ -335,6 +339,7 @@ impl Core {
 
     fn end_borrowed(&mut self, id: ObjectId, outcome: Outcome, fx: &mut Effects) {
         let Some(borrow) = self.borrows.all.get_mut(&id) else { return };
+        borrow.asking = false;
         fx.wake.append(borrow.cell.settle(outcome));
         for dependent in std::mem::take(&mut borrow.dependents) {
             self.argument_ended(dependent, id, fx);
@@ -358,96 +363,6 @@ impl Core {
                 self.end_sources(sources, fx);
             }
             self.end_borrowed(id, Outcome::Failed(Arc::new(error)), fx);
-        }
-    }
-
-    // What follows is the owner's side.
-
-    pub(super) fn borrowed_by(&mut self, peer: ProcessId, seq: u64, epoch: u64, fx: &mut Effects) {
-        let known = match self.table.get_mut(seq) {
-            Some(record) => {
-                let borrowers = &mut record.extra().borrowers;
-                match borrowers.iter_mut().find(|(p, _)| *p == peer) {
-                    Some((_, last)) => *last = epoch,
-                    None => borrowers.push((peer, epoch)),
-                }
-                true
-            }
-            None => false,
-        };
-        self.say(peer, &Message::Borrowed { seq, epoch, known }, fx);
-    }
-
-    pub(super) fn released_by(&mut self, peer: ProcessId, seq: u64, epoch: u64) {
-        if let Some(extra) = self.table.get_mut(seq).and_then(|r| r.extra.as_mut()) {
-            extra.borrowers.retain(|(p, last)| *p != peer || *last > epoch);
-            let still = extra.borrowers.iter().any(|(p, _)| *p == peer);
-            extra.wanted_by.retain(|p| *p != peer || still);
-            self.unreferenced.push(ObjectId { owner: self.settings.me, seq });
-        }
-    }
-
-    pub(super) fn wanted_by(
-        &mut self,
-        peer: ProcessId,
-        seq: u64,
-        not_from: Option<ProcessId>,
-        fx: &mut Effects,
-    ) {
-        if self.table.get(seq).is_none() {
-            let id = ObjectId { owner: self.settings.me, seq };
-            if let Outcome::Failed(error) = self.unknown(id) {
-                self.say(peer, &Message::ValueFailed { seq, error: Box::new((*error).clone()) }, fx);
-            }
-            return;
-        }
-        if let Some(holder) = not_from {
-            self.not_had_from(seq, holder, fx);
-        }
-        let Some(record) = self.table.get_mut(seq) else { return };
-        if record.cell.is_settled() {
-            self.tell_outcome(seq, peer, fx);
-        } else if !record.extra().wanted_by.contains(&peer) {
-            record.extra().wanted_by.push(peer);
-        }
-    }
-
-    /// Tells a borrower how the own future `seq` ended.
-    pub(super) fn tell_outcome(&mut self, seq: u64, peer: ProcessId, fx: &mut Effects) {
-        let Some(outcome) = self.table.get(seq).and_then(|r| r.cell.outcome()) else { return };
-        match outcome {
-            Outcome::Value(value) if value.len() <= self.settings.inline => {
-                self.say(peer, &Message::Value { seq, value: &value }, fx);
-            }
-            Outcome::Value(value) => {
-                let (holder, len) = (self.me(), value.len() as u64);
-                self.say(peer, &Message::ValueStored { seq, holder, len }, fx);
-            }
-            Outcome::Stored { len } => {
-                let id = ObjectId { owner: self.me(), seq };
-                let holder = self.holder_of(id).unwrap_or(self.me());
-                self.say(peer, &Message::ValueStored { seq, holder, len }, fx);
-            }
-            Outcome::Failed(error) => {
-                self.say(peer, &Message::ValueFailed { seq, error: Box::new((*error).clone()) }, fx);
-            }
-        }
-    }
-
-    /// A borrower is gone, and a worker that kept results for us.
-    pub(super) fn registrations_lost(&mut self, peer: ProcessId) {
-        for seq in self.table.seqs() {
-            let Some(extra) = self.table.get_mut(seq).and_then(|r| r.extra.as_mut()) else { continue };
-            let before = extra.borrowers.len();
-            extra.borrowers.retain(|(p, _)| *p != peer);
-            extra.wanted_by.retain(|p| *p != peer);
-            let adopting = extra.adopting.is_some_and(|(p, _, _)| p == peer);
-            if adopting {
-                extra.adopting = None;
-            }
-            if adopting || extra.borrowers.len() < before {
-                self.unreferenced.push(ObjectId { owner: self.settings.me, seq });
-            }
         }
     }
 }

@@ -6,6 +6,7 @@ impl Core {
     /// Starts nothing for others any more and gives back what it has not started. What runs goes on.
     pub fn drain(&mut self, fx: &mut Effects) {
         self.worker.draining = true;
+        self.worker.forget_requests_but_of(self.settings.me);
         let leases: Vec<u32> = self.worker.grants.keys().copied().collect();
         for lease in leases {
             let Some(grant) = self.worker.grants.get_mut(&lease).filter(|g| g.peer != self.settings.me)

@@ -1,10 +1,6 @@
 //! The worker's side of leases: what is granted to whom, and what waits to be granted.
 
-use super::{
-    Core, Effects,
-    message::{Message, TaskName},
-    shape::Resources,
-};
+use super::{message::TaskName, shape::Resources};
 use crate::{
     error::Error,
     id::{ObjectId, ProcessId},
@@ -13,18 +9,19 @@ use crate::{
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 
-/// A lease is not asked back before its owner had this much of it.
-const QUANTUM: super::Nanos = 50 * super::MILLISECOND;
-
 /// The worker's part of a core.
 pub(super) struct Worker {
     /// `None`: this process executes nothing.
     pub capacity: Option<Resources>,
     /// Capacity that no started task holds.
     pub free: Resources,
+    /// What tasks that wait for futures do not use meanwhile.
+    pub lent: Resources,
+    /// What all slots that were granted come to.
+    pub granted: Resources,
     pub grants: BTreeMap<u32, Grant>,
-    requests: VecDeque<Pending>,
-    next_lease: u32,
+    pub requests: VecDeque<Pending>,
+    pub next_lease: u32,
     /// Started tasks, and batches of them that run one after the other on one thread.
     pub active: Vec<Option<Active>>,
     pub free_active: Vec<u32>,
@@ -56,9 +53,9 @@ pub(super) struct Grant {
     pub started: u32,
     /// In the order of their numbers.
     pub queue: VecDeque<Queued>,
-    since: super::Nanos,
+    pub since: super::Nanos,
     /// Slots asked back and not given back yet.
-    wanted: u32,
+    pub wanted: u32,
 }
 
 /// A task that was accepted and not started.
@@ -81,13 +78,13 @@ pub(super) enum Fetched {
 }
 
 /// Slots asked for that are not free.
-struct Pending {
-    peer: ProcessId,
-    request: u32,
-    shape: Resources,
-    slots: u32,
+pub(super) struct Pending {
+    pub peer: ProcessId,
+    pub request: u32,
+    pub shape: Resources,
+    pub slots: u32,
     /// When it came, or was last granted something.
-    since: super::Nanos,
+    pub since: super::Nanos,
 }
 
 /// A thread's batch of tasks, or one async task.
@@ -167,7 +164,7 @@ pub struct Finished {
 }
 
 /// For comparing leases of different shapes.
-fn weight(shape: &Resources) -> u64 {
+pub(super) fn weight(shape: &Resources) -> u64 {
     shape.cpus.max(1)
 }
 
@@ -175,6 +172,8 @@ impl Worker {
     pub fn new(capacity: Option<Resources>) -> Self {
         Worker {
             free: capacity.clone().unwrap_or_default(),
+            lent: capacity.clone().unwrap_or_default().nothing(),
+            granted: capacity.clone().unwrap_or_default().nothing(),
             capacity,
             grants: BTreeMap::new(),
             requests: VecDeque::new(),
@@ -204,6 +203,11 @@ impl Worker {
         write!(f, "\n  free {}, {} requests wait, ", self.free, self.requests.len())?;
         write!(f, "{} active, {} resuming, ", self.active.iter().flatten().count(), self.resuming.len())?;
         write!(f, "{} in transit, {} fetching", self.transit.len(), self.fetching.len())
+    }
+
+    /// What others asked for will not be granted any more.
+    pub fn forget_requests_but_of(&mut self, me: ProcessId) {
+        self.requests.retain(|r| r.peer == me);
     }
 
     pub fn anyone_waits(&self) -> bool {
@@ -282,179 +286,31 @@ impl Worker {
     }
 
     /// Slots that whoever asks has for the same shape.
-    fn slots_of(&self, pending: &Pending) -> u32 {
+    pub fn slots_of(&self, pending: &Pending) -> u32 {
         let same = |g: &&Grant| g.peer == pending.peer && g.shape == pending.shape;
         self.grants.values().filter(same).map(|g| g.slots).sum()
     }
 
     /// What is not granted. A task that waits for a future has lent its shape, so that what it waits for can run.
-    fn grantable(&self) -> Option<Resources> {
+    pub fn grantable(&self) -> Option<Resources> {
         let mut free = self.capacity.clone()?;
-        for active in self.active.iter().flatten().filter(|a| !a.charged && !a.over) {
-            free.give(&active.shape);
-        }
-        for grant in self.grants.values() {
-            free.take_many(&grant.shape, grant.slots);
-        }
+        debug_assert_eq!((&self.lent, &self.granted), (&self.lent_now(), &self.granted_now()));
+        free.give(&self.lent);
+        free.take(&self.granted);
         Some(free)
     }
-}
 
-impl Core {
-    /// An owner asks for slots: what is free is granted at once, the rest waits.
-    pub(super) fn requested(
-        &mut self,
-        peer: ProcessId,
-        request: u32,
-        shape: Resources,
-        slots: u32,
-        fx: &mut Effects,
-    ) {
-        if self.worker.draining && peer != self.me() {
-            return;
-        }
-        self.worker.requests.push_back(Pending { peer, request, shape, slots, since: self.now });
-        self.grant_waiting(fx);
+    /// The long way to [`Worker::lent`].
+    fn lent_now(&self) -> Resources {
+        let mut lent = self.lent.nothing();
+        self.active.iter().flatten().filter(|a| !a.charged && !a.over).for_each(|a| lent.give(&a.shape));
+        lent
     }
 
-    pub(super) fn withdrawn(&mut self, peer: ProcessId, request: u32) {
-        self.worker.requests.retain(|r| r.peer != peer || r.request != request);
-    }
-
-    /// An owner gives slots back.
-    pub(super) fn returned(&mut self, peer: ProcessId, lease: u32, slots: u32, fx: &mut Effects) {
-        let Some(grant) = self.worker.grants.get_mut(&lease).filter(|g| g.peer == peer) else { return };
-        grant.slots = grant.slots.saturating_sub(slots);
-        // What was asked for may have been given back before of its own accord.
-        grant.wanted = 0;
-        self.return_unstartable(lease, fx);
-        self.end_grant_if_done(lease);
-        self.grant_waiting(fx);
-    }
-
-    /// Forgets a grant without slots under which nothing is left to be answered.
-    pub(super) fn end_grant_if_done(&mut self, lease: u32) {
-        let fetching = || self.worker.fetching.range((lease, 0)..=(lease, u32::MAX)).next().is_some();
-        let done = |g: &Grant| g.slots == 0 && g.started == 0 && g.queue.is_empty();
-        if self.worker.grants.get(&lease).is_some_and(done) && !fetching() {
-            self.worker.grants.remove(&lease);
-        }
-    }
-
-    /// Grants what is free to those who wait, one slot each in turn: first calls of this process, made by tasks that
-    /// wait for them, then the first come. Who has had nothing for long, because it needs much, is not overtaken any more.
-    pub(super) fn grant_waiting(&mut self, fx: &mut Effects) {
-        if self.worker.requests.is_empty() {
-            return;
-        }
-        let Some(mut free) = self.worker.grantable() else { return };
-        let (me, now) = (self.me(), self.now);
-        let mut requests: Vec<(bool, Pending)> = std::mem::take(&mut self.worker.requests)
-            .into_iter()
-            .map(|r| (now - r.since > 2 * QUANTUM && self.worker.slots_of(&r) == 0, r))
-            .collect();
-        requests.sort_by_key(|(starves, r)| (!starves, r.peer != me, r.since));
-        let first_starves = requests.first().is_some_and(|(starves, r)| *starves && !free.fits(&r.shape));
-        let mut granted = vec![0_u32; requests.len()];
-        // One owner alone gets all at once; several share one by one.
-        let step = if requests.len() == 1 { u32::MAX } else { 1 };
-        let mut any = !first_starves;
-        while std::mem::take(&mut any) {
-            for ((_, pending), granted) in requests.iter().zip(&mut granted) {
-                let more = free.times(&pending.shape, step.min(pending.slots - *granted));
-                free.take_many(&pending.shape, more);
-                *granted += more;
-                any |= more > 0;
-            }
-        }
-        for ((_, mut pending), slots) in requests.into_iter().zip(granted) {
-            if slots > 0 {
-                self.grant(&pending, slots, fx);
-                pending.slots -= slots;
-                pending.since = now;
-            }
-            if pending.slots > 0 {
-                self.worker.requests.push_back(pending);
-            }
-        }
-    }
-
-    fn grant(&mut self, to: &Pending, slots: u32, fx: &mut Effects) {
-        let held = |g: &&mut Grant| g.peer == to.peer && g.shape == to.shape && g.slots > 0;
-        let (peer, request) = (to.peer, to.request);
-        let (lease, more) = match self.worker.grants.iter_mut().find(|(_, g)| held(g)) {
-            Some((lease, grant)) => {
-                grant.slots += slots;
-                (*lease, true)
-            }
-            None => {
-                self.worker.next_lease += 1;
-                let grant = Grant {
-                    peer,
-                    shape: to.shape.clone(),
-                    slots,
-                    running: 0,
-                    started: 0,
-                    queue: VecDeque::new(),
-                    since: self.now,
-                    wanted: 0,
-                };
-                self.worker.grants.insert(self.worker.next_lease, grant);
-                (self.worker.next_lease, false)
-            }
-        };
-        self.say(peer, &Message::LeaseGrant { request, lease, slots, mark: lease, more }, fx);
-    }
-
-    /// Asks those who have had a lease for a while to give some of it back to those who wait.
-    pub(super) fn want_leases_back(&mut self, fx: &mut Effects) {
-        self.grant_waiting(fx);
-        let now = self.now;
-        for i in 0..self.worker.requests.len() {
-            let pending = &self.worker.requests[i];
-            let spare = |g: &Grant| g.slots.saturating_sub(g.wanted);
-            let has = u64::from(self.worker.slots_of(pending)) * weight(&pending.shape);
-            let other = |g: &Grant| g.peer != pending.peer || g.shape != pending.shape;
-            let asked =
-                self.worker.grants.iter_mut().filter(|(_, g)| other(g) && g.wanted == 0 && g.slots > 0);
-            let Some((lease, grant)) = asked.max_by_key(|(_, g)| u64::from(spare(g)) * weight(&g.shape))
-            else {
-                continue;
-            };
-            if u64::from(spare(grant)) * weight(&grant.shape) <= has || now - grant.since < QUANTUM {
-                continue;
-            }
-            let enough = weight(&pending.shape).div_ceil(weight(&grant.shape));
-            let slots = u32::try_from(enough).unwrap_or(u32::MAX).min(spare(grant));
-            grant.wanted += slots;
-            grant.since = now;
-            let (to, lease) = (grant.peer, *lease);
-            self.say(to, &Message::LeaseWanted { lease, slots }, fx);
-        }
-    }
-
-    /// An owner is gone, and with it everything that it had here.
-    pub(super) fn owner_lost(&mut self, peer: ProcessId, fx: &mut Effects) {
-        self.worker.requests.retain(|r| r.peer != peer);
-        let leases: Vec<u32> =
-            self.worker.grants.iter().filter(|(_, g)| g.peer == peer).map(|(l, _)| *l).collect();
-        for lease in leases {
-            self.worker.grants.remove(&lease);
-            fx.abandon.extend(self.worker.keys_of_lease(lease));
-            let waiting: Vec<_> =
-                self.worker.fetching.range((lease, 0)..=(lease, u32::MAX)).map(|(k, _)| *k).collect();
-            for key in waiting {
-                self.worker.fetching.remove(&key);
-            }
-        }
-        let transit: Vec<_> = self.worker.transit.keys().filter(|(p, _)| *p == peer).copied().collect();
-        for key in transit {
-            if let Some(transit) = self.worker.transit.remove(&key) {
-                self.unpin_all(transit.pins);
-            }
-        }
-        self.objects.free_all_of(peer);
-        self.worker.changed = true;
-        self.grant_waiting(fx);
+    /// The long way to [`Worker::granted`].
+    fn granted_now(&self) -> Resources {
+        let mut granted = self.granted.nothing();
+        self.grants.values().for_each(|g| granted.give_many(&g.shape, g.slots));
+        granted
     }
 }

@@ -1,9 +1,6 @@
 //! The owner's side of leases: queues of tasks by shape, the slots held from workers, and what was sent over them.
 
-use super::{
-    Core, Effects, Nanos,
-    message::{Message, TaskName},
-};
+use super::Nanos;
 use crate::id::ProcessId;
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, VecDeque};
@@ -105,6 +102,25 @@ pub(super) struct Lease {
 }
 
 impl Lease {
+    pub fn new(peer: ProcessId, name: LeaseName, shape: u32, slots: u32, now: Nanos) -> Self {
+        Lease {
+            peer,
+            id: name.lease,
+            shape,
+            slots,
+            mark: name.mark,
+            in_flight: 0,
+            bytes: 0,
+            suspects: 0,
+            recalling: false,
+            idle_since: Some(now),
+            busiest: (0, now),
+            next: 1,
+            sent: VecDeque::new(),
+            stragglers: BTreeMap::new(),
+        }
+    }
+
     /// Accounts for one task more and numbers it.
     pub fn add(&mut self, seq: u64, bytes: u64, suspect: bool) -> u32 {
         let number = self.next;
@@ -234,7 +250,7 @@ impl Owner {
         self.next_request
     }
 
-    fn add(&mut self, lease: Lease) -> u32 {
+    pub fn add(&mut self, lease: Lease) -> u32 {
         let place = self.leases.iter().position(Option::is_none).unwrap_or_else(|| {
             self.leases.push(None);
             self.leases.len() - 1
@@ -253,171 +269,13 @@ impl Owner {
     }
 }
 
-impl Core {
-    /// A worker granted slots.
-    pub(super) fn granted(
-        &mut self,
-        peer: ProcessId,
-        request: u32,
-        name: LeaseName,
-        slots: u32,
-        fx: &mut Effects,
-    ) {
-        let LeaseName { lease: id, mark, more } = name;
-        let mut shape = None;
-        for s in 0..self.owner.queues() {
-            let queue = self.owner.queue(s);
-            if let Some(at) = queue.requests.iter().position(|r| r.request == request && r.peer == peer) {
-                queue.requests[at].slots = queue.requests[at].slots.saturating_sub(slots);
-                if queue.requests[at].slots == 0 {
-                    queue.requests.swap_remove(at);
-                }
-                shape = Some(s);
-            }
-        }
-        // The request was withdrawn, or the lease given back, while the grant was on its way.
-        let ended = more && self.owner.place_of(peer, id).is_none();
-        let Some(shape) = shape.filter(|_| !ended) else {
-            if let Some(shape) = shape {
-                self.dirty.insert(shape);
-            }
-            return self.say(peer, &Message::LeaseReturn { lease: id, slots }, fx);
-        };
-        if let Some(place) = self.owner.place_of(peer, id) {
-            if let Some(lease) = self.owner.lease(place) {
-                lease.slots += slots;
-            }
-        } else {
-            self.owner.add(Lease {
-                peer,
-                id,
-                shape,
-                slots,
-                mark,
-                in_flight: 0,
-                bytes: 0,
-                suspects: 0,
-                recalling: false,
-                idle_since: Some(self.now),
-                busiest: (0, self.now),
-                next: 1,
-                sent: VecDeque::new(),
-                stragglers: BTreeMap::new(),
-            });
-        }
-        self.dirty.insert(shape);
-    }
-
-    /// The worker asks for slots back, because others wait.
-    pub(super) fn lease_wanted(&mut self, peer: ProcessId, id: u32, slots: u32, fx: &mut Effects) {
-        let Some(place) = self.owner.place_of(peer, id) else { return };
-        let Some(lease) = self.owner.lease(place) else { return };
-        let back = slots.min(lease.slots);
-        lease.slots -= back;
-        let shape = lease.shape;
-        // With the last slot what is not started comes back.
-        self.say(peer, &Message::LeaseReturn { lease: id, slots: back }, fx);
-        self.end_lease_if_done(place);
-        self.dirty.insert(shape);
-    }
-
-    /// Gives back slots of a lease that are not needed.
-    pub(super) fn return_slots(&mut self, place: u32, slots: u32, fx: &mut Effects) {
-        let Some(lease) = self.owner.lease(place).filter(|_| slots > 0) else { return };
-        lease.slots -= slots;
-        let (peer, id) = (lease.peer, lease.id);
-        self.say(peer, &Message::LeaseReturn { lease: id, slots }, fx);
-        self.end_lease_if_done(place);
-    }
-
-    /// Drops a lease without slots once everything sent over it has been answered. The worker does the same.
-    pub(super) fn end_lease_if_done(&mut self, place: u32) {
-        if self.owner.lease(place).is_some_and(|l| l.slots == 0 && l.in_flight == 0) {
-            self.owner.remove(place);
-        }
-    }
-
-    /// The worker gave tasks back that it had not started.
-    pub(super) fn not_started(&mut self, peer: ProcessId, id: u32, numbers: &[u32], recalled: bool) {
-        let Some(place) = self.owner.place_of(peer, id) else { return };
-        for number in numbers.iter().rev() {
-            let Some(lease) = self.owner.lease(place) else { return };
-            let Some(seq) = lease.answered(*number) else { continue };
-            self.requeue_unstarted(place, *number, seq);
-        }
-        if let Some(lease) = self.owner.lease(place) {
-            lease.recalling &= !recalled;
-            let shape = lease.shape;
-            self.note_idle(place);
-            self.dirty.insert(shape);
-        }
-        self.end_lease_if_done(place);
-    }
-
-    fn requeue_unstarted(&mut self, place: u32, number: u32, seq: u64) {
-        self.account_answered(place, seq);
-        let sent = super::table::State::Sent { lease: place, number };
-        let Some(record) = self.table.get_mut(seq).filter(|r| r.state == sent) else { return };
-        record.attempt -= 1;
-        record.state = super::table::State::Queued;
-        let shape = self.templates.shape_of(record.template);
-        self.owner.queue(shape).push(seq, true);
-    }
-
-    /// A task under the lease was answered: its bytes are not in flight any more.
-    pub(super) fn account_answered(&mut self, place: u32, seq: u64) {
-        let (bytes, suspect) =
-            self.table.get(seq).map_or((0, false), |r| (r.arguments.len() as u64, r.flags.suspect));
-        if let Some(lease) = self.owner.lease(place) {
-            lease.bytes = lease.bytes.saturating_sub(bytes);
-            lease.suspects = lease.suspects.saturating_sub(u32::from(suspect));
-            if lease.in_flight == 0 {
-                (lease.bytes, lease.suspects) = (0, 0);
-            }
-        }
-    }
-
-    /// Starts the clock of a lease over which nothing is in flight.
-    pub(super) fn note_idle(&mut self, place: u32) {
-        let now = self.now;
-        if let Some(lease) = self.owner.lease(place)
-            && lease.in_flight == 0
-            && lease.idle_since.is_none()
-        {
-            lease.idle_since = Some(now);
-        }
-    }
-
-    /// Tells the worker that nobody wants what was sent as `number` over the lease at `place`.
-    pub(super) fn abandon_sent(&mut self, place: u32, number: u32, fx: &mut Effects) {
-        if let Some(lease) = self.owner.lease_ref(place) {
-            let (peer, task) = (lease.peer, TaskName { lease: lease.id, number });
-            self.say(peer, &Message::Cancel { task }, fx);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn lease() -> Lease {
-        Lease {
-            peer: ProcessId::new(1).unwrap(),
-            id: 1,
-            shape: 0,
-            slots: 1,
-            mark: 0,
-            in_flight: 0,
-            bytes: 0,
-            suspects: 0,
-            recalling: false,
-            idle_since: None,
-            busiest: (0, 0),
-            next: 1,
-            sent: VecDeque::new(),
-            stragglers: BTreeMap::new(),
-        }
+        let name = LeaseName { lease: 1, mark: 0, more: false };
+        Lease::new(ProcessId::new(1).unwrap(), name, 0, 1, 0)
     }
 
     #[test]

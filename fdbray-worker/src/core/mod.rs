@@ -14,13 +14,13 @@
 //! |---|---|
 //! | `session` | numbering, acknowledging and sending again what goes to one peer |
 //! | `message` | what two processes say to each other |
-//! | `peers` | who is there, who is gone, and what follows from it |
+//! | `peers`, `lost` | who is there, who is gone, and what follows from it |
 //! | `table`, `submit`, `settle` | the life of an owned future |
-//! | `lease`, `dispatch`, `placement` | the owner's side of running a task elsewhere |
-//! | `grant`, `run` | the worker's side of it |
+//! | `lease`, `hold`, `dispatch`, `placement` | the owner's side of running a task elsewhere |
+//! | `grant`, `share`, `run` | the worker's side of it |
 //! | `drain` | leaving in order |
 //! | `blocking` | tasks that wait for futures and give their slot back |
-//! | `borrow` | futures of other owners |
+//! | `borrow`, `lend` | futures of other owners, and this one's at others |
 //! | `objects` | values that are too large to travel inside a message |
 //! | `timers` | deadlines, retries, idle leases, shapes that nobody can run |
 
@@ -32,7 +32,10 @@ mod dispatch;
 mod drain;
 mod effects;
 pub mod grant;
+mod hold;
 pub mod lease;
+mod lend;
+mod lost;
 pub mod message;
 mod objects;
 mod peers;
@@ -41,6 +44,7 @@ mod run;
 pub mod session;
 mod settle;
 pub mod shape;
+mod share;
 mod submit;
 pub mod table;
 mod timers;

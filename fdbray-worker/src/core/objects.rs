@@ -240,6 +240,8 @@ impl Core {
             let lost = Error::ObjectLost { object: id, why, passed: Default::default() };
             return self.fail(seq, lost, fx);
         }
-        self.enqueue(seq);
+        // While the holder lives the cause may last.
+        let died = record.died;
+        if self.peers.reaches(holder) { self.rest(seq, died) } else { self.enqueue(seq) }
     }
 }

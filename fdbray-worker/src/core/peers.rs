@@ -2,16 +2,12 @@
 
 use super::{
     Core, Effects,
-    lease::{Lease, LeaseName},
+    lease::LeaseName,
     message::{self, Message},
     session::{FrameError, HEADER, Header, Session},
     shape::Resources,
-    table::State,
 };
-use crate::{
-    error::Error,
-    id::{ObjectId, ProcessId},
-};
+use crate::id::{ObjectId, ProcessId};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -27,30 +23,30 @@ pub struct PeerInfo {
 /// Everybody that this process knows.
 #[derive(Default)]
 pub(super) struct Peers {
-    all: BTreeMap<ProcessId, Peer>,
+    pub all: BTreeMap<ProcessId, Peer>,
     /// What this process said to itself.
     loopback: Vec<u8>,
     me: Option<ProcessId>,
     /// Whether there may be workers without a session.
-    lost: bool,
+    pub lost: bool,
 }
 
 #[derive(Default)]
-struct Peer {
+pub(super) struct Peer {
     /// Whether the cluster lists it.
-    member: bool,
-    capacity: Option<Resources>,
+    pub member: bool,
+    pub capacity: Option<Resources>,
     /// What was said before there is a connection goes out with the first.
-    session: Option<Session>,
-    connected: bool,
+    pub session: Option<Session>,
+    pub connected: bool,
     /// Whether the session ever had a connection.
-    established: bool,
+    pub established: bool,
     /// Whether it runs another binary, so that functions have other places there.
     foreign: bool,
     /// Why it cannot be used, though it is a member.
-    refused: Option<String>,
+    pub refused: Option<String>,
     /// No new attempt to connect before this.
-    not_before: super::Nanos,
+    pub not_before: super::Nanos,
 }
 
 impl Peers {
@@ -108,6 +104,11 @@ impl Peers {
         }
         self.all.entry(id).or_default().session = Some(Session::new(true));
         fx.dial.push(id);
+    }
+
+    /// Whether there is a connection with `id`.
+    pub fn reaches(&self, id: ProcessId) -> bool {
+        self.me == Some(id) || self.all.get(&id).is_some_and(|p| p.connected)
     }
 
     /// Whether there may be workers without a session.
@@ -353,105 +354,7 @@ impl Core {
         }
         room
     }
-
-    /// The session with `peer` is over. `started` tells up to which number the tasks of a lease (by its mark) may have
-    /// been started, when the peer has provably ended and its start marks can be read; without it all of them may have
-    /// been. The marks of a process that lives prove nothing: it starts tasks until it notices, too.
-    pub fn ended_session(
-        &mut self,
-        peer: ProcessId,
-        why: Option<&str>,
-        started: &dyn Fn(u32) -> Option<u32>,
-        fx: &mut Effects,
-    ) {
-        if let Some(entry) = self.peers.all.get_mut(&peer) {
-            entry.refused = why.map(str::to_owned);
-            entry.not_before = self.now + REDIAL;
-        }
-        self.session_over(peer, started, fx);
-        self.turn(fx);
-    }
-
-    fn session_over(&mut self, id: ProcessId, started: &dyn Fn(u32) -> Option<u32>, fx: &mut Effects) {
-        let Some(peer) = self.peers.all.get_mut(&id) else { return };
-        peer.session = None;
-        peer.connected = false;
-        peer.established = false;
-        self.peers.lost |= peer.member && peer.capacity.is_some();
-        if !peer.member {
-            self.peers.all.remove(&id);
-        }
-        // As owner: what was sent there is sent again elsewhere, in the old order.
-        for place in self.owner.places() {
-            if self.owner.lease_ref(place).is_some_and(|l| l.peer == id)
-                && let Some(lease) = self.owner.remove(place)
-            {
-                self.lease_lost(lease, started, fx);
-            }
-        }
-        for shape in 0..self.owner.queues() {
-            self.owner.queue(shape).requests.retain(|r| r.peer != id);
-            self.dirty.insert(shape);
-        }
-        self.registrations_lost(id);
-        self.values_lost(id, fx);
-        // As worker and as borrower.
-        self.owner_lost(id, fx);
-        self.fail_borrowed(Some(id), fx);
-    }
-
-    /// A worker is gone: the tasks that it may have started spend an attempt, the others none.
-    fn lease_lost(&mut self, lease: Lease, started: &dyn Fn(u32) -> Option<u32>, fx: &mut Effects) {
-        let last_started = started(lease.mark).unwrap_or(u32::MAX);
-        for (number, seq) in lease.in_flight().into_iter().rev() {
-            let Some(record) = self.table.get_mut(seq) else { continue };
-            if !matches!(record.state, State::Sent { number: n, .. } if n == number) {
-                continue;
-            }
-            if number > last_started {
-                record.attempt -= 1;
-            } else {
-                record.died += 1;
-                record.flags.suspect = true;
-                let spec = self.templates.spec(record.template);
-                if u32::from(record.died) > spec.retries {
-                    let error = Error::WorkerDied {
-                        function: spec.name.to_owned(),
-                        worker: lease.peer,
-                        attempts: record.attempt,
-                        passed: Default::default(),
-                    };
-                    self.fail(seq, error, fx);
-                    continue;
-                }
-            }
-            if let Some(record) = self.table.get_mut(seq) {
-                record.state = State::Queued;
-                let shape = self.templates.shape_of(record.template);
-                self.owner.queue(shape).push(seq, true);
-            }
-        }
-    }
-
-    /// Dials workers whose session is over: there may be work for them, and they may have futures of this process,
-    /// which perhaps they cannot dial.
-    pub(super) fn redial(&mut self, fx: &mut Effects) {
-        let (now, me) = (self.now, self.settings.me);
-        self.peers.lost = false;
-        for (id, peer) in &mut self.peers.all {
-            let wanted = peer.member && peer.capacity.is_some() && peer.session.is_none() && *id != me;
-            self.peers.lost |= wanted;
-            if wanted && peer.not_before <= now {
-                peer.not_before = now + REDIAL;
-                peer.session = Some(Session::new(true));
-                fx.dial.push(*id);
-            }
-        }
-    }
 }
-
-/// Between two attempts to connect to a member that did not answer.
-const REDIAL: super::Nanos = 500 * super::MILLISECOND;
 
 /// What is not sent yet to a driver may hold so many bytes before further log lines are dropped.
 const MOST_LOG_BYTES: usize = 1 << 20;

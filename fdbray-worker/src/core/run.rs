@@ -24,7 +24,7 @@ impl Core {
     pub(super) fn accept(&mut self, peer: ProcessId, run: Run<'_>, frames: &Bytes, fx: &mut Effects) {
         let lease = run.task.lease;
         let leaves = self.worker.draining && peer != self.me();
-        if leaves || !self.worker.grants.get(&lease).is_some_and(|g| g.peer == peer) {
+        if leaves || self.worker.grants.get(&lease).is_none_or(|g| g.peer != peer) {
             let message = Message::NotStarted { lease, numbers: vec![run.task.number], recalled: false };
             return self.say(peer, &message, fx);
         }
@@ -86,16 +86,15 @@ impl Core {
     /// accounted for until [`Core::finish`].
     pub fn next_batch(&mut self, out: &mut Vec<Start>) -> Option<TaskKey> {
         let lease = self.lease_to_serve()?;
-        let Some(grant) = self.worker.grants.get(&lease) else { return None };
+        let grant = self.worker.grants.get(&lease)?;
         let function = grant.queue.front().map_or(0, |q| q.function);
         let slots = self.worker.free.times(&grant.shape, (grant.slots - grant.running).max(1)).max(1);
         let share = grant.queue.len().div_ceil(slots as usize);
         let average = self.templates.run_time(function);
-        let by_time =
-            if average == 0 { 1 } else { usize::try_from(BATCH / average).unwrap_or(MOST_IN_BATCH) };
+        let by_time = BATCH.checked_div(average).map_or(1, |n| usize::try_from(n).unwrap_or(MOST_IN_BATCH));
         let count = by_time.clamp(1, MOST_IN_BATCH).min(share.max(1));
         let me = self.me();
-        let Some(grant) = self.worker.grants.get_mut(&lease) else { return None };
+        let grant = self.worker.grants.get_mut(&lease)?;
         let (peer, shape) = (grant.peer, grant.shape.clone());
         // Nested calls: the newest alone, so that call trees run depth-first.
         let last = grant.queue.len();
@@ -158,7 +157,10 @@ impl Core {
         self.give_back(unstarted, fx);
         self.uncharge(key);
         if let Some(active) = self.worker.active(key) {
-            active.over = true;
+            if !std::mem::replace(&mut active.over, true) {
+                let shape = active.shape.clone();
+                self.worker.lent.take(&shape);
+            }
             self.worker.resuming.retain(|k| *k != key);
             self.answer(key, finished, fx);
             self.end_active_if_done(key);

@@ -82,14 +82,26 @@ impl Resources {
 
     /// Puts `shape` back.
     pub fn give(&mut self, shape: &Resources) {
-        self.cpus += shape.cpus;
-        self.gpus += shape.gpus;
-        self.memory += shape.memory;
+        self.give_many(shape, 1);
+    }
+
+    /// Puts `times` of `shape` back.
+    pub fn give_many(&mut self, shape: &Resources, times: u32) {
+        let all = |need: u64| need.saturating_mul(u64::from(times));
+        self.cpus = self.cpus.saturating_add(all(shape.cpus));
+        self.gpus = self.gpus.saturating_add(all(shape.gpus));
+        self.memory = self.memory.saturating_add(all(shape.memory));
         for (name, need) in &shape.named {
             if let Some(have) = self.named.iter_mut().find(|(n, _)| n == name) {
-                have.1 += need;
+                have.1 = have.1.saturating_add(all(*need));
             }
         }
+    }
+
+    /// None of all that this names.
+    pub fn nothing(&self) -> Self {
+        let named = self.named.iter().map(|(name, _)| (name.clone(), 0)).collect();
+        Resources { named, ..Resources::default() }
     }
 
     /// What of `shape` this can never give, for a person; empty when it fits.

@@ -184,7 +184,7 @@ impl Table {
 
 /// The place is in the low half, so that numbers are short on the wire as long as places are used for the first time.
 fn seq_of(place: u32, used: u32) -> u64 {
-    u64::from(used - 1) << 32 | u64::from(place) + 1
+    (u64::from(used - 1) << 32) | (u64::from(place) + 1)
 }
 
 fn place_of(seq: u64) -> usize {

@@ -87,11 +87,18 @@ impl Core {
         if !users || u32::from(record.failed) >= spec.retry_errors {
             return false;
         }
-        let pause = (10 * MILLISECOND) << record.failed.min(9);
+        let before = record.failed;
         record.failed += 1;
-        record.state = State::Resting;
-        self.timers.retries.insert((self.now + pause, seq));
+        self.rest(seq, before);
         true
+    }
+
+    /// The own task `seq` is attempted again after a pause that doubles with the attempts `before`.
+    pub(super) fn rest(&mut self, seq: u64, before: u16) {
+        let Some(record) = self.table.get_mut(seq) else { return };
+        record.state = State::Resting;
+        let pause = (10 * MILLISECOND) << before.min(9);
+        self.timers.retries.insert((self.now + pause, seq));
     }
 
     fn return_idle_leases(&mut self, fx: &mut Effects) {

@@ -1,9 +1,10 @@
 //! The executor: pool threads that run batches, async tasks on their own, tasks that wait and give their slot back.
 
 use super::{
+    events::Event,
     interpret::{Flow, Frame, Handle, Role},
     plan::Op,
-    world::{Event, P, World},
+    world::{P, World},
 };
 use fdbray_worker::{
     core::{Finished, Nanos, Start, TaskKey, message::TaskName},
@@ -94,7 +95,11 @@ impl World {
         let waits = match thread.state {
             State::Sleeping(until) => self.now < until,
             State::Resuming => true,
-            State::Waiting => !self.is_ready(p, id, thread) || !self.unblock(p, thread),
+            State::Waiting => {
+                // An async task may be polled for nothing; it asks for its slot before it knows.
+                let polled = !self.is_sync(thread) && self.random.percent(20);
+                !(self.is_ready(p, id, thread) || polled) || !self.unblock(p, thread)
+            }
             State::Ready => false,
         };
         if waits {

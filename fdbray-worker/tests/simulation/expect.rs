@@ -14,6 +14,7 @@ pub const WORKER_DIED: u16 = 16;
 pub const OWNER_DIED: u16 = 32;
 pub const OBJECT_LOST: u16 = 64;
 pub const UNSCHEDULABLE: u16 = 128;
+pub const SHUTDOWN: u16 = 256;
 
 /// What happened in the world so far, as far as it excuses errors.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,6 +27,10 @@ pub struct Weather {
     pub failed_fetches: u32,
     /// The budget of pending calls is small.
     pub tight: bool,
+    /// There is no worker at all.
+    pub deserted: bool,
+    /// A driver ended its runtime.
+    pub ended: bool,
 }
 
 /// The kind of an error.
@@ -39,6 +44,7 @@ pub fn kind(error: &Error) -> u16 {
         Error::OwnerDied { .. } => OWNER_DIED,
         Error::ObjectLost { .. } => OBJECT_LOST,
         Error::Unschedulable { .. } => UNSCHEDULABLE,
+        Error::Shutdown => SHUTDOWN,
         _ => 0,
     }
 }
@@ -81,14 +87,16 @@ fn own(plan: &Plan, lid: usize, weather: Weather, inline: usize) -> u16 {
             let mut may = |kind, yes| kinds |= if yes { kind } else { 0 };
             may(APPLICATION, node.fails > call.retry_errors);
             may(DEADLINE, node.deadline.is_some());
-            may(UNSCHEDULABLE, call.impossible);
-            may(WORKER_DIED, call.retries < weather.losses);
+            may(UNSCHEDULABLE, call.impossible || weather.deserted);
+            may(SHUTDOWN, weather.ended);
+            may(WORKER_DIED, call.retries < weather.losses + weather.failed_fetches);
             may(OVERLOADED, weather.tight);
             call.retries
         }
         None => 2,
     };
-    if large && retries < weather.losses + weather.failed_fetches {
+    // A value that is not delivered several times in a row is given up, too.
+    if large && (retries < weather.losses + weather.failed_fetches || weather.failed_fetches > 3) {
         kinds |= OBJECT_LOST;
     }
     kinds
@@ -99,13 +107,17 @@ fn through_others(plan: &Plan, node: &Node, weather: Weather) -> u16 {
     if weather.losses == 0 {
         return 0;
     }
+    let made = made_registers(plan, node);
     let mut awaited = node.ops.iter().filter_map(|op| match op {
-        Op::Await { of, fold: true } => Some(node.registers[*of]),
+        Op::Await { of, fold: true } => Some(*of),
         _ => None,
     });
-    let foreign =
-        awaited.any(|lid| !is_made(plan, node, lid) && (weather.parted || !is_safe(plan, node, lid)));
-    let passed = node.futures.iter().any(|lid| !is_safe(plan, node, *lid));
+    // A handle of one's own that went through other hands is as good as theirs.
+    let foreign = awaited.any(|r| !made[r] && (weather.parted || !is_safe(plan, node, node.registers[r])));
+    // The caller waits for arguments that are futures: its own, or such that it was given.
+    let own = |lid: &Lid| caller(plan, node).is_some_and(|c| is_made(plan, c, *lid));
+    let mut futures = node.futures.iter();
+    let passed = futures.any(|lid| !own(lid) && (weather.parted || !is_safe(plan, node, *lid)));
     if foreign || passed { OWNER_DIED | OBJECT_LOST } else { 0 }
 }
 
@@ -113,12 +125,30 @@ fn is_made(plan: &Plan, by: &Node, lid: Lid) -> bool {
     by.ops.iter().filter_map(|op| made_by(plan, op)).any(|made| made == lid)
 }
 
+/// Which registers have handles of what the node called or put itself.
+fn made_registers(plan: &Plan, node: &Node) -> Vec<bool> {
+    let inside = |lid: &Lid| plan.futures[*lid].inside.len();
+    let mut made = vec![false; node.given.len() + node.futures.iter().map(inside).sum::<usize>()];
+    for op in &node.ops {
+        match op {
+            Op::Call { .. } | Op::Put { .. } => made.push(true),
+            Op::Await { of, fold: true } => {
+                made.resize(made.len() + inside(&node.registers[*of]), false);
+            }
+            _ => {}
+        }
+    }
+    made
+}
+
 /// Whether an argument is owned by one of those that make this very call, directly or not.
 fn is_safe(plan: &Plan, of: &Node, lid: Lid) -> bool {
-    let calls = |n: &&Node| n.ops.iter().filter_map(|op| made_by(plan, op)).any(|made| made == of.lid);
     let given = of.given.contains(&lid) || of.futures.contains(&lid);
-    let caller = plan.nodes.iter().find(calls);
-    given && caller.is_some_and(|c| is_made(plan, c, lid) || is_safe(plan, c, lid))
+    given && caller(plan, of).is_some_and(|c| is_made(plan, c, lid) || is_safe(plan, c, lid))
+}
+
+fn caller<'a>(plan: &'a Plan, of: &Node) -> Option<&'a Node> {
+    plan.nodes.iter().find(|n| is_made(plan, n, of.lid))
 }
 
 fn made_by(plan: &Plan, op: &Op) -> Option<usize> {

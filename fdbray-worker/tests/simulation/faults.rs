@@ -1,16 +1,21 @@
 //! What goes wrong: crashes, pauses, cuts; who joins late; fetches that fail.
 
 use super::{
+    events::Event,
     scenario::resources,
-    world::{Event, P, World},
+    world::{P, World},
 };
-use fdbray_worker::{core::MILLISECOND, id::ObjectId};
+use fdbray_worker::{
+    core::{MILLISECOND, Nanos},
+    id::ObjectId,
+};
 
 impl World {
     pub fn plan_faults(&mut self) {
         let faults = &self.scenario.faults;
         let until = faults.until;
-        let kinds: [(usize, fn() -> Event); 4] = [
+        let kinds: [(usize, fn() -> Event); 5] = [
+            (faults.drains, || Event::Drain),
             (faults.crashes, || Event::Crash),
             (faults.pauses, || Event::Pause),
             (faults.cuts, || Event::CutSome),
@@ -21,6 +26,10 @@ impl World {
                 let at = self.random.scale(100_000, until);
                 self.schedule(at, event());
             }
+        }
+        if self.scenario.faults.driver_ends {
+            let at = self.random.scale(100_000, until);
+            self.schedule(at, Event::End);
         }
         self.schedule(until, Event::FaultsOver);
     }
@@ -34,6 +43,24 @@ impl World {
         let drivers = self.scenario.faults.driver_crashes && self.random.percent(20);
         let Some(dead) = self.some_process(|w, p| w.all[p].dialable != drivers) else { return };
         self.say(|| format!("p{dead} crashes"));
+        self.vanish(dead);
+        // A private cluster starts a worker again.
+        if !drivers && self.random.percent(60) {
+            let delay = self.random.scale(1_000_000, 1_000_000_000);
+            self.after(delay, Event::Late);
+        }
+    }
+
+    /// A driver ends its runtime: everything that it waits for ends.
+    pub fn end_some(&mut self) {
+        let Some(p) = self.some_process(|w, p| !w.all[p].dialable) else { return };
+        self.say(|| format!("p{p} ends its runtime"));
+        self.weather.ended = true;
+        self.call(p, |core, fx| core.end(fx));
+        assert!(self.all[p].core.unsettled().is_empty(), "p{p} ended and has pending futures");
+    }
+
+    fn vanish(&mut self, dead: P) {
         let mains = self.all[dead].threads.values().filter(|t| t.is_main()).count();
         self.mains_open -= mains;
         let process = &mut self.all[dead];
@@ -41,11 +68,32 @@ impl World {
         process.threads.clear();
         process.handles.clear();
         process.released.clear();
-        self.notice_crash(dead);
-        // A private cluster starts a worker again.
-        if !drivers && self.random.percent(60) {
-            let delay = self.random.scale(1_000_000, 1_000_000_000);
-            self.after(delay, Event::Late);
+        self.notice_end(dead);
+    }
+
+    /// A worker is asked to leave in order.
+    pub fn drain_some(&mut self) {
+        let Some(p) = self.some_process(|w, p| w.all[p].dialable && !w.all[p].leaves) else { return };
+        self.say(|| format!("p{p} drains"));
+        self.all[p].leaves = true;
+        for q in (0..self.all.len()).filter(|q| *q != p && self.all[*q].alive).collect::<Vec<_>>() {
+            let delay = self.random.scale(1_000, 1_000_000_000);
+            self.after(delay, Event::Left(q, p, false));
+        }
+        self.call(p, |core, fx| core.drain(fx));
+        let grace = self.random.scale(5 * MILLISECOND, 3_000 * MILLISECOND);
+        self.after(MILLISECOND, Event::Leave(p, self.now + grace));
+    }
+
+    pub fn leave_if_drained(&mut self, p: P, latest: Nanos) {
+        if self.now < latest && !self.all[p].core.is_drained() {
+            return self.after(5 * MILLISECOND, Event::Leave(p, latest));
+        }
+        self.say(|| format!("p{p} leaves"));
+        self.count(if self.now < latest { "(left drained)" } else { "(left at the end of its grace)" });
+        self.vanish(p);
+        if self.now >= self.scenario.faults.until {
+            self.rescue();
         }
     }
 
@@ -71,9 +119,14 @@ impl World {
         self.say(|| format!("p{p} joins"));
     }
 
-    /// From now on nothing fails; whatever was lost is there again.
+    /// From now on nothing fails.
     pub fn faults_over(&mut self) {
         self.say(|| "the faults are over".to_owned());
+        self.rescue();
+    }
+
+    /// Whatever was lost is there again.
+    fn rescue(&mut self) {
         if self.weather.losses > 0 || self.all.iter().any(|p| !p.alive) {
             let p = self.add_process(Some(resources(4, true)), true);
             self.say(|| format!("p{p} joins"));

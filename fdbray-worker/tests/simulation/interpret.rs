@@ -1,11 +1,12 @@
 //! One task: the steps of its program.
 
 use super::{
+    events::Event,
     exec::Thread,
     expect::{self, kind},
     plan::{Lid, Op, Plan, Register, fold},
     value::Content,
-    world::{Event, P, World},
+    world::{P, World},
 };
 use bytes::Bytes;
 use fdbray_worker::{
@@ -26,6 +27,8 @@ use std::{
 pub struct Handle {
     pub cell: Arc<Cell>,
     pub lid: Lid,
+    /// By a call or a `put` of this frame; else it was read somewhere.
+    pub made: bool,
 }
 
 /// One activation of a node.
@@ -145,14 +148,15 @@ impl World {
 
     fn adopt_into(&mut self, p: P, frame: &mut Frame, id: ObjectId, lid: Lid, origin: Origin) {
         let cell = self.call(p, |core, fx| core.adopt(id, origin, fx));
-        if self.weather.losses == 0 && !frame.moot && !self.weather.tight {
+        if self.weather.losses == 0 && !frame.moot && !self.weather.tight && !self.weather.ended {
             assert_eq!(
                 cell.id(),
                 id,
                 "p{p}: a handle that was rightly had is unknown to its owner (invariant 7)"
             );
         }
-        let handle = self.hold(p, cell, lid, frame.moot);
+        let mut handle = self.hold(p, cell, lid, frame.moot);
+        handle.made = false;
         frame.registers.push(Some(handle));
     }
 
@@ -229,6 +233,7 @@ impl World {
         };
         if !matches!(flow, Flow::Wait) {
             frame.pc += 1;
+            self.moved = self.now;
         }
         flow
     }
@@ -316,15 +321,15 @@ impl World {
     }
 
     fn awaited(&mut self, p: P, frame: &mut Frame, of: Register, fold: bool, outcome: Outcome) {
-        let Handle { cell, lid } = frame.handle(of);
-        let (id, lid) = (cell.id(), *lid);
+        let Handle { cell, lid, made } = frame.handle(of);
+        let (id, lid, made) = (cell.id(), *lid, *made);
         match outcome {
             Outcome::Value(value) if fold => self.read(p, frame, lid, &value, Origin::Object(id)),
             Outcome::Value(_) => {}
             Outcome::Stored { .. } => unreachable!("a poll gives no bytes that are elsewhere"),
             Outcome::Failed(error) if fold => {
                 self.count(error_name(kind(&error)));
-                self.check_error(p, frame, id, lid, &error);
+                self.check_error(p, frame, (id, lid, made), &error);
                 frame.failed = Some(Error::from(error));
             }
             Outcome::Failed(_) => {}
@@ -358,7 +363,7 @@ impl World {
             let entry = self.all[p].handles.entry(cell.id()).or_insert_with(|| (cell.clone(), lid, 0));
             entry.2 += 1;
         }
-        Handle { cell, lid }
+        Handle { cell, lid, made: true }
     }
 
     /// Drops handles.
@@ -393,6 +398,7 @@ fn error_name(kind: u16) -> &'static str {
         expect::OWNER_DIED => "[OwnerDied]",
         expect::OBJECT_LOST => "[ObjectLost]",
         expect::UNSCHEDULABLE => "[Unschedulable]",
+        expect::SHUTDOWN => "[Shutdown]",
         _ => "[other]",
     }
 }

@@ -7,7 +7,8 @@
 //! | `plan` | random programs, and what each of their futures must become |
 //! | `expect` | which errors each future may end with, given the faults of the world |
 //! | `scenario` | how many processes, how large, on which network, with which faults |
-//! | `world` | processes, the clock, the events; what a core's effects do |
+//! | `world`, `events` | processes, the clock, what happens |
+//! | `effects` | what the effects of a core do |
 //! | `net` | connections: made, broken, resumed, refused; sessions: begun and ended |
 //! | `faults` | crashes, pauses, cuts, late joiners |
 //! | `exec` | the executor: threads, batches, tasks that wait |
@@ -16,6 +17,8 @@
 //! | `check` | the invariants |
 
 mod check;
+mod effects;
+mod events;
 mod exec;
 mod expect;
 mod faults;

@@ -4,8 +4,9 @@
 //! arrives. A side learns of everything later than it happens, and the two sides at different times.
 
 use super::{
+    events::Event,
     random::Random,
-    world::{Event, P, World},
+    world::{P, World},
 };
 use bytes::{Bytes, BytesMut};
 use fdbray_worker::core::{
@@ -32,6 +33,8 @@ pub struct Link {
     dialling: bool,
     /// Who wanted to dial while the other did.
     wanted: Option<(P, P)>,
+    /// How many times longer a frame takes than usual, by direction.
+    slow: [u64; 2],
     sides: [Side; 2],
 }
 
@@ -57,6 +60,7 @@ impl Net {
             session: 0,
             dialling: false,
             wanted: None,
+            slow: [random.pick(&[1, 1, 1, 30]), random.pick(&[1, 1, 1, 30])],
             sides: [Side::default(); 2],
         })
     }
@@ -114,7 +118,7 @@ impl World {
         if !self.all[a].alive {
             return;
         }
-        if refused || !self.all[b].alive {
+        if refused || !self.all[b].alive || self.all[a].shunned || self.all[b].shunned {
             self.say(|| format!("p{a} could not dial p{b}"));
             let why = if self.random.percent(50) { Some("refused") } else { None };
             self.after(0, Event::Ended { at: a, peer: b, session: Some(0), why });
@@ -184,7 +188,7 @@ impl World {
             {
                 frames.extend_from_slice(&next);
             }
-            let at = self.now + self.delay();
+            let at = self.now + self.delay() * self.link(from, to).slow[usize::from(from > to)];
             let side = self.side(to, from);
             side.arrival = side.arrival.max(at);
             let at = side.arrival;
@@ -313,7 +317,7 @@ impl World {
     }
 
     /// A process has vanished; everybody connected with it notices some time.
-    pub fn notice_crash(&mut self, dead: P) {
+    pub fn notice_end(&mut self, dead: P) {
         for q in 0..self.all.len() {
             if q == dead || !self.all[q].alive {
                 continue;
@@ -329,19 +333,26 @@ impl World {
                 self.after(ended, Event::Ended { at: q, peer: dead, session: None, why: None });
             }
             let left = self.random.scale(1_000_000, 6_000_000_000);
-            self.after(left, Event::Left(q, dead));
+            self.after(left, Event::Left(q, dead, true));
         }
     }
 
-    pub fn left(&mut self, p: P, dead: P) {
-        let marks = self.marks(p, dead);
-        if std::mem::take(&mut self.side(p, dead).session) != 0 {
+    pub fn left(&mut self, p: P, gone: P, dead: bool) {
+        let marks = self.marks(p, gone);
+        let id = self.all[gone].id;
+        self.say(|| format!("p{p} hears that p{gone} {}", if dead { "is dead" } else { "leaves" }));
+        if dead {
+            if std::mem::take(&mut self.side(p, gone).session) != 0 {
+                self.weather.losses += 1;
+            }
+            self.side(p, gone).epoch = 0;
+        } else if self.side(p, gone).epoch == 0 {
+            // Without a connection this ends what there is of a session.
+            self.side(p, gone).session = 0;
             self.weather.losses += 1;
+            self.weather.parted = true;
         }
-        self.side(p, dead).epoch = 0;
-        self.say(|| format!("p{p} hears that p{dead} is dead"));
-        let id = self.all[dead].id;
-        self.call(p, |core, fx| core.member_left(id, true, &marks, fx));
+        self.call(p, |core, fx| core.member_left(id, dead, &marks, fx));
     }
 }
 

@@ -131,6 +131,13 @@ impl Plan {
             self.futures[*future].inside.clone().into_iter().for_each(|l| writer.register(l));
         }
         writer.ops.push(Op::Work(random.scale(1_000, taste.work)));
+        // What it was given outlives it sometimes.
+        for r in writer.some(2, random) {
+            if writer.live[r] && random.percent(30) {
+                writer.live[r] = false;
+                writer.ops.push(Op::Keep(r, random.scale(10_000, 500_000_000)));
+            }
+        }
         if depth > 0 {
             let ops = if depth == taste.depth { 4 + taste.nodes / 2 } else { random.range(0, 10) as usize };
             for _ in 0..ops {
@@ -187,7 +194,9 @@ impl Plan {
                 let lids = |registers: &[Register]| registers.iter().map(|r| writer.registers[*r]).collect();
                 let arguments = (lids(&given), lids(&futures));
                 let node = self.node(taste, budget, depth - 1, arguments, random);
+                let passed = [futures.clone(), given.clone()].concat();
                 writer.ops.push(Op::Call { node, futures, given });
+                writer.move_away(&passed, random);
                 writer.register(self.nodes[node].lid);
             }
             40..=47 => {
@@ -196,7 +205,8 @@ impl Plan {
                 let inside = given.iter().map(|r| writer.registers[*r]).collect();
                 let pad = self.pad(taste, random);
                 self.futures.push(Logical { node: None, inside, sum: mix(lid as u64 + 1), pad });
-                writer.ops.push(Op::Put { lid, given });
+                writer.ops.push(Op::Put { lid, given: given.clone() });
+                writer.move_away(&given, random);
                 writer.register(lid);
             }
             48..=69 => {
@@ -207,6 +217,7 @@ impl Plan {
                         let lid = writer.registers[of];
                         writer.fold(self.futures[lid].sum);
                         self.futures[lid].inside.clone().into_iter().for_each(|l| writer.register(l));
+                        writer.move_away(&[of], random);
                     }
                 }
             }
@@ -260,6 +271,16 @@ impl Writer {
         self.registers.push(lid);
         self.live.push(true);
         self.doubtful.push(false);
+    }
+
+    /// A handle that is passed on or awaited by value is gone; by reference it stays.
+    fn move_away(&mut self, passed: &[Register], random: &mut Random) {
+        for r in passed {
+            if self.live[*r] && random.percent(50) {
+                self.live[*r] = false;
+                self.ops.push(Op::Drop(*r));
+            }
+        }
     }
 
     fn fold(&mut self, sum: u64) {

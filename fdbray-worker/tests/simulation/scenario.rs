@@ -38,6 +38,12 @@ pub struct Faults {
     /// Of a hundred cuts over TCP, those that end the session.
     pub parts: u64,
     pub late: usize,
+    /// Workers that are asked to leave.
+    pub drains: usize,
+    /// The last worker can never be dialled.
+    pub shunned: bool,
+    /// A driver ends its runtime before its programs do.
+    pub driver_ends: bool,
     /// Of a hundred dials and of a hundred fetches, those that fail.
     pub refused: u64,
     pub failed_fetches: u64,
@@ -51,11 +57,19 @@ impl Scenario {
             (0..random.range(1, 4)).map(|_| resources(random.range(1, 4), random.percent(30))).collect();
         // At least one can run anything that is not impossible.
         workers[0] = resources(random.range(2, 4), true);
-        let faults = faults(random);
+        let mut faults = faults(random);
+        faults.shunned = workers.len() > 1 && random.percent(8);
+        faults.driver_ends = random.percent(8);
+        if random.percent(2) {
+            // Nobody to run anything.
+            workers.clear();
+            faults = Faults { until: MILLISECOND, ..Faults::default() };
+        }
         let inline = random.pick(&[64, 256, 4096]);
         Scenario {
             drivers: if random.percent(20) { 2 } else { 1 },
-            driver_capacity: random.percent(15).then(|| resources(random.range(1, 2), false)),
+            driver_capacity: (!workers.is_empty() && random.percent(15))
+                .then(|| resources(random.range(1, 2), false)),
             workers,
             tcp: random.pick(&[0, 0, 50, 100, 100]),
             delay: random.pick(&[
@@ -93,6 +107,7 @@ fn faults(random: &mut Random) -> Faults {
         3..=5 => Faults {
             crashes: random.range(1, 8) as usize,
             late: random.range(0, 2) as usize,
+            drains: random.pick(&[0, 0, 0, 2]),
             marks: random.pick(&[0, 50, 100]),
             driver_crashes: random.percent(30),
             ..calm
@@ -104,10 +119,11 @@ fn faults(random: &mut Random) -> Faults {
             cuts: random.range(0, 20) as usize,
             parts: random.pick(&[0, 50, 100]),
             late: random.range(0, 2) as usize,
+            drains: random.pick(&[0, 0, 1, 3]),
             refused: random.pick(&[0, 20, 60]),
             failed_fetches: random.pick(&[0, 10, 50, 100]),
             marks: random.pick(&[0, 50, 100]),
-            until,
+            ..calm
         },
     }
 }

@@ -1,6 +1,7 @@
-//! Processes, the clock, the events, and what the effects of a core do.
+//! Processes, the clock, and the order of events.
 
 use super::{
+    events::{Due, Event},
     exec::Thread,
     expect::Weather,
     net::Net,
@@ -8,16 +9,13 @@ use super::{
     random::{Random, mix},
     scenario::Scenario,
 };
-use bytes::Bytes;
 use fdbray_worker::{
     cell::Cell,
     core::{
-        Core, Effects, Nanos, PeerInfo, Settings, TaskKey,
-        message::TaskName,
+        Core, Effects, Nanos, PeerInfo, Settings,
         shape::{ONE, Resources, TemplateSpec},
     },
     id::{ObjectId, ProcessId},
-    payload::Payload,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, BinaryHeap},
@@ -67,6 +65,8 @@ pub struct World {
     pub random: Random,
     pub plan: Plan,
     pub now: Nanos,
+    /// When a program last went on.
+    pub moved: Nanos,
     pub all: Vec<Process>,
     pub net: Net,
     pub weather: Weather,
@@ -81,7 +81,7 @@ pub struct World {
     pub hash: u64,
     pub seq: u64,
     heap: BinaryHeap<Due>,
-    woken: Arc<Mutex<Vec<(P, u32)>>>,
+    pub woken: Arc<Mutex<Vec<(P, u32)>>>,
 }
 
 /// One process: a core and the little that a runtime adds to it.
@@ -90,6 +90,10 @@ pub struct Process {
     pub core: Core,
     pub alive: bool,
     pub dialable: bool,
+    /// It drains.
+    pub leaves: bool,
+    /// It refuses every connection.
+    pub shunned: bool,
     pub capacity: Option<Resources>,
     pub paused_until: Nanos,
     pub threads: BTreeMap<u32, Thread>,
@@ -105,72 +109,19 @@ pub struct Process {
     clock: i64,
 }
 
-/// Something that happens to a process or to the world.
-#[derive(Debug)]
-pub enum Event {
-    Tick(P),
-    Flush(P, P),
-    Deliver { from: P, to: P, epoch: u64, frames: Bytes },
-    Release(P),
-    Runner(P),
-    Step(P, u32),
-    Resume(P, TaskKey),
-    Abandon(P, TaskKey),
-    Abort(P, TaskName),
-    Serve { to: P, from: P, id: ObjectId },
-    Fetched { to: P, from: ProcessId, id: ObjectId, value: Option<Payload> },
-    Joined(P, PeerInfo),
-    Left(P, P),
-    Dialled(P, P),
-    Up { to: P, peer: P, session: u64, epoch: u64, fresh: bool, received: u64 },
-    Cut { at: P, peer: P, epoch: u64 },
-    Ended { at: P, peer: P, session: Option<u64>, why: Option<&'static str> },
-    Mend(P, P),
-    Part(P, P, u64),
-    Crash,
-    Pause,
-    CutSome,
-    Late,
-    FaultsOver,
-}
-
-struct Due {
-    at: Nanos,
-    seq: u64,
-    event: Event,
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (other.at, other.seq).cmp(&(self.at, self.seq))
-    }
-}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Eq for Due {}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Self) -> bool {
-        self.seq == other.seq
-    }
-}
-
 /// More events than this are no progress but a circle.
 const MOST_EVENTS: u64 = 4_000_000;
 
 impl World {
     fn new(scenario: Scenario, random: Random, trace: bool) -> Self {
-        let weather = Weather { tight: scenario.tight(), ..Weather::default() };
+        let deserted = scenario.workers.is_empty();
+        let weather = Weather { tight: scenario.tight(), deserted, ..Weather::default() };
         World {
             scenario,
             random,
             plan: Plan::default(),
             now: 0,
+            moved: 0,
             all: Vec::new(),
             net: Net::default(),
             weather,
@@ -194,7 +145,9 @@ impl World {
             .map(|_| self.add_process(self.scenario.driver_capacity.clone(), false))
             .collect();
         for capacity in self.scenario.workers.clone() {
-            self.add_process(Some(capacity), true);
+            let p = self.add_process(Some(capacity), true);
+            self.all[p].shunned =
+                self.scenario.faults.shunned && p + 1 == self.scenario.drivers + self.scenario.workers.len();
         }
         for driver in drivers {
             for _ in 0..self.scenario.mains {
@@ -228,6 +181,8 @@ impl World {
             core,
             alive: true,
             dialable,
+            leaves: false,
+            shunned: false,
             capacity: capacity.clone(),
             paused_until: 0,
             threads: BTreeMap::new(),
@@ -348,7 +303,10 @@ impl World {
                     self.call(p, |core, fx| core.member_joined(info, fx));
                 }
             }
-            Event::Left(p, dead) => self.left(p, dead),
+            Event::Left(p, gone, dead) => self.left(p, gone, dead),
+            Event::Drain => self.drain_some(),
+            Event::End => self.end_some(),
+            Event::Leave(p, latest) => self.leave_if_drained(p, latest),
             Event::Dialled(a, b) => self.dialled(a, b),
             Event::Up { to, peer, session, epoch, fresh, received } => {
                 self.up(to, peer, session, epoch, fresh, received);
@@ -381,47 +339,6 @@ impl World {
         (self.now as i64 + self.all[p].clock) as Nanos
     }
 
-    fn carry_out(&mut self, p: P, fx: Effects) {
-        let Effects { flush, wake, runners, resume, abort, abandon, fetch, dial, close, .. } = fx;
-        for flush in flush {
-            let delay = if flush.urgent { 0 } else { self.random.range(0, 20_000) };
-            let peer = self.at(flush.peer);
-            self.after(delay, Event::Flush(p, peer));
-        }
-        wake.wake();
-        let woken = std::mem::take(&mut *self.woken.lock().expect("one thread"));
-        for (process, thread) in woken {
-            let delay = self.random.range(0, 10_000);
-            self.after(delay, Event::Step(process, thread));
-        }
-        for _ in 0..runners {
-            let delay = self.random.range(0, 10_000);
-            self.after(delay, Event::Runner(p));
-        }
-        for key in resume {
-            self.after(0, Event::Resume(p, key));
-        }
-        for key in abandon {
-            self.after(0, Event::Abandon(p, key));
-        }
-        for task in abort {
-            self.after(0, Event::Abort(p, task));
-        }
-        for fetch in fetch {
-            let from = self.at(fetch.from);
-            self.say(|| format!("p{p} fetches {} from p{from}", fetch.id));
-            self.fetch(p, from, fetch.id);
-        }
-        for peer in dial {
-            let peer = self.at(peer);
-            self.dial(p, peer);
-        }
-        for (peer, _) in close {
-            let peer = self.at(peer);
-            self.close(p, peer);
-        }
-    }
-
     fn plan_tick(&mut self, p: P) {
         let process = &self.all[p];
         let next = process.core.next_tick();
@@ -434,30 +351,6 @@ impl World {
     /// The waker of a thread.
     pub fn waker(&self, p: P, thread: u32) -> std::task::Waker {
         Arc::new(Wake { list: self.woken.clone(), whom: (p, thread) }).into()
-    }
-}
-
-impl Event {
-    /// The process that handles it, if it is one: not while it is paused, and not when it is dead.
-    fn whose(&self) -> Option<P> {
-        match self {
-            Event::Tick(p)
-            | Event::Flush(p, _)
-            | Event::Release(p)
-            | Event::Runner(p)
-            | Event::Step(p, _)
-            | Event::Resume(p, _)
-            | Event::Abandon(p, _)
-            | Event::Abort(p, _)
-            | Event::Joined(p, _)
-            | Event::Left(p, _)
-            | Event::Deliver { to: p, .. }
-            | Event::Fetched { to: p, .. }
-            | Event::Up { to: p, .. }
-            | Event::Cut { at: p, .. }
-            | Event::Ended { at: p, .. } => Some(*p),
-            _ => None,
-        }
     }
 }
 

@@ -1,0 +1,97 @@
+//! The owner's side of borrowing: who has handles of its futures, and who wants to be told of their end.
+
+use super::{Core, Effects, message::Message};
+use crate::{
+    cell::Outcome,
+    id::{ObjectId, ProcessId},
+};
+
+impl Core {
+    pub(super) fn borrowed_by(&mut self, peer: ProcessId, seq: u64, epoch: u64, fx: &mut Effects) {
+        let known = match self.table.get_mut(seq) {
+            Some(record) => {
+                let borrowers = &mut record.extra().borrowers;
+                match borrowers.iter_mut().find(|(p, _)| *p == peer) {
+                    Some((_, last)) => *last = epoch,
+                    None => borrowers.push((peer, epoch)),
+                }
+                true
+            }
+            None => false,
+        };
+        self.say(peer, &Message::Borrowed { seq, epoch, known }, fx);
+    }
+
+    pub(super) fn released_by(&mut self, peer: ProcessId, seq: u64, epoch: u64) {
+        if let Some(extra) = self.table.get_mut(seq).and_then(|r| r.extra.as_mut()) {
+            extra.borrowers.retain(|(p, last)| *p != peer || *last > epoch);
+            let still = extra.borrowers.iter().any(|(p, _)| *p == peer);
+            extra.wanted_by.retain(|p| *p != peer || still);
+            self.unreferenced.push(ObjectId { owner: self.settings.me, seq });
+        }
+    }
+
+    pub(super) fn wanted_by(
+        &mut self,
+        peer: ProcessId,
+        seq: u64,
+        not_from: Option<ProcessId>,
+        fx: &mut Effects,
+    ) {
+        if self.table.get(seq).is_none() {
+            let id = ObjectId { owner: self.settings.me, seq };
+            if let Outcome::Failed(error) = self.unknown(id) {
+                self.say(peer, &Message::ValueFailed { seq, error: Box::new((*error).clone()) }, fx);
+            }
+            return;
+        }
+        if let Some(holder) = not_from {
+            self.not_had_from(seq, holder, fx);
+        }
+        let Some(record) = self.table.get_mut(seq) else { return };
+        if record.cell.is_settled() {
+            self.tell_outcome(seq, peer, fx);
+        } else if !record.extra().wanted_by.contains(&peer) {
+            record.extra().wanted_by.push(peer);
+        }
+    }
+
+    /// Tells a borrower how the own future `seq` ended.
+    pub(super) fn tell_outcome(&mut self, seq: u64, peer: ProcessId, fx: &mut Effects) {
+        let Some(outcome) = self.table.get(seq).and_then(|r| r.cell.outcome()) else { return };
+        match outcome {
+            Outcome::Value(value) if value.len() <= self.settings.inline => {
+                self.say(peer, &Message::Value { seq, value: &value }, fx);
+            }
+            Outcome::Value(value) => {
+                let (holder, len) = (self.me(), value.len() as u64);
+                self.say(peer, &Message::ValueStored { seq, holder, len }, fx);
+            }
+            Outcome::Stored { len } => {
+                let id = ObjectId { owner: self.me(), seq };
+                let holder = self.holder_of(id).unwrap_or(self.me());
+                self.say(peer, &Message::ValueStored { seq, holder, len }, fx);
+            }
+            Outcome::Failed(error) => {
+                self.say(peer, &Message::ValueFailed { seq, error: Box::new((*error).clone()) }, fx);
+            }
+        }
+    }
+
+    /// A borrower is gone, and a worker that kept results for us.
+    pub(super) fn registrations_lost(&mut self, peer: ProcessId) {
+        for seq in self.table.seqs() {
+            let Some(extra) = self.table.get_mut(seq).and_then(|r| r.extra.as_mut()) else { continue };
+            let before = extra.borrowers.len();
+            extra.borrowers.retain(|(p, _)| *p != peer);
+            extra.wanted_by.retain(|p| *p != peer);
+            let adopting = extra.adopting.is_some_and(|(p, _, _)| p == peer);
+            if adopting {
+                extra.adopting = None;
+            }
+            if adopting || extra.borrowers.len() < before {
+                self.unreferenced.push(ObjectId { owner: self.settings.me, seq });
+            }
+        }
+    }
+}
