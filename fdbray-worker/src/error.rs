@@ -1,6 +1,9 @@
 //! Why a future has no value: the one error of the public API.
 
-use crate::id::{ObjectId, ProcessId};
+use crate::{
+    config::{ConfigError, UrlError},
+    id::{ObjectId, ProcessId},
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{fmt, sync::Arc};
 
@@ -280,7 +283,7 @@ impl fmt::Display for Error {
             Error::Decode { what, message, .. } => write!(f, "{what} could not be decoded: {message}")?,
             Error::NotRegistered { function, worker, .. } => write!(
                 f,
-                "process {worker} has no remote function `{function}`: its binary was built without it (a library's \
+                "process {worker} has no remote function `{function}`: its binary was built without it, or with other parameters (a library's \
                  functions are linked in only when the binary names the library, for instance `use my_library as _;`)"
             )?,
             Error::Incompatible { message } => write!(f, "two processes do not fit together: {message}")?,
@@ -294,6 +297,9 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Error::Application(e) = self {
+            return fmt::Debug::fmt(e, f);
+        }
         fmt::Display::fmt(self, f)?;
         if let Error::Panicked { backtrace, .. } = self
             && !backtrace.is_empty()
@@ -315,6 +321,18 @@ impl From<ApplicationError> for Error {
 impl From<std::io::Error> for Error {
     fn from(e: std::io::Error) -> Self {
         Error::application(e)
+    }
+}
+
+impl From<ConfigError> for Error {
+    fn from(e: ConfigError) -> Self {
+        Error::control(e)
+    }
+}
+
+impl From<UrlError> for Error {
+    fn from(e: UrlError) -> Self {
+        Error::control(e)
     }
 }
 

@@ -115,6 +115,17 @@ impl Registry {
         self.functions.iter().map(|f| ((f.name)().to_owned(), signature_hash((f.signature)()))).collect()
     }
 
+    /// What each function is called between binaries that differ: a hash of name and signature.
+    pub fn names(&self) -> Vec<u64> {
+        let name = |f: &&Function| {
+            let mut hash = Fnv::default();
+            hash.write((f.name)().as_bytes());
+            hash.write_u64(signature_hash((f.signature)()));
+            hash.finish()
+        };
+        self.functions.iter().map(name).collect()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.functions.len()
@@ -135,20 +146,32 @@ impl fmt::Debug for Registry {
 /// Says how two listings differ, for a person; `None` when they do not.
 pub fn difference(ours: &[(String, u64)], theirs: &[(String, u64)]) -> Option<String> {
     let find = |list: &[(String, u64)], name: &str| list.iter().find(|f| f.0 == name).map(|f| f.1);
-    let mut said = Vec::new();
+    let (mut only_here, mut other_types) = (Vec::new(), Vec::new());
     for (name, signature) in ours {
         match find(theirs, name) {
-            None => said.push(format!("`{name}` is only in this process")),
-            Some(other) if other != *signature => {
-                said.push(format!("`{name}` has other parameters or another result"))
-            }
+            None => only_here.push(name.as_str()),
+            Some(other) if other != *signature => other_types.push(name.as_str()),
             Some(_) => {}
         }
     }
-    for (name, _) in theirs.iter().filter(|(name, _)| find(ours, name).is_none()) {
-        said.push(format!("`{name}` is only in the other process"));
+    let only_there = theirs.iter().map(|(name, _)| name.as_str()).filter(|name| find(ours, name).is_none());
+    let said = [
+        (other_types, "other parameters or another result"),
+        (only_here, "only in this process"),
+        (only_there.collect(), "only in the other process"),
+    ];
+    let said: Vec<_> = said.into_iter().filter(|(names, _)| !names.is_empty()).map(some_of).collect();
+    (!said.is_empty()).then(|| said.join("; "))
+}
+
+/// The first few names and what is the matter with them.
+fn some_of((names, what): (Vec<&str>, &str)) -> String {
+    const SAID: usize = 5;
+    let few: Vec<_> = names.iter().take(SAID).map(|name| format!("`{name}`")).collect();
+    match names.len().checked_sub(SAID).filter(|more| *more > 0) {
+        Some(more) => format!("{what}: {} and {more} more", few.join(", ")),
+        None => format!("{what}: {}", few.join(", ")),
     }
-    (!said.is_empty()).then(|| said.join(", "))
 }
 
 /// A hash of a signature that is the same in every build.
@@ -191,7 +214,7 @@ mod tests {
         let said = difference(&listing(&[("a", 1), ("b", 1)]), &listing(&[("b", 2), ("c", 1)])).unwrap();
         assert_eq!(
             said,
-            "`a` is only in this process, `b` has other parameters or another result, `c` is only in the other process"
+            "other parameters or another result: `b`; only in this process: `a`; only in the other process: `c`"
         );
         assert_eq!(difference(&listing(&[("a", 1)]), &listing(&[("a", 1)])), None);
     }

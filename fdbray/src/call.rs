@@ -221,10 +221,7 @@ impl<R> Submit<R> {
         template: Template,
         arguments: [Argument; N],
     ) -> Self {
-        let handle = Box::pin(async move {
-            runtime::room().await;
-            runtime::submit(&template, arguments)
-        });
+        let handle = Box::pin(async move { runtime::submit_when_room(&template, arguments).await });
         Submit { function, handle, of: PhantomData }
     }
 }

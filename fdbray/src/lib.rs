@@ -31,6 +31,7 @@
 //! | handle failures | [`Error`], [`ApplicationError`] |
 //! | know where code runs | [`task::current`] |
 //! | test | [`test`] |
+//! | set things, write `main` by hand | [`Config`] |
 //! | leave early | [`shutdown`] |
 
 #![deny(unsafe_code)]
@@ -55,12 +56,48 @@ pub use arg::{Arg, IntoArg, Lends};
 pub use call::{Call, Submit};
 pub use encoding::RemoteValue;
 pub use fdbray_worker::{
+    config::{ClusterUrl, ConfigError, UrlError},
     error::{ApplicationError, Error, Result},
     id::{ObjectId, ProcessId},
+    runtime::Driver,
 };
 pub use future::{AbortOnDrop, Awaitable, Awaiting, RemoteFuture};
 pub use object::{Blob, Slab, put};
 pub use wait::{AsCompleted, Settle, Wait, as_completed, settle, wait};
+
+/// The settings of a process, and the way in for a `main` that is written by hand.
+///
+/// [`main`](macro@main) is short for this, where the settings come from the command line and the environment:
+///
+/// ```no_run
+/// use fdbray::{Config, prelude::*};
+///
+/// #[remote]
+/// fn add(x: i64, y: i64) -> i64 {
+///     x + y
+/// }
+///
+/// fn main() -> fdbray::Result<()> {
+///     // First of all: in a worker `run` serves and exits, and what stands before it runs there too.
+///     Config::from_env()?.workers(2).cpus(1.0).run(async || {
+///         println!("{}", add::remote(1, 2).await?);
+///         Ok(())
+///     })?
+/// }
+/// ```
+///
+/// [`Config::start`] is for a program with an async runtime of its own, or with none:
+///
+/// ```no_run
+/// # use fdbray::{Config, prelude::*};
+/// # #[remote] fn add(x: i64, y: i64) -> i64 { x + y }
+/// fn main() -> fdbray::Result<()> {
+///     let _driver = Config::new().cluster("lmdb:///var/lib/app?cluster=demo".parse()?).start()?;
+///     println!("{}", add::remote(1, 2).wait()?);
+///     Ok(())
+/// }
+/// ```
+pub use fdbray_worker::config::Config;
 
 /// Makes a function callable in other processes.
 ///

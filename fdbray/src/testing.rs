@@ -13,15 +13,14 @@
 //! verdict is the exit code and, for a panic, a line with its message, so that `#[should_panic(expected = "..")]` works.
 //! Where panics abort (`panic = "abort"`), the driver dies with the panic's message in its output instead.
 
-use crate::start::{drive, failed};
-use fdbray_worker::runtime::{self, Entered};
+use fdbray_worker::runtime::{self, Entered, code_number, report};
 use std::{
     any::Any,
     env,
     future::Future,
     io::{BufRead, BufReader, Read},
     panic::{self, AssertUnwindSafe},
-    process::{self, Child, Command, ExitCode, ExitStatus, Stdio, Termination},
+    process::{self, Child, Command, ExitStatus, Stdio, Termination},
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread,
     time::{Duration, Instant},
@@ -63,25 +62,27 @@ const PANIC_CODE: i32 = 101;
 /// In a worker.
 fn serve() -> i32 {
     match runtime::enter(None) {
-        Ok(Entered::Worker(code)) => number(code),
+        Ok(Entered::Worker(code)) => code_number(code),
         Ok(Entered::Driver(_)) => {
             eprintln!("Error: {CHILD} is set, but this process is no worker; unset it");
             1
         }
-        Err(error) => number(failed(&error)),
+        Err(error) => code_number(report(&error)),
     }
 }
 
 /// In the driver.
 fn run<R: Termination, F: Future<Output = R>>(body: impl FnOnce() -> F) -> i32 {
     let ran = match runtime::enter(None) {
-        Ok(Entered::Driver(driver)) => panic::catch_unwind(AssertUnwindSafe(|| drive(driver, body))),
-        Ok(Entered::Worker(code)) => return number(code),
+        Ok(Entered::Driver(driver)) => {
+            panic::catch_unwind(AssertUnwindSafe(|| driver.run(async || body().await)))
+        }
+        Ok(Entered::Worker(code)) => return code_number(code),
         Err(error) => Ok(Err(error)),
     };
     match ran {
-        Ok(Ok(returned)) => number(returned.report()),
-        Ok(Err(error)) => number(failed(&error)),
+        Ok(Ok(returned)) => code_number(returned.report()),
+        Ok(Err(error)) => code_number(report(&error)),
         Err(panic) => {
             println!("{PANICKED}{}", message(&*panic).escape_default());
             PANIC_CODE
@@ -92,11 +93,6 @@ fn run<R: Termination, F: Future<Output = R>>(body: impl FnOnce() -> F) -> i32 {
 fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a value that is no text")
-}
-
-/// The number of an exit code, which does not tell it.
-fn number(code: ExitCode) -> i32 {
-    (0..=u8::MAX).find(|n| ExitCode::from(*n) == code).map_or(1, i32::from)
 }
 
 impl Test {
@@ -283,7 +279,7 @@ mod tests {
     #[test]
     fn exit_codes_tell_their_numbers() {
         for n in [0, 1, 3, 101, 255] {
-            assert_eq!(number(ExitCode::from(n)), i32::from(n));
+            assert_eq!(code_number(ExitCode::from(n)), i32::from(n));
         }
     }
 }

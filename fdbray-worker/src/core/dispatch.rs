@@ -90,6 +90,11 @@ impl Core {
 
     fn send(&mut self, seq: u64, place: u32, fx: &mut Effects) {
         let values = self.future_arguments(seq);
+        let places = self.owner.lease_ref(place).map(|l| l.peer).zip(self.table.get(seq).map(|r| r.template));
+        let Some(function) = places.map(|(peer, t)| self.function_for(peer, self.templates.spec(t).function))
+        else {
+            return;
+        };
         let Some(record) = self.table.get_mut(seq) else { return };
         let Some(lease) = self.owner.lease(place) else { return };
         let idle = lease.in_flight == 0;
@@ -100,7 +105,7 @@ impl Core {
             task: TaskName { lease: lease.id, number },
             seq,
             attempt: record.attempt,
-            function: self.templates.spec(record.template).function,
+            function,
             root: record.root.filter(|_| self.templates.spec(record.template).logs),
             arguments: &record.arguments,
             futures: values.iter().map(FutureValue::on_the_wire).collect(),
@@ -152,6 +157,7 @@ impl Core {
         match self.table.get(seq).filter(|r| r.state == current).map(|r| r.template) {
             Some(template) => {
                 self.learn_run_time(template, ran);
+                let ending = ending.naming(&self.templates.spec(template).name);
                 self.ended(seq, Some((peer, task)), ending, fx);
             }
             None => self.discard(peer, task, ending, fx),
@@ -275,8 +281,9 @@ impl Core {
                 break;
             }
             let has: u32 = held.iter().filter(|(p, _)| *p == peer).map(|(_, slots)| slots).sum();
-            // When nothing moves, what holds the slots may be waiting for what is queued here: then there is one more.
-            let most = if moves { most } else { most.max(has + 1) };
+            // When nothing moves, what holds the slots may be waiting for futures, perhaps for what is queued here. Then
+            // the worker has more to grant, one for each that waits, as soon as it does.
+            let most = if moves { most } else { u32::MAX };
             if has < most {
                 wanted -= u64::from(self.ask_for(shape, peer, most - has, wanted, fx));
             }
@@ -348,6 +355,22 @@ pub(super) enum Ending {
     Value(Payload, Vec<ObjectId>),
     Stored(u64, Vec<ObjectId>),
     Failed(Box<Error>),
+}
+
+impl Ending {
+    /// A worker that lacks the function does not know what it is called.
+    fn naming(self, function: &str) -> Self {
+        match self {
+            Ending::Failed(error) => match *error {
+                Error::NotRegistered { worker, passed, .. } => {
+                    let error = Error::NotRegistered { function: function.to_owned(), worker, passed };
+                    Ending::Failed(Box::new(error))
+                }
+                error => Ending::Failed(Box::new(error)),
+            },
+            ending => ending,
+        }
+    }
 }
 
 /// The value of an argument that was a future.

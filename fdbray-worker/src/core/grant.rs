@@ -30,6 +30,8 @@ pub(super) struct Worker {
     pub resuming: Vec<TaskKey>,
     /// The lease that was served last, so that all get their turn.
     pub last_served: u32,
+    /// Batches of nested calls since one of another owner was started.
+    pub nested_in_a_row: u32,
     /// By (owner, task): what is kept until the owner has taken it over.
     pub transit: BTreeMap<(ProcessId, TaskName), Transit>,
     /// Tasks that were accepted and wait for values to arrive.
@@ -181,6 +183,7 @@ impl Worker {
             used: 0,
             resuming: Vec::new(),
             last_served: 0,
+            nested_in_a_row: 0,
             transit: BTreeMap::new(),
             fetching: BTreeMap::new(),
             changed: false,

@@ -226,7 +226,7 @@ pub struct Run<'a> {
     /// Which attempt, from 1.
     pub attempt: u32,
     /// The function's place in the registry.
-    pub function: u32,
+    pub function: u64,
     /// The driver in whose terminal its output is shown, if any.
     pub root: Option<ProcessId>,
     /// The arguments, as `exec::Input` reads them.

@@ -62,6 +62,7 @@ use grant::Worker;
 use lease::Owner;
 use objects::Objects;
 use peers::Peers;
+use rustc_hash::FxHashMap;
 use shape::{Resources, Templates};
 use table::Table;
 use timers::Timers;
@@ -110,6 +111,9 @@ pub struct Core {
     unreferenced: Vec<crate::id::ObjectId>,
     pending_bytes: u64,
     ended: bool,
+    /// What the functions are called between binaries that differ, and which place that is in the registry.
+    functions: Vec<u64>,
+    places: FxHashMap<u64, u32>,
     /// Why no worker will ever come.
     hopeless: Option<String>,
 }
@@ -132,6 +136,8 @@ impl Core {
             unreferenced: Vec::new(),
             pending_bytes: 0,
             ended: false,
+            functions: Vec::new(),
+            places: FxHashMap::default(),
             hopeless: None,
             settings,
         };
@@ -142,6 +148,12 @@ impl Core {
     /// This process.
     pub fn me(&self) -> ProcessId {
         self.settings.me
+    }
+
+    /// Tells what each function, by its place in the registry, is called between binaries that differ.
+    pub fn name_functions(&mut self, names: Vec<u64>) {
+        self.places = names.iter().zip(0..).map(|(name, place)| (*name, place)).collect();
+        self.functions = names;
     }
 
     /// Tells the time, which never goes back.

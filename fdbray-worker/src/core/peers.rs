@@ -41,6 +41,8 @@ pub(super) struct Peer {
     pub connected: bool,
     /// Whether the session ever had a connection.
     pub established: bool,
+    /// Whether it runs another binary, so that functions have other places there.
+    foreign: bool,
     /// Why it cannot be used, though it is a member.
     pub refused: Option<String>,
     /// No new attempt to connect before this.
@@ -78,9 +80,9 @@ impl Peers {
         usable.filter_map(|(id, p)| Some((*id, p.capacity.as_ref()?)))
     }
 
-    /// Members that cannot be used, and why.
-    pub fn refused(&self) -> impl Iterator<Item = (ProcessId, &str)> {
-        self.all.iter().filter_map(|(id, p)| Some((*id, p.refused.as_deref()?)))
+    /// Members that execute and cannot be used: what they have, and why not.
+    pub fn refused(&self) -> impl Iterator<Item = (ProcessId, &Resources, &str)> {
+        self.all.iter().filter_map(|(id, p)| Some((*id, p.capacity.as_ref()?, p.refused.as_deref()?)))
     }
 
     pub fn describe(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -166,6 +168,28 @@ impl Core {
             self.session_over(id, started, fx);
         }
         self.turn(fx);
+    }
+
+    /// Whether `peer` runs another binary than this process, which allows that. To be told before it is connected.
+    pub fn met(&mut self, peer: ProcessId, foreign: bool) {
+        self.peers.all.entry(peer).or_default().foreign = foreign;
+    }
+
+    /// What `peer` is told to run for the function at `place` here.
+    pub(super) fn function_for(&self, peer: ProcessId, place: u32) -> u64 {
+        match self.peers.all.get(&peer).filter(|p| p.foreign).and(self.functions.get(place as usize)) {
+            Some(name) => *name,
+            None => place.into(),
+        }
+    }
+
+    /// The place here of the function that `peer` wants run; one that no function has when there is none.
+    pub(super) fn function_from(&self, peer: ProcessId, name: u64) -> u32 {
+        let place = match self.peers.all.get(&peer) {
+            Some(p) if p.foreign => self.places.get(&name).copied(),
+            _ => u32::try_from(name).ok(),
+        };
+        place.unwrap_or(u32::MAX)
     }
 
     /// A connection to `peer` stands: the first of a session, or one that carries it on. `keeps` when the session

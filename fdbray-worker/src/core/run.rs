@@ -15,6 +15,9 @@ use bytes::Bytes;
 const BATCH: u64 = 100_000;
 /// And at most so many tasks.
 const MOST_IN_BATCH: usize = 128;
+/// So many nested calls start in a row before somebody else's turn comes: a call tree without end must not keep all
+/// others from running.
+const MOST_NESTED: u32 = 256;
 
 impl Core {
     /// A task came under a lease.
@@ -42,7 +45,7 @@ impl Core {
             number: run.task.number,
             seq: run.seq,
             attempt: run.attempt,
-            function: run.function,
+            function: self.function_from(peer, run.function),
             root: run.root,
             arguments,
             futures,
@@ -112,6 +115,7 @@ impl Core {
         grant.started += 1;
         self.worker.free.take(&shape);
         self.worker.last_served = lease;
+        self.worker.nested_in_a_row = if peer == me { self.worker.nested_in_a_row + 1 } else { 0 };
         let root = out.first().and_then(|s| s.root);
         Some(self.worker.activate(lease, peer, shape, root))
     }
@@ -130,11 +134,12 @@ impl Core {
         };
         let after = self.worker.grants.range(self.worker.last_served + 1..).map(|(lease, _)| *lease);
         let before = self.worker.grants.range(..=self.worker.last_served).map(|(lease, _)| *lease);
+        let nested_first = self.worker.nested_in_a_row < MOST_NESTED;
         let mut first = None;
         for lease in after.chain(before) {
             match ready(lease) {
-                Some(true) => return Some(lease),
-                Some(false) => first = first.or(Some(lease)),
+                Some(nested) if nested == nested_first => return Some(lease),
+                Some(_) => first = first.or(Some(lease)),
                 None => {}
             }
         }

@@ -34,6 +34,13 @@ pub struct Submission<'a> {
     pub parent: Option<TaskKey>,
 }
 
+impl Submission<'_> {
+    /// Bytes that it holds while it is pending.
+    pub fn cost(&self) -> u64 {
+        OVERHEAD + self.arguments.len() as u64
+    }
+}
+
 impl Core {
     /// Numbers a template.
     pub fn template(&mut self, spec: TemplateSpec) -> u32 {
@@ -50,7 +57,7 @@ impl Core {
     /// Makes a call within a batch; [`Core::end_batch`] sends it off.
     pub fn add_call(&mut self, call: Submission<'_>, fx: &mut Effects) -> Arc<Cell> {
         let id = ObjectId { owner: self.me(), seq: self.table.next_seq() };
-        let cost = OVERHEAD + call.arguments.len() as u64;
+        let cost = call.cost();
         if let Some(error) = self.refuses(call.template, cost) {
             return self.failed(error);
         }

@@ -149,13 +149,23 @@ impl Core {
 
     fn fail_unschedulable(&mut self, shape: u32, fx: &mut Effects) {
         let why = self.why_unfit(shape);
+        // Whoever could run it and does not fit is the reason, and something else is to be done about it.
+        let needs = self.templates.shape(shape);
+        let unfit = self.peers.refused().find(|(_, capacity, _)| capacity.fits(needs));
+        let unfit = unfit.map(|(id, _, why)| format!("process {id} cannot be used, {why}"));
         for seq in self.owner.queue(shape).drain() {
             let Some(record) = self.table.get(seq).filter(|r| r.state == State::Queued) else { continue };
-            let error = Error::Unschedulable {
-                function: self.templates.spec(record.template).name.to_owned(),
-                shape: self.templates.shape(shape).to_string(),
-                why: why.clone(),
-                passed: Default::default(),
+            let function = &self.templates.spec(record.template).name;
+            let error = match &unfit {
+                Some(unfit) => {
+                    Error::Incompatible { message: format!("no worker can run `{function}`: {unfit}") }
+                }
+                None => Error::Unschedulable {
+                    function: function.to_string(),
+                    shape: self.templates.shape(shape).to_string(),
+                    why: why.clone(),
+                    passed: Default::default(),
+                },
             };
             self.fail(seq, error, fx);
         }
@@ -169,7 +179,7 @@ impl Core {
         }
         match self.peers.refused().next() {
             _ if self.hopeless.is_some() => self.hopeless.clone().unwrap_or_default(),
-            Some((id, why)) => format!("process {id} cannot be used: {why}"),
+            Some((id, _, why)) => format!("process {id} cannot be used: {why}"),
             None => "there is no worker in the cluster".to_owned(),
         }
     }

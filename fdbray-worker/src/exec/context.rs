@@ -86,17 +86,16 @@ pub(crate) fn within<R>(current: Current, f: impl FnOnce() -> R) -> R {
     }
     let _restore = Restore(CURRENT.replace(Some(current)));
     let name = (current.function.name)();
-    if let Some(root) = current.root {
-        // What is printed is read a little later; it belongs to what ran meanwhile.
-        logs::ran(name);
-        if LAST_ROOT.load(Ordering::Relaxed) != root.get() {
-            LAST_ROOT.store(root.get(), Ordering::Relaxed);
-        }
+    let quiet = current.root.is_none();
+    // What is printed is read a little later; it belongs to what ran meanwhile.
+    logs::ran(name, quiet);
+    if let Some(root) = current.root
+        && LAST_ROOT.load(Ordering::Relaxed) != root.get()
+    {
+        LAST_ROOT.store(root.get(), Ordering::Relaxed);
     }
     let result = f();
-    if current.root.is_some() {
-        logs::ran(name);
-    }
+    logs::ran(name, quiet);
     result
 }
 

@@ -83,8 +83,8 @@ pub enum HandshakeError {
     /// The two run different binaries.
     #[error(
         "the two processes run different binaries: {}",
-        .difference.as_deref().unwrap_or("their functions are the same, but values need not be (`allow_mixed_binaries` \
-        allows it)")
+        .difference.as_deref().unwrap_or("their functions are the same, but values need not be; `allow_mixed_binaries` \
+        allows it")
     )]
     Binaries {
         /// Which functions differ; `None` when none do.

@@ -56,7 +56,7 @@ pub struct Hello {
     pub build: u64,
     /// Its functions.
     pub fingerprint: u64,
-    /// Whether it takes peers with another executable and the same functions.
+    /// Whether it takes peers with another executable, function by function.
     pub mixed: bool,
     /// Whether it has a secret, and so wants proof of it.
     pub secured: bool,
@@ -141,7 +141,7 @@ pub(crate) fn check(ours: &Hello, theirs: &Hello) -> Result<(), HandshakeError> 
 
 /// Whether the two binaries may work together.
 pub(crate) fn fit(ours: &Hello, theirs: &Hello) -> bool {
-    ours.build == theirs.build || (ours.mixed && theirs.mixed && ours.fingerprint == theirs.fingerprint)
+    ours.build == theirs.build || (ours.mixed && theirs.mixed)
 }
 
 /// The error of two binaries that do not fit.

@@ -73,11 +73,24 @@ pub fn submit_all<A: IntoIterator<Item = Argument>>(
     handles
 }
 
-/// Waits until this process has room for one more pending call (see `max_pending_bytes`). A task gives its slot back meanwhile.
-pub async fn room() {
-    if let Some(process) = process() {
-        process.wait_for_room(0).await;
-    }
+/// Waits until this process has room for the call (see `max_pending_bytes`), then submits it. A task gives its slot back
+/// meanwhile.
+pub async fn submit_when_room(template: &Template, arguments: impl IntoIterator<Item = Argument>) -> Handle {
+    let Some(process) = process() else { return failed(not_started()) };
+    let mut bytes = Vec::new();
+    let call = match prepare(process, template, arguments, &mut bytes) {
+        Ok(call) => call,
+        Err(error) => return failed(error),
+    };
+    let attempt = || {
+        process.with_core(false, |core, fx| {
+            let submission = call.submission(process, template, &bytes);
+            // Alone it goes, or is refused as too large, but does not wait for ever.
+            let room = core.has_room(submission.cost()) || core.pending_bytes() == 0;
+            room.then(|| core.submit(submission, fx))
+        })
+    };
+    Handle::counted(process.when_room(attempt).await)
 }
 
 /// Keeps a value as an object that this process owns.
@@ -168,7 +181,7 @@ fn number(process: &Arc<Process>, template: &Template) -> Result<u32> {
         shape: Resources::of_options(options)?,
         retries: options.retries.unwrap_or(3),
         retry_errors: options.retry_errors.unwrap_or(0),
-        logs: options.logs.unwrap_or(true),
+        logs: options.logs.unwrap_or(true) && process.shows_output(),
     };
     let number = process.with_core(false, |core, _| core.template(spec));
     // Another thread may have been first, with the same number.

@@ -5,6 +5,8 @@
 
 mod calls;
 pub mod children;
+mod entry;
+mod follow;
 pub mod leash;
 mod local;
 pub mod logs;
@@ -16,7 +18,8 @@ mod serve;
 pub mod signals;
 mod start;
 
-pub use calls::{put, room, submit, submit_all};
+pub use calls::{put, submit, submit_all, submit_when_room};
+pub use entry::{code_number, report};
 pub(crate) use process::Process;
 pub use start::{Driver, Entered, enter, enter_with};
 

@@ -45,6 +45,8 @@ pub(crate) struct Process {
     marks: Option<Marks>,
     /// Values above this many bytes are fetched rather than sent.
     inline: usize,
+    /// Whether what its calls print is wanted in this process.
+    shows_output: bool,
     /// The network and the cluster, unless everything happens in this process.
     outside: OnceLock<Outside>,
 }
@@ -62,6 +64,7 @@ impl Process {
         executor: tokio::runtime::Handle,
         marks: Option<Marks>,
         inline: usize,
+        shows_output: bool,
     ) -> Self {
         Process {
             me: core.me(),
@@ -78,6 +81,7 @@ impl Process {
             room: Notify::new(),
             marks,
             inline,
+            shows_output,
             outside: OnceLock::new(),
         }
     }
@@ -278,14 +282,14 @@ impl Process {
         }
     }
 
-    /// Waits until a call that holds `cost` bytes has room.
-    pub async fn wait_for_room(self: &Arc<Self>, cost: u64) {
+    /// Attempts something again whenever calls have ended, until it gives something.
+    pub async fn when_room<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> T {
         loop {
             let freed = self.room.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
-            if self.with_core(false, |core, _| core.has_room(cost) || core.pending_bytes() == 0) {
-                return;
+            if let Some(done) = attempt() {
+                return done;
             }
             exec::note_waiting();
             freed.await;
@@ -308,6 +312,10 @@ impl Process {
 
     pub fn inline(&self) -> usize {
         self.inline
+    }
+
+    pub fn shows_output(&self) -> bool {
+        self.shows_output
     }
 
     pub fn registry(&self) -> &Registry {

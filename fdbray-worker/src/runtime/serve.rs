@@ -1,6 +1,6 @@
 //! What the network asks of this process: sessions that come and go, frames, and values to serve.
 
-use super::{Process, marks::Marks, outside::Links};
+use super::{Process, local::Local, marks::Marks, outside::Links};
 use crate::{
     id::{ObjectId, ProcessId},
     net::{Ended, HandshakeError, Host, Link},
@@ -17,11 +17,13 @@ use std::{
 pub(crate) struct Served {
     process: OnceLock<Weak<Process>>,
     links: Arc<Links>,
+    /// This process's executable.
+    build: u64,
 }
 
 impl Served {
-    pub fn new(process: &Arc<Process>, links: Arc<Links>) -> Self {
-        Served { process: OnceLock::from(Arc::downgrade(process)), links }
+    pub fn new(process: &Arc<Process>, links: Arc<Links>, build: u64) -> Self {
+        Served { process: OnceLock::from(Arc::downgrade(process)), links, build }
     }
 
     fn process(&self) -> Option<Arc<Process>> {
@@ -32,8 +34,13 @@ impl Served {
 impl Host for Served {
     fn connected(&self, link: &Arc<Link>, fresh: bool, peer_received: u64) {
         let Some(process) = self.process() else { return };
-        self.links.add(link);
+        let marks = self.links.add(link);
+        if let (Some(marks), Some(pid)) = (marks, process.outside().and_then(|o| o.pid_of(link.peer()))) {
+            Local::note_marks(pid, marks);
+        }
+        let foreign = link.peer_hello().build != self.build;
         process.with_core(false, |core, fx| {
+            core.met(link.peer(), foreign);
             core.connected(link.peer(), !link.same_host(), fresh, peer_received, fx)
         });
     }
@@ -63,20 +70,22 @@ impl Host for Served {
         let Some(process) = self.process() else { return };
         self.links.remove(peer);
         let refused = match why {
-            Ended::Handshake(e) => Some(e.to_string()),
+            Ended::Handshake(e) if !e.retryable() => Some(e.to_string()),
             _ => None,
         };
         tracing::debug!("the session with {peer} is over: {why}");
-        let started = self.links.take_marks(peer);
+        // Who says goodbye may still run, and start what it has until it drops it.
+        let gone = matches!(why, Ended::Eof | Ended::Refused(_));
+        let marks = self.links.take_marks(peer);
+        let started = |lease| marks(lease).filter(|_| gone);
         process.with_core(true, |core, fx| core.ended_session(peer, refused.as_deref(), &started, fx));
         if let Some(members) = process.outside().and_then(super::outside::Outside::members) {
             members.look_at(peer);
         }
     }
 
-    fn rejected(&self, peer: Option<ProcessId>, why: &HandshakeError) {
-        tracing::warn!("a connection was refused: {why}");
-        let _ = peer;
+    fn rejected(&self, _peer: Option<ProcessId>, _why: &HandshakeError) {
+        // The network has logged it.
     }
 
     fn object(&self, id: ObjectId) -> Option<Bytes> {

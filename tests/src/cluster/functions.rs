@@ -1,6 +1,6 @@
 //! The remote functions that the tests of clusters call.
 
-use fdbray::{Error, RemoteFuture, remote};
+use fdbray::{Blob, Error, RemoteFuture, remote};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -78,6 +78,18 @@ pub fn weigh(bytes: &[u8]) -> (usize, u64) {
 #[remote]
 pub fn bytes(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i % 251) as u8).collect()
+}
+
+/// So many bytes, all of them `n`.
+#[remote]
+pub fn blob(n: u8, len: usize) -> Blob {
+    vec![n; len].into()
+}
+
+/// The same bytes back.
+#[remote]
+pub fn echo_blob(bytes: Blob) -> Blob {
+    bytes
 }
 
 /// The same bytes back.

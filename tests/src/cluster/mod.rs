@@ -2,7 +2,9 @@
 
 mod functions;
 mod run;
+mod scenarios;
 
-pub use crate::crash::{Cluster, all_gone, children, eventually, is_alive, send, within};
+pub use crate::crash::{App, Cluster, all_gone, children, eventually, is_alive, send, within};
 pub use functions::*;
 pub use run::{Ended, Run};
+pub use scenarios::{kind, scenario};

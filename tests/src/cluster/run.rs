@@ -23,6 +23,7 @@ impl Run {
         {
             command.env_remove(name);
         }
+        command.env("RUST_BACKTRACE", "0");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Run { command }
     }
@@ -102,6 +103,17 @@ impl Ended {
     #[track_caller]
     pub fn says(&self, lines: &[&str]) {
         assert_eq!(self.stdout.lines().collect::<Vec<_>>(), lines, "{self}");
+    }
+
+    /// Asserts that stdout is this, after the line with which the program `app` says that it is a driver.
+    ///
+    /// # Panics
+    /// If it is not.
+    #[track_caller]
+    pub fn says_after_driver(&self, lines: &[&str]) {
+        let mut said = self.stdout.lines();
+        assert!(said.next().is_some_and(|line| line.starts_with("driver ")), "{self}");
+        assert_eq!(said.collect::<Vec<_>>(), lines, "{self}");
     }
 
     /// Asserts that stderr names all of these.

@@ -151,6 +151,13 @@ impl App {
         }
     }
 
+    /// The number in the last line so far that begins with `start`; 0 before there is one.
+    pub fn said_so_far(&mut self, start: &str) -> u64 {
+        self.said.extend(self.lines.try_iter());
+        let last = self.said.iter().rev().find_map(|line| line.strip_prefix(start));
+        last.and_then(|n| n.trim().parse().ok()).unwrap_or(0)
+    }
+
     /// Waits until it ends.
     ///
     /// # Panics

@@ -121,7 +121,8 @@ async fn a_dependent_of_many_failures_fails_once() {
 async fn a_value_that_fails_to_decode_names_the_argument_or_the_result() {
     let what = |result: fdbray::Result<OneWay>| match result {
         Err(Error::Decode { what, message, .. }) => {
-            assert!(message.contains("only 0 is accepted"), "{message}");
+            // The encoding keeps no text of an implementation's own.
+            assert!(message.contains("OneWay") && message.contains("refused"), "{message}");
             what
         }
         other => panic!("{other:?}"),
@@ -137,7 +138,10 @@ async fn a_value_that_fails_to_decode_names_the_argument_or_the_result() {
 async fn a_value_that_fails_to_encode_names_the_argument_or_the_result() {
     let what = |error: Error| match error {
         Error::Encode { what, message, .. } => {
-            assert!(message.contains("this stays here"), "{message}");
+            assert!(
+                message.contains("`Serialize` implementation") && message.contains("refused"),
+                "{message}"
+            );
             what
         }
         other => panic!("{other:?}"),

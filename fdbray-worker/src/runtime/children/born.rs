@@ -36,10 +36,7 @@ pub struct Born {
 /// # Errors
 /// When the private cluster's directory is gone, or there is no descriptor or thread left.
 pub fn born() -> io::Result<Option<Born>> {
-    let Ok(cluster) = env::var(super::ENV) else { return Ok(None) };
-    if !leash::is_on() {
-        return Ok(None);
-    }
+    let Some(cluster) = env::var(super::ENV).ok().filter(|_| leash::is_on()) else { return Ok(None) };
     // In this order: if the parent is gone already, the directory goes with it.
     let scratch = env::var_os(SCRATCH).map(|path| Scratch::join(&PathBuf::from(path)));
     leash::hold()?;
@@ -51,6 +48,11 @@ pub fn born() -> io::Result<Option<Born>> {
         scratch: scratch.transpose()?,
         captured: env::var_os(CAPTURED).is_some(),
     }))
+}
+
+/// Whether this process was started by a private cluster.
+pub fn is_child() -> bool {
+    env::var_os(super::ENV).is_some() && leash::is_on()
 }
 
 /// Started through `/proc/self/exe`, a process is called `exe` in `ps` and `top`.

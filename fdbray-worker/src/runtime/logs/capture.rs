@@ -84,6 +84,7 @@ impl Capture {
             queue: capture.queue.clone(),
             current,
             functions: Functions::NONE,
+            quiet: false,
             drained: recent::now(),
         };
         let (lines, tee) = (capture.queue.clone(), tee(1)?);
@@ -153,6 +154,8 @@ struct Reader<F> {
     current: F,
     /// What may have printed what was read last.
     functions: Functions,
+    /// Whether that is nobody's business.
+    quiet: bool,
     /// When nothing was in the pipes, on the clock of [`recent`].
     drained: u64,
 }
@@ -215,7 +218,9 @@ impl<F: Fn() -> Functions> Reader<F> {
         let start = recent::now();
         // Should it panic, that costs names. Without this thread, every print of user code would fail.
         self.functions = catch_unwind(AssertUnwindSafe(&self.current)).unwrap_or(Functions::NONE);
-        self.functions.merge(recent::since(self.drained));
+        let ran = recent::since(self.drained);
+        self.quiet = ran.is_none();
+        self.functions.merge(ran.unwrap_or_default());
         let mut buffer = [0; 16 << 10];
         for source in &mut self.sources {
             // So much at most, so that one who prints without end does not starve the other.
@@ -223,8 +228,8 @@ impl<F: Fn() -> Functions> Reader<F> {
                 let Some(pipe) = &source.pipe else { break };
                 let Ok(n @ 1..) = retry_on_intr(|| read(pipe, &mut buffer)) else { break };
                 source.tee(&buffer[..n]);
-                let (queue, stream) = (&self.queue, source.stream);
-                source.lines.push(&buffer[..n], |text| push(queue, stream, &self.functions, text));
+                let (stream, functions) = (source.stream, (!self.quiet).then_some(&self.functions));
+                source.lines.push(&buffer[..n], |text| push(&self.queue, stream, functions, text));
             }
         }
         if self.sources.iter().all(|s| s.readable() == 0) {
@@ -235,8 +240,8 @@ impl<F: Fn() -> Functions> Reader<F> {
     /// Gives out lines that were begun and not ended.
     fn flush(&mut self) {
         for source in &mut self.sources {
-            let (queue, stream) = (&self.queue, source.stream);
-            source.lines.flush(|text| push(queue, stream, &self.functions, text));
+            let (stream, functions) = (source.stream, (!self.quiet).then_some(&self.functions));
+            source.lines.flush(|text| push(&self.queue, stream, functions, text));
         }
     }
 
@@ -263,9 +268,12 @@ impl Source {
     }
 }
 
-fn push(queue: &Queue<LogLine>, stream: Stream, functions: &Functions, text: String) {
-    let bytes = text.len() + 128;
-    queue.push(LogLine { stream, functions: functions.clone(), text }, bytes);
+/// `functions` is `None` for what is not to be shown.
+fn push(queue: &Queue<LogLine>, stream: Stream, functions: Option<&Functions>, text: String) {
+    if let Some(functions) = functions {
+        let bytes = text.len() + 128;
+        queue.push(LogLine { stream, functions: functions.clone(), text }, bytes);
+    }
 }
 
 fn deliver(queue: &Queue<LogLine>, mut tee: Option<OwnedFd>, sink: impl Fn(LogLine)) {

@@ -67,6 +67,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TaskLayer {
         if *about.level() > Level::INFO && about.target().starts_with("fdbray_worker") {
             return;
         }
+        let task = exec::current();
+        if task.as_ref().is_some_and(|task| task.root.is_none()) {
+            return;
+        }
         let mut text = format!("{} ", about.level());
         for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
             text.push_str(span.name());
@@ -84,7 +88,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TaskLayer {
             text.truncate(cut(&text, LONGEST).len());
             text.push('…');
         }
-        let functions: Functions = exec::current().map(|task| task.function).into_iter().collect();
+        let functions: Functions = task.map(|task| task.function).into_iter().collect();
         let bytes = text.len() + 128;
         self.0.push(LogLine { stream: Stream::Event, functions, text }, bytes);
     }
