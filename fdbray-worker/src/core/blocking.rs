@@ -78,8 +78,9 @@ impl Core {
         if let Some(active) = self.worker.active(key) {
             active.charged = true;
         }
-        if let Some(grant) = self.worker.grants.get_mut(&lease) {
-            grant.running += 1;
+        match self.worker.grants.get_mut(&lease) {
+            Some(grant) => grant.running += 1,
+            None => self.worker.orphaned.give(shape),
         }
     }
 
@@ -90,8 +91,9 @@ impl Core {
         let (lease, shape) = (active.lease, active.shape.clone());
         self.worker.free.give(&shape);
         self.worker.lent.give(&shape);
-        if let Some(grant) = self.worker.grants.get_mut(&lease) {
-            grant.running = grant.running.saturating_sub(1);
+        match self.worker.grants.get_mut(&lease) {
+            Some(grant) => grant.running = grant.running.saturating_sub(1),
+            None => self.worker.orphaned.take(&shape),
         }
         self.worker.changed = true;
         // A lease from itself has room again.

@@ -21,6 +21,8 @@ const MOST_AHEAD: u32 = 2048;
 const MOST_BYTES: u64 = 8 << 20;
 /// What waits at a worker for longer than this is worth moving to an idle slot.
 const WORTH_MOVING: u64 = 5_000_000;
+/// A lease over which nothing was answered for so long has something long on every slot.
+const STALLED: u64 = 100_000_000;
 /// Slots are asked for again after this, though the queue has hardly grown.
 const ASK_AGAIN: u64 = 1_000_000;
 /// A request that was not answered by then hinders no other: the worker may be busy for long.
@@ -76,7 +78,7 @@ impl Core {
                 return Some(place);
             }
             let limit = u64::from(lease.slots) * (1 + u64::from(ahead));
-            let alone = suspect || lease.suspects > 0 || lease.peer == me;
+            let alone = suspect || lease.suspects > 0 || lease.peer == me || lease.stalled;
             if alone || u64::from(lease.in_flight) >= limit || lease.bytes > MOST_BYTES {
                 continue;
             }
@@ -95,9 +97,13 @@ impl Core {
         else {
             return;
         };
+        let now = self.now;
         let Some(record) = self.table.get_mut(seq) else { return };
         let Some(lease) = self.owner.lease(place) else { return };
         let idle = lease.in_flight == 0;
+        if idle {
+            (lease.moved, lease.stalled) = (now, false);
+        }
         let number = lease.add(seq, record.arguments.len() as u64, record.flags.suspect);
         record.state = State::Sent { lease: place, number };
         record.attempt += 1;
@@ -148,8 +154,11 @@ impl Core {
         };
         self.account_answered(place, seq);
         self.note_idle(place);
-        if let Some(shape) = self.owner.lease_ref(place).map(|l| l.shape) {
-            self.owner.queue(shape).moved = self.now;
+        let now = self.now;
+        if let Some(lease) = self.owner.lease(place) {
+            (lease.moved, lease.stalled) = (now, false);
+            let shape = lease.shape;
+            self.owner.queue(shape).moved = now;
             self.dirty.insert(shape);
         }
         self.end_lease_if_done(place);
@@ -318,6 +327,29 @@ impl Core {
         self.owner.queue(shape).asked = (0, 0);
         for request in std::mem::take(&mut self.owner.queue(shape).requests) {
             self.say(request.peer, &Message::LeaseWithdraw { request: request.request }, fx);
+        }
+    }
+
+    /// Takes back what was sent ahead to a worker and waits there behind something that takes long, when it could run
+    /// elsewhere.
+    pub(super) fn move_work_from_stalled_leases(&mut self, fx: &mut Effects) {
+        let (me, now) = (self.me(), self.now);
+        for place in self.owner.places() {
+            let Some(lease) = self.owner.lease_ref(place) else { continue };
+            let ahead = lease.in_flight.saturating_sub(lease.slots);
+            let stands = now > lease.moved + STALLED && !lease.stalled && !lease.recalling;
+            if lease.peer == me || lease.slots == 0 || ahead == 0 || !stands {
+                continue;
+            }
+            let (peer, id, shape) = (lease.peer, lease.id, lease.shape);
+            let needs = self.templates.shape(shape);
+            if !self.peers.workers().any(|(other, capacity)| other != peer && capacity.fits(needs)) {
+                continue;
+            }
+            if let Some(lease) = self.owner.lease(place) {
+                (lease.stalled, lease.recalling) = (true, true);
+            }
+            self.say(peer, &Message::Recall { lease: id, count: ahead }, fx);
         }
     }
 

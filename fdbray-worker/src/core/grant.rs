@@ -19,6 +19,8 @@ pub(super) struct Worker {
     pub lent: Resources,
     /// What all slots that were granted come to.
     pub granted: Resources,
+    /// What tasks hold whose owners are gone.
+    pub orphaned: Resources,
     pub grants: BTreeMap<u32, Grant>,
     pub requests: VecDeque<Pending>,
     pub next_lease: u32,
@@ -174,6 +176,7 @@ impl Worker {
             free: capacity.clone().unwrap_or_default(),
             lent: capacity.clone().unwrap_or_default().nothing(),
             granted: capacity.clone().unwrap_or_default().nothing(),
+            orphaned: capacity.clone().unwrap_or_default().nothing(),
             capacity,
             grants: BTreeMap::new(),
             requests: VecDeque::new(),
@@ -297,6 +300,11 @@ impl Worker {
         debug_assert_eq!((&self.lent, &self.granted), (&self.lent_now(), &self.granted_now()));
         free.give(&self.lent);
         free.take(&self.granted);
+        // What runs on slots that were given back meanwhile, or for owners that are gone, holds its shape until it ends.
+        for grant in self.grants.values() {
+            free.take_many(&grant.shape, grant.running.saturating_sub(grant.slots));
+        }
+        free.take(&self.orphaned);
         Some(free)
     }
 

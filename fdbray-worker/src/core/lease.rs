@@ -92,6 +92,10 @@ pub(super) struct Lease {
     /// An answer to [`Message::Recall`] is awaited.
     pub recalling: bool,
     pub idle_since: Option<Nanos>,
+    /// When it last answered, or was given something while it had nothing.
+    pub moved: Nanos,
+    /// What was sent ahead waits behind something long: nothing more is, until that has ended.
+    pub stalled: bool,
     /// The most in flight since a while ago.
     busiest: (u32, Nanos),
     next: u32,
@@ -114,6 +118,8 @@ impl Lease {
             suspects: 0,
             recalling: false,
             idle_since: Some(now),
+            moved: now,
+            stalled: false,
             busiest: (0, now),
             next: 1,
             sent: VecDeque::new(),

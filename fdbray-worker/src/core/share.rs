@@ -160,7 +160,11 @@ impl Core {
             if let Some(grant) = self.worker.grants.remove(&lease) {
                 self.worker.granted.take_many(&grant.shape, grant.slots);
             }
-            fx.abandon.extend(self.worker.keys_of_lease(lease));
+            for key in self.worker.keys_of_lease(lease) {
+                fx.abandon.push(key);
+                let held = self.worker.active(key).filter(|a| a.charged).map(|a| a.shape.clone());
+                held.iter().for_each(|shape| self.worker.orphaned.give(shape));
+            }
             let waiting: Vec<_> =
                 self.worker.fetching.range((lease, 0)..=(lease, u32::MAX)).map(|(k, _)| *k).collect();
             for key in waiting {

@@ -62,6 +62,7 @@ impl Core {
             self.timers.next_round = self.now + ROUND;
             self.return_idle_leases(fx);
             self.judge_queues(fx);
+            self.move_work_from_stalled_leases(fx);
             self.want_leases_back(fx);
         }
         self.turn(fx);
