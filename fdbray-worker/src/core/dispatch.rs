@@ -166,7 +166,7 @@ impl Core {
         match self.table.get(seq).filter(|r| r.state == current).map(|r| r.template) {
             Some(template) => {
                 self.learn_run_time(template, ran);
-                let ending = ending.naming(&self.templates.spec(template).name);
+                let ending = ending.naming(self.templates.spec(template).name);
                 self.ended(seq, Some((peer, task)), ending, fx);
             }
             None => self.discard(peer, task, ending, fx),
