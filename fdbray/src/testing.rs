@@ -279,7 +279,7 @@ mod tests {
     #[test]
     fn exit_codes_tell_their_numbers() {
         for n in [0, 1, 3, 101, 255] {
-            assert_eq!(code_number(ExitCode::from(n)), i32::from(n));
+            assert_eq!(code_number(process::ExitCode::from(n)), i32::from(n));
         }
     }
 }
