@@ -56,8 +56,24 @@ struct Reply<'a> {
 
 /// Calls that may be under way at once; the same as for the figure `tasks_async`.
 pub const WINDOW: u64 = 100_000;
-/// What one read takes at most.
-const READ_BYTES: usize = 256 << 10;
+/// What one system call of the echo reads or writes.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Batch {
+    /// Whatever there is, up to 256 KiB: as many frames as pile up while the other side works.
+    Free,
+    /// About 128 frames of a call, which is what a worker hands to a thread of its pool at once.
+    Of128,
+}
+
+impl Batch {
+    fn bytes(self) -> usize {
+        match self {
+            Batch::Free => 256 << 10,
+            Batch::Of128 => 128 * 35,
+        }
+    }
+}
+
 const PING_BYTES: usize = 32;
 /// Two integers of four bytes each.
 const ARGUMENTS: [u8; 8] = [0xe8, 0x8f, 0xa7, 1, 0x80, 0xad, 0xe2, 4];
@@ -87,8 +103,8 @@ pub fn ping_pong(rounds: usize) -> io::Result<f64> {
 
 /// Frames per second that come back when a caller's thread appends frames to one buffer, an I/O thread takes the whole
 /// buffer each time it can write, and the other process answers each frame, batch by batch.
-pub fn echo(frames: u64) -> io::Result<f64> {
-    let server = Server::start("echo")?;
+pub fn echo(frames: u64, batch: Batch) -> io::Result<f64> {
+    let server = Server::start(if batch == Batch::Free { "echo" } else { "echo128" })?;
     let shared = Arc::new(Shared::default());
     let io = {
         let shared = shared.clone();
@@ -97,8 +113,8 @@ pub fn echo(frames: u64) -> io::Result<f64> {
             let ended = runtime()?.block_on(async {
                 let (mut read, mut write) = UnixStream::from_std(socket)?.into_split();
                 tokio::select! {
-                    sent = send(&shared, &mut write) => sent,
-                    received = receive(&shared, &mut read, frames) => received,
+                    sent = send(&shared, &mut write, batch) => sent,
+                    received = receive(&shared, &mut read, frames, batch) => received,
                 }
             });
             // Where it failed, nobody is to wait for the rest.
@@ -152,7 +168,11 @@ pub fn serve() {
                 let listener = UnixListener::from_std(listener)?;
                 println!("ready");
                 let (socket, _) = listener.accept().await?;
-                if kind == "ping" { serve_ping(socket).await } else { serve_echo(socket).await }
+                match kind {
+                    "ping" => serve_ping(socket).await,
+                    "echo" => serve_echo(socket, Batch::Free).await,
+                    _ => serve_echo(socket, Batch::Of128).await,
+                }
             })
         });
     if let Err(e) = served {
@@ -170,9 +190,9 @@ async fn serve_ping(mut socket: UnixStream) -> io::Result<()> {
     Ok(())
 }
 
-async fn serve_echo(mut socket: UnixStream) -> io::Result<()> {
-    let (mut calls, mut replies) = (Frames::default(), Vec::with_capacity(READ_BYTES));
-    while calls.fill(&mut socket).await? {
+async fn serve_echo(mut socket: UnixStream, batch: Batch) -> io::Result<()> {
+    let (mut calls, mut replies) = (Frames::default(), Vec::with_capacity(batch.bytes()));
+    while calls.fill(&mut socket, batch).await? {
         let taken = calls.each(|call: Call<'_>| {
             let value = &call.arguments[..call.arguments.len() / 2];
             append(&mut replies, &Reply { kind: call.kind, task: call.task, ran: 300, value, futures: 0 })
@@ -224,15 +244,21 @@ impl Shared {
     }
 }
 
-async fn send(shared: &Shared, socket: &mut tokio::net::unix::OwnedWriteHalf) -> io::Result<()> {
-    let mut batch = Vec::new();
+async fn send(
+    shared: &Shared,
+    socket: &mut tokio::net::unix::OwnedWriteHalf,
+    batch: Batch,
+) -> io::Result<()> {
+    let mut taken = Vec::new();
     loop {
-        std::mem::swap(&mut batch, &mut *shared.buffer());
-        if batch.is_empty() {
+        std::mem::swap(&mut taken, &mut *shared.buffer());
+        if taken.is_empty() {
             shared.to_send.notified().await;
         } else {
-            socket.write_all(&batch).await?;
-            batch.clear();
+            for part in taken.chunks(batch.bytes()) {
+                socket.write_all(part).await?;
+            }
+            taken.clear();
         }
     }
 }
@@ -241,10 +267,11 @@ async fn receive(
     shared: &Shared,
     socket: &mut tokio::net::unix::OwnedReadHalf,
     frames: u64,
+    batch: Batch,
 ) -> io::Result<()> {
     let (mut replies, mut next) = (Frames::default(), 0);
     while next < frames {
-        if !replies.fill(socket).await? {
+        if !replies.fill(socket, batch).await? {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let before = next;
@@ -266,9 +293,9 @@ async fn receive(
 struct Frames(Vec<u8>);
 
 impl Frames {
-    async fn fill(&mut self, socket: &mut (impl AsyncReadExt + Unpin)) -> io::Result<bool> {
-        self.0.reserve(READ_BYTES);
-        Ok(socket.read_buf(&mut self.0).await? > 0)
+    async fn fill(&mut self, socket: &mut (impl AsyncReadExt + Unpin), batch: Batch) -> io::Result<bool> {
+        self.0.reserve(batch.bytes());
+        Ok(socket.take(batch.bytes() as u64).read_buf(&mut self.0).await? > 0)
     }
 
     /// Gives each whole frame to `each`, decoded in place.

@@ -3,12 +3,14 @@
 //! Every figure is taken several times, each time in a fresh process with a private cluster of its own, with its raw
 //! limit (see `limits.rs`) measured right before it; the medians are reported. Machines are shared and bimodal, so
 //! that only the ratio says something. Prints a table, and writes one JSON object per line to
-//! `target/bench/micro.jsonl`: `{"name","value","unit","limit","ratio"}`, and besides `min`, `max` and, where threads
-//! were watched, `threads`: the most that a worker had.
+//! `target/bench/micro.jsonl`: `{"name","value","unit","limit","ratio"}`, and besides `min`, `max`;
+//! `threads`, the most that a worker had, where they were watched; and `limit_of_128` with `ratio_of_128`, the echo in
+//! smaller batches, where the limit is the echo.
 
 mod figures;
 mod limits;
 
+use limits::Batch;
 use std::{
     env, fs,
     io::{self, BufRead, BufReader, Write},
@@ -102,30 +104,37 @@ struct Taken<'a> {
     min: f64,
     max: f64,
     limit: Option<f64>,
+    /// The same limit in batches of 128 frames.
+    limit_of_128: Option<f64>,
     threads: Option<u64>,
 }
 
 impl<'a> Taken<'a> {
     fn of(figure: &'a Figure, quick: bool) -> io::Result<Self> {
-        let (mut values, mut limits, mut threads) = (Vec::new(), Vec::new(), None);
+        let (mut values, mut limits, mut limits_of_128, mut threads) =
+            (Vec::new(), Vec::new(), Vec::new(), None);
         for _ in 0..if quick { 1 } else { figure.times } {
-            limits.extend(match figure.limit {
-                Limit::Echo => Some(limits::echo(if quick { 200_000 } else { 2_000_000 })?),
-                Limit::PingPong => Some(limits::ping_pong(if quick { 2_000 } else { 20_000 })?),
-                Limit::None => None,
-            });
+            match figure.limit {
+                Limit::Echo => {
+                    let frames = if quick { 200_000 } else { 2_000_000 };
+                    limits.push(limits::echo(frames, Batch::Free)?);
+                    limits_of_128.push(limits::echo(frames, Batch::Of128)?);
+                }
+                Limit::PingPong => limits.push(limits::ping_pong(if quick { 2_000 } else { 20_000 })?),
+                Limit::None => {}
+            }
             let (value, most) = take(figure.name, quick)?;
             values.push(value);
             threads = threads.max(most);
         }
         values.sort_by(f64::total_cmp);
-        limits.sort_by(f64::total_cmp);
         Ok(Taken {
             figure,
             value: values[values.len() / 2],
             min: values[0],
             max: values[values.len() - 1],
-            limit: limits.get(limits.len() / 2).copied(),
+            limit: median(limits),
+            limit_of_128: median(limits_of_128),
             threads,
         })
     }
@@ -145,14 +154,25 @@ impl<'a> Taken<'a> {
             or_dash(self.ratio().map(|ratio| format!("{ratio:.2}"))),
             short(self.min),
             short(self.max),
-            self.threads.map(|n| format!("   at most {n} threads in a worker")).unwrap_or_default(),
+            self.remark(),
         )
+    }
+
+    fn remark(&self) -> String {
+        let threads = self.threads.map(|n| format!("   at most {n} threads in a worker"));
+        let of_128 = self.limit_of_128.map(|limit| {
+            format!("   {:.2} of the {} that go in batches of 128", self.value / limit, short(limit))
+        });
+        threads.or(of_128).unwrap_or_default()
     }
 
     fn json(&self) -> String {
         let or_null = |n: Option<f64>| n.map_or("null".into(), |n| format!("{n:.3}"));
+        let of_128 = self
+            .limit_of_128
+            .map(|limit| format!(r#","limit_of_128":{limit:.3},"ratio_of_128":{:.3}"#, self.value / limit));
         format!(
-            r#"{{"name":"{}","value":{:.3},"unit":"{}","limit":{},"ratio":{},"min":{:.3},"max":{:.3}{}}}"#,
+            r#"{{"name":"{}","value":{:.3},"unit":"{}","limit":{},"ratio":{},"min":{:.3},"max":{:.3}{}{}}}"#,
             self.figure.name,
             self.value,
             self.figure.unit,
@@ -161,6 +181,7 @@ impl<'a> Taken<'a> {
             self.min,
             self.max,
             self.threads.map(|n| format!(r#","threads":{n}"#)).unwrap_or_default(),
+            of_128.unwrap_or_default(),
         )
     }
 }
@@ -199,6 +220,11 @@ fn output() -> io::Result<PathBuf> {
     let folder = target.join("bench");
     fs::create_dir_all(&folder)?;
     Ok(folder.canonicalize()?.join("micro.jsonl"))
+}
+
+fn median(mut of: Vec<f64>) -> Option<f64> {
+    of.sort_by(f64::total_cmp);
+    of.get(of.len() / 2).copied()
 }
 
 fn short(n: f64) -> String {

@@ -14,7 +14,9 @@ use std::{
     collections::BTreeMap,
     env,
     ffi::OsString,
+    fmt::Display,
     fs,
+    io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
@@ -103,11 +105,11 @@ async fn main() -> fdbray::Result<ExitCode> {
     let options = match Options::parse() {
         Ok(options) => options,
         Err(Stop::Help) => {
-            println!("{USAGE}");
+            say(USAGE);
             return Ok(ExitCode::SUCCESS);
         }
         Err(Stop::Wrong(message)) => {
-            eprintln!("wordcount: {message}\n\n{USAGE}");
+            eprintln!("wordcount: {message}; see --help");
             return Ok(ExitCode::from(2));
         }
     };
@@ -165,29 +167,28 @@ async fn watch(mut calls: Vec<RemoteFuture<Counts>>) {
 
 fn report(dir: &Path, counts: &Counts, not_listed: usize, took: Duration, top: usize) {
     let total: u64 = counts.words.iter().map(|(_, n)| n).sum();
-    let megabytes = counts.bytes as f64 / 1e6;
-    println!(
-        "{total} words, {} different, in {} text files below {}",
-        counts.words.len(),
+    let (megabytes, seconds) = (counts.bytes as f64 / 1e6, took.as_secs_f64());
+    let different = counts.words.len();
+    say(format!(
+        "{total} words, {different} different, in {} text files below {}",
         counts.files,
         dir.display()
-    );
-    println!(
-        "left out: {} files that are not UTF-8, {} that could not be read",
-        counts.binary,
-        counts.unreadable.len() + not_listed
-    );
-    println!(
-        "{megabytes:.1} MB in {:.2} s: {:.0} files/s, {:.1} MB/s",
-        took.as_secs_f64(),
-        counts.files as f64 / took.as_secs_f64(),
-        megabytes / took.as_secs_f64()
-    );
+    ));
+    let unreadable = counts.unreadable.len() + not_listed;
+    say(format!("left out: {} files that are not UTF-8, {unreadable} that could not be read", counts.binary));
+    let files_per_second = counts.files as f64 / seconds;
+    let speed = megabytes / seconds;
+    say(format!("{megabytes:.1} MB in {seconds:.2} s: {files_per_second:.0} files/s, {speed:.1} MB/s"));
     let mut by_count: Vec<_> = counts.words.iter().collect();
     by_count.sort_by_key(|(word, n)| (Reverse(*n), word));
     for (word, n) in by_count.into_iter().take(top) {
-        println!("{n:>12}  {word}");
+        say(format!("{n:>12}  {word}"));
     }
+}
+
+/// Prints a line. That nobody reads on, as in `wordcount | head`, is no error.
+fn say(line: impl Display) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 /// Counts again without fdbray, batches or merging, and says whether it came to the same.
@@ -200,7 +201,7 @@ fn verify(files: &Files, counts: &Counts) -> bool {
         }
     }
     let took = started.elapsed().as_secs_f64();
-    let differ = |word: &str, n: u64| println!("verify: `{word}` occurs {n} times in the plain count");
+    let differ = |word: &str, n: u64| say(format!("verify: `{word}` occurs {n} times in the plain count"));
     let mut same = true;
     for (word, n) in &counts.words {
         let plain = words.remove(word).unwrap_or(0);
@@ -213,10 +214,8 @@ fn verify(files: &Files, counts: &Counts) -> bool {
         differ(word, *n);
         same = false;
     }
-    println!(
-        "verify: {} as one plain thread, which took {took:.2} s",
-        if same { "the same" } else { "NOT the same" }
-    );
+    let verdict = if same { "the same" } else { "NOT the same" };
+    say(format!("verify: {verdict} as one plain thread, which took {took:.2} s"));
     same
 }
 
@@ -292,15 +291,16 @@ impl Options {
         let wrong = |e: pico_args::Error| Stop::Wrong(e.to_string());
         let verify = args.contains("--verify");
         let top = args.opt_value_from_str("--top").map_err(wrong)?.unwrap_or(10);
-        let mut free = args.finish().into_iter();
+        let free = args.finish();
+        if let Some(option) = free.iter().find(|arg| arg.as_encoded_bytes().starts_with(b"-")) {
+            return Err(Stop::Wrong(format!("there is no option `{}`", option.display())));
+        }
+        let mut free = free.into_iter();
         let dir = free.next().map(PathBuf::from).or_else(registry);
         if let Some(extra) = free.next() {
             return Err(Stop::Wrong(format!("`{}` is one argument too many", extra.display())));
         }
         let dir = dir.ok_or_else(|| Stop::Wrong("neither DIR nor CARGO_HOME nor HOME is given".into()))?;
-        if dir.as_os_str().as_encoded_bytes().starts_with(b"--") {
-            return Err(Stop::Wrong(format!("there is no option `{}`", dir.display())));
-        }
         // Workers may have been started in other directories.
         let dir = dir.canonicalize().map_err(|e| Stop::Wrong(format!("{}: {e}", dir.display())))?;
         Ok(Options { dir, top, verify })

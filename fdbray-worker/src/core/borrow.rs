@@ -54,8 +54,8 @@ enum Held {
     Answer(TaskKey),
     /// A container.
     Object(ObjectId),
-    /// What the worker keeps of the result of the own task, under the name that it has there.
-    Result(u64, TaskName),
+    /// What this worker keeps of the result of the own task, under the name that it has there.
+    Result(u64, ProcessId, TaskName),
 }
 
 /// Where a handle was read.
@@ -156,12 +156,12 @@ impl Core {
                 borrow.sources.push(Held::Object(container));
                 self.pin(container);
             }
-            Some(Held::Result(seq, task)) => {
+            Some(Held::Result(seq, peer, task)) => {
                 if let Some(record) = self.table.get_mut(seq)
                     && let Some(adopting) = &mut record.extra().adopting
                 {
                     adopting.2 += 1;
-                    borrow.sources.push(Held::Result(seq, task));
+                    borrow.sources.push(Held::Result(seq, peer, task));
                 }
             }
         }
@@ -185,7 +185,7 @@ impl Core {
         for id in &contained {
             if id.owner != self.me() {
                 let held = from.filter(|(worker, _)| *worker != id.owner);
-                self.register(*id, held.map(|(_, task)| Held::Result(seq, task)), fx);
+                self.register(*id, held.map(|(peer, task)| Held::Result(seq, peer, task)), fx);
             }
             self.pin(*id);
         }
@@ -194,14 +194,14 @@ impl Core {
             let older = std::mem::replace(&mut record.extra().inside_value, contained);
             self.unpin_all(older);
         }
-        if let Some((_, task)) = from {
-            self.one_adopted(seq, task, fx);
+        if let Some(from) = from {
+            self.one_adopted(seq, from, fx);
         }
     }
 
-    fn one_adopted(&mut self, seq: u64, of: TaskName, fx: &mut Effects) {
+    fn one_adopted(&mut self, seq: u64, of: (ProcessId, TaskName), fx: &mut Effects) {
         let Some(extra) = self.table.get_mut(seq).and_then(|r| r.extra.as_mut()) else { return };
-        let Some((peer, task, missing)) = extra.adopting.as_mut().filter(|(_, t, _)| *t == of) else {
+        let Some((peer, task, missing)) = extra.adopting.as_mut().filter(|(p, t, _)| (*p, *t) == of) else {
             return;
         };
         *missing -= 1;
@@ -239,7 +239,7 @@ impl Core {
             match source {
                 Held::Answer(key) => self.one_registered(key, fx),
                 Held::Object(container) => self.unpin(container),
-                Held::Result(seq, task) => self.one_adopted(seq, task, fx),
+                Held::Result(seq, peer, task) => self.one_adopted(seq, (peer, task), fx),
             }
         }
     }

@@ -227,6 +227,11 @@ impl Core {
         if matches!(record.cell.outcome(), Some(Outcome::Value(_) | Outcome::Failed(_))) {
             return;
         }
+        // The worker need not keep the futures inside a value that is gone.
+        if let Some((peer, task, _)) = record.extra().adopting.take() {
+            self.say(peer, &Message::Adopted { task }, fx);
+        }
+        let Some(record) = self.table.get_mut(seq) else { return };
         record.cell.reopen();
         record.state = State::Checking;
         record.died += 1;

@@ -14,7 +14,7 @@ use std::{
     mem::MaybeUninit,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
-use tokio::io::unix::AsyncFd;
+use tokio::io::{Interest, unix::AsyncFd};
 
 /// The most file descriptors that are handed over at once.
 pub const MAX_FDS: usize = 16;
@@ -32,8 +32,9 @@ impl Socket {
         if !unix {
             rustix::net::sockopt::set_tcp_nodelay(&fd, true)?;
         }
+        // For reading alone: with an interest in writing, every read of the peer would wake this side too.
         // SAFETY: `fd` owns its descriptor, and nothing replaces or closes it while the `AsyncFd` owns it.
-        let fd = unsafe { AsyncFd::register(fd) }?;
+        let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?;
         Ok(Socket { fd, unix })
     }
 
@@ -70,8 +71,12 @@ impl Socket {
 
     /// Runs `send`, which returns whether it sent all, until it did, between waits for room in the socket.
     pub(crate) async fn send_with(&self, mut send: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
+        // A descriptor of its own for as long as this lasts, since one is registered once.
+        let second = self.fd.get_ref().try_clone()?;
+        // SAFETY: as in `new`.
+        let second = unsafe { AsyncFd::register_with_interest(second, Interest::WRITABLE) }?;
         loop {
-            let mut room = self.fd.writable().await?;
+            let mut room = second.writable().await?;
             match room.try_io(|_| if send()? { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }) {
                 Ok(sent) => return sent,
                 Err(_would_block) => {}

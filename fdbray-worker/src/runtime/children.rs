@@ -166,16 +166,22 @@ pub struct Children {
 
 impl Children {
     /// Starts them, without waiting for it. `on_event` is called on the supervisor's thread and must not block for
-    /// long; a program that cannot be started is an event, too.
+    /// long; a program that cannot be started is an event, too. `excused` is asked there of the process id of one that
+    /// died quickly, whether that death shall count as a first one.
     ///
     /// # Errors
     /// When the operating system gives no descriptors or no thread to supervise them.
-    pub fn start(spec: ChildSpec, on_event: impl FnMut(ChildEvent) + Send + 'static) -> io::Result<Self> {
+    pub fn start(
+        spec: ChildSpec,
+        excused: impl Fn(u32) -> bool + Send + 'static,
+        on_event: impl FnMut(ChildEvent) + Send + 'static,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             orders: Mutex::new(Orders { pids: vec![None; spec.count], stop: None }),
         });
-        let supervisor = Supervisor::new(spec, Leash::new()?, shared.clone(), Box::new(on_event));
+        let supervisor =
+            Supervisor::new(spec, Leash::new()?, shared.clone(), Box::new(excused), Box::new(on_event));
         let thread = thread::Builder::new().name("fdbray-children".into()).spawn(move || supervisor.run())?;
         Ok(Children { shared, thread: Mutex::new(Some(thread)) })
     }

@@ -6,6 +6,7 @@
 mod calls;
 pub mod children;
 mod entry;
+mod follow;
 pub mod leash;
 mod local;
 pub mod logs;

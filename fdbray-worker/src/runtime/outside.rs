@@ -30,22 +30,27 @@ pub(crate) struct Outside {
 pub(crate) struct Links {
     all: RwLock<FxHashMap<ProcessId, Arc<Link>>>,
     /// What peers on this host have started, readable also after they died.
-    marks: Mutex<FxHashMap<ProcessId, MarksView>>,
+    marks: Mutex<FxHashMap<ProcessId, Arc<MarksView>>>,
 }
 
 impl Links {
-    pub fn add(&self, link: &Arc<Link>) {
+    /// Adds one; gives the peer's start marks, if it is on this host.
+    pub fn add(&self, link: &Arc<Link>) -> Option<Arc<MarksView>> {
         self.all.write().unwrap_or_else(PoisonError::into_inner).insert(link.peer(), link.clone());
-        let Some(fd) = link.peer_hello().fds.first() else { return };
-        match fd.try_clone().and_then(MarksView::open) {
+        match link.peer_hello().fds.first()?.try_clone().and_then(MarksView::open) {
             Ok(view) => {
-                self.marks.lock().unwrap_or_else(PoisonError::into_inner).insert(link.peer(), view);
+                let view = Arc::new(view);
+                self.marks.lock().unwrap_or_else(PoisonError::into_inner).insert(link.peer(), view.clone());
+                Some(view)
             }
-            Err(e) => tracing::warn!(
-                "the start marks of {} cannot be read ({e}): if it dies, every task that was \
-                                      sent to it counts as started",
-                link.peer()
-            ),
+            Err(e) => {
+                tracing::warn!(
+                    "the start marks of {} cannot be read ({e}): if it dies, every task that was sent to it counts as \
+                     started",
+                    link.peer()
+                );
+                None
+            }
         }
     }
 

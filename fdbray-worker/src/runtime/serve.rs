@@ -1,6 +1,6 @@
 //! What the network asks of this process: sessions that come and go, frames, and values to serve.
 
-use super::{Process, marks::Marks, outside::Links};
+use super::{Process, local::Local, marks::Marks, outside::Links};
 use crate::{
     id::{ObjectId, ProcessId},
     net::{Ended, HandshakeError, Host, Link},
@@ -34,7 +34,10 @@ impl Served {
 impl Host for Served {
     fn connected(&self, link: &Arc<Link>, fresh: bool, peer_received: u64) {
         let Some(process) = self.process() else { return };
-        self.links.add(link);
+        let marks = self.links.add(link);
+        if let (Some(marks), Some(pid)) = (marks, process.outside().and_then(|o| o.pid_of(link.peer()))) {
+            Local::note_marks(pid, marks);
+        }
         let foreign = link.peer_hello().build != self.build;
         process.with_core(false, |core, fx| {
             core.met(link.peer(), foreign);
@@ -71,7 +74,10 @@ impl Host for Served {
             _ => None,
         };
         tracing::debug!("the session with {peer} is over: {why}");
-        let started = self.links.take_marks(peer);
+        // Who says goodbye may still run, and start what it has until it drops it.
+        let gone = matches!(why, Ended::Eof | Ended::Refused(_));
+        let marks = self.links.take_marks(peer);
+        let started = |lease| marks(lease).filter(|_| gone);
         process.with_core(true, |core, fx| core.ended_session(peer, refused.as_deref(), &started, fx));
         if let Some(members) = process.outside().and_then(super::outside::Outside::members) {
             members.look_at(peer);

@@ -3,7 +3,8 @@
 use super::{
     PROCESS, Process,
     children::{self, Born},
-    local::Local,
+    follow::{Stop, begin_anew, follow, judges},
+    local::{LOCAL, Local},
     logs::{Capture, CaptureOptions, LogLine},
     marks::Marks,
     outside::{Links, Outside, kind_of, printer},
@@ -13,10 +14,10 @@ use super::{
 use crate::{
     config::{ClusterUrl, Config},
     control::{
-        members::{Capacity, Event, Events, Host, Member, Membership, Role},
+        members::{Capacity, Host, Member, Membership, Role},
         store::Store,
     },
-    core::{Core, PeerInfo, Settings, shape::Resources},
+    core::{Core, Settings, shape::Resources},
     error::{Error, Result},
     exec::{self, Pool},
     id::ProcessId,
@@ -26,7 +27,7 @@ use crate::{
 use std::{
     future::Future,
     process::ExitCode,
-    sync::{Arc, Mutex, OnceLock, PoisonError, mpsc},
+    sync::{Arc, OnceLock, PoisonError, mpsc},
     time::{Duration, Instant},
 };
 
@@ -56,9 +57,6 @@ impl Drop for Driver {
         stop();
     }
 }
-
-/// The private cluster of this process, while it has one.
-static LOCAL: Mutex<Option<Local>> = Mutex::new(None);
 
 /// Joins a cluster as the command line, the environment and `cluster` say, in this order; with none of them, starts a
 /// private cluster. In a worker this serves until the worker is told to stop.
@@ -137,11 +135,15 @@ fn drive(mut config: Config) -> Result<Driver> {
         config.cluster = Some(local.url.clone());
         *LOCAL.lock().unwrap_or_else(PoisonError::into_inner) = Some(local);
     }
-    let joined = Starting::new(config, None).and_then(|s| s.join(Role::Driver));
+    let joined = Starting::new(config, None).and_then(|s| s.join(Role::Driver, false, None));
     match joined {
         Ok(process) => {
             // Set once: a second start was refused above.
-            let _ = started.set(process);
+            let _ = started.set(process.clone());
+            let local = LOCAL.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(why) = local.as_ref().and_then(Local::hopeless) {
+                process.with_core(true, |core, fx| core.hopeless(&why, fx));
+            }
             Ok(Driver(()))
         }
         Err(e) => {
@@ -154,21 +156,27 @@ fn drive(mut config: Config) -> Result<Driver> {
 fn work(config: Config, born: Option<Born>) -> Result<ExitCode> {
     exec::install_panic_hook();
     let (stop, stopped) = mpsc::channel();
-    let interrupt = if born.is_some() { Interrupt::Ignored } else { Interrupt::Drains };
+    let (child, declared) = (born.is_some(), stop.clone());
+    let interrupt = if child { Interrupt::Ignored } else { Interrupt::Drains };
     let _signals = Signals::watch(interrupt, move || {
         // The worker may be leaving already.
-        let _ = stop.send(());
+        let _ = stop.send(Stop::Drain);
     })
     .map_err(|e| Error::control(format!("signals cannot be watched: {e}")))?;
     let capture = if config.log_to_driver { capture(born.as_ref()) } else { None };
     let grace = config.grace_period;
-    let process = Starting::new(config, Some(Role::Worker))?.join(Role::Worker)?;
+    let process = Starting::new(config, Some(Role::Worker))?.join(Role::Worker, child, Some(declared))?;
     // It ends without a message only if the signal thread is gone, and then nobody could ask it to stop.
-    let _ = stopped.recv();
-    drain(&process, grace);
+    let why = stopped.recv().unwrap_or(Stop::Drain);
+    if why == Stop::Drain {
+        drain(&process, grace);
+    }
     // The last lines and the last answers go out before the links end.
     if let Some(capture) = capture {
         capture.stop(LAST_LINES);
+    }
+    if why == Stop::Declared {
+        begin_anew(child);
     }
     if let Some(outside) = process.outside() {
         let net = outside.net.clone();
@@ -262,7 +270,7 @@ impl Starting {
     }
 
     /// Joins the cluster that the settings name.
-    fn join(self, role: Role) -> Result<Arc<Process>> {
+    fn join(self, role: Role, child: bool, stop: Option<mpsc::Sender<Stop>>) -> Result<Arc<Process>> {
         let url = self.config.cluster.clone().ok_or_else(|| Error::control("there is no cluster to join"))?;
         let (process, io) = (self.process.clone(), self.io.clone());
         let links = Arc::new(Links::default());
@@ -298,8 +306,9 @@ impl Starting {
         // Tasks may come as soon as others know this process, and make calls of their own.
         self.process()?;
         let peers = links.clone();
-        let joining =
-            async move { Membership::join(store, &url.cluster, member, move || peers.peers()).await };
+        let joining = async move {
+            Membership::join(store, &url.cluster, member, move || peers.peers(), judges(child)).await
+        };
         let joined = wait_on(&io, joining, Duration::from_secs(15))
             .ok_or_else(|| Error::control("the control plane did not answer within 15 s"))
             .and_then(|joined| joined.map_err(Error::control));
@@ -307,62 +316,8 @@ impl Starting {
         if let Some(outside) = process.outside() {
             outside.joined(members);
         }
-        io.spawn(follow(process.clone(), links, events, role));
+        io.spawn(follow(process.clone(), links, events, stop));
         Ok(process)
-    }
-}
-
-/// Tells the core what happens in the cluster.
-async fn follow(process: Arc<Process>, links: Arc<Links>, mut events: Events, role: Role) {
-    while let Some(event) = events.recv().await {
-        match event {
-            Event::Joined(member) => {
-                let capacity = (member.role == Role::Worker).then(|| resources(member.capacity.clone()));
-                let info = PeerInfo { id: member.id, capacity };
-                process.with_core(true, |core, fx| core.member_joined(info, fx));
-            }
-            Event::Left(id) => {
-                let nothing = |_| None;
-                process.with_core(true, |core, fx| core.member_left(id, false, &nothing, fx));
-            }
-            Event::Dead(id) => {
-                kill_if_child(&process, id);
-                let started = links.take_marks(id);
-                process.with_core(true, |core, fx| core.member_left(id, true, &started, fx));
-            }
-            Event::Tombstoned(tombstone) => {
-                let why = tombstone.map_or_else(|| "it was declared dead".to_owned(), |t| t.to_string());
-                begin_anew(&process, role, &why);
-            }
-            Event::StoreUnreachable(e) => tracing::warn!("the control plane does not answer: {e}"),
-            Event::StoreBack => tracing::info!("the control plane answers again"),
-        }
-    }
-}
-
-/// A child that was declared dead but has not exited (it is stopped, or hangs) makes room for another.
-fn kill_if_child(process: &Process, id: ProcessId) {
-    let known = process.outside().and_then(|o| o.pid_of(id));
-    if let (Some(pid), Some(local)) = (known, &*LOCAL.lock().unwrap_or_else(PoisonError::into_inner)) {
-        local.kill(pid);
-    }
-}
-
-/// The cluster has declared this process dead: it drops everything. A worker starts again as a new process; a driver's
-/// futures end, since nobody would answer to it any more.
-fn begin_anew(process: &Arc<Process>, role: Role, why: &str) {
-    tracing::error!("this process was paused or cut off for so long that the cluster gave it up: {why}");
-    process.with_core(true, |core, fx| core.end(fx));
-    if role == Role::Worker {
-        use std::os::unix::process::CommandExt;
-        let mut args = std::env::args_os();
-        let mut command = std::process::Command::new("/proc/self/exe");
-        if let Some(name) = args.next() {
-            command.arg0(name);
-        }
-        let error = command.args(args).exec();
-        tracing::error!("this worker cannot start again: {error}");
-        std::process::exit(1);
     }
 }
 
@@ -413,7 +368,7 @@ fn wait_on<T: Send + 'static>(
     receive.recv_timeout(limit).ok()
 }
 
-fn resources(capacity: Capacity) -> Resources {
+pub(super) fn resources(capacity: Capacity) -> Resources {
     let Capacity { cpus, gpus, memory, mut named } = capacity;
     named.sort();
     Resources { cpus, gpus, memory, named }

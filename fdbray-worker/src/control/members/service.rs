@@ -28,6 +28,7 @@ pub struct Membership {
     members: Members,
     me: Arc<Member>,
     peers: Box<dyn Fn() -> Vec<ProcessId> + Send + Sync>,
+    judges: fn(&Member) -> bool,
     events: mpsc::UnboundedSender<Event>,
     commands: mpsc::UnboundedReceiver<Command>,
     shared: Arc<Shared>,
@@ -51,8 +52,13 @@ pub enum Event {
     Joined(Arc<Member>),
     /// A process left of its own accord.
     Left(ProcessId),
-    /// A process was declared dead.
-    Dead(ProcessId),
+    /// A process was declared dead. `exited`: it was seen to have exited; otherwise it may run on until it notices.
+    Dead {
+        /// The process.
+        id: ProcessId,
+        /// Whether its exit is proven.
+        exited: bool,
+    },
     /// This process was declared dead. The service has ended; the process drops its work and joins as a new one.
     Tombstoned(Option<Tombstone>),
     /// A beat did not reach the store. What is known of the members stays as it is.
@@ -95,7 +101,8 @@ enum Command {
 
 impl Membership {
     /// Registers `member` in the cluster of that name and keeps it a member, on the current tokio runtime. `peers` are
-    /// the processes that it has sessions with, which it judges beside its ring successors; asked each second.
+    /// the processes that it has sessions with, which it judges beside its ring successors; asked each second. Only
+    /// those of them are judged that `judges` does not except.
     ///
     /// Tries for 10 s to reach the store, then fails with what is wrong with it.
     pub async fn join(
@@ -103,6 +110,7 @@ impl Membership {
         cluster: &str,
         member: Member,
         peers: impl Fn() -> Vec<ProcessId> + Send + Sync + 'static,
+        judges: fn(&Member) -> bool,
     ) -> Result<(MembershipHandle, Events), MemberError> {
         let members = Members::new(store, cluster);
         let started = Instant::now();
@@ -115,6 +123,7 @@ impl Membership {
             members,
             me: Arc::new(member),
             peers: Box::new(peers),
+            judges,
             events,
             commands,
             shared: shared.clone(),
@@ -233,7 +242,10 @@ impl Membership {
         match change {
             Change::Joined(member) => self.add(member),
             Change::Left(id) => self.remove(id, Event::Left(id)),
-            Change::Died(tombstone) => self.remove(tombstone.id, Event::Dead(tombstone.id)),
+            Change::Died(tombstone) => {
+                let exited = matches!(tombstone.cause, Cause::Exited);
+                self.remove(tombstone.id, Event::Dead { id: tombstone.id, exited });
+            }
         }
     }
 
@@ -243,7 +255,7 @@ impl Membership {
         let known = self.known.borrow().clone();
         for id in known.keys().filter(|id| !ids.contains(id)) {
             // How it ended is not in the log any more; dead is the one that may be assumed of both.
-            self.remove(*id, Event::Dead(*id));
+            self.remove(*id, Event::Dead { id: *id, exited: false });
         }
         members.into_iter().for_each(|member| self.add(member));
     }
@@ -274,8 +286,10 @@ impl Membership {
     fn judged(&self) -> Vec<ProcessId> {
         // A clone, since `peers` is not ours and may look at the members too.
         let known = self.known.borrow().clone();
-        let mut judged = ring_successors(self.me.id, known.keys().copied());
-        judged.extend((self.peers)().into_iter().filter(|peer| known.contains_key(peer)));
+        let all = known.values().filter(|member| (self.judges)(member)).map(|member| member.id);
+        let all: BTreeSet<ProcessId> = all.collect();
+        let mut judged = ring_successors(self.me.id, all.iter().copied());
+        judged.extend((self.peers)().into_iter().filter(|peer| all.contains(peer)));
         judged.sort_unstable();
         judged.dedup();
         judged

@@ -181,7 +181,7 @@ async fn members_that_come_and_go_at_once_in_a_troubled_store_are_all_seen_in_th
 }
 
 async fn join(store: &Store, n: u64) -> (MembershipHandle, Events) {
-    Membership::join(store.clone(), "demo", member(n), Vec::new).await.unwrap()
+    Membership::join(store.clone(), "demo", member(n), Vec::new, |_| true).await.unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -208,7 +208,7 @@ async fn who_stops_beating_is_declared_dead_after_five_counted_seconds() {
     assert!(seen.try_recv().is_err(), "it beats");
     drop(two);
     let before = Instant::now();
-    assert_eq!(seen.recv().await, Some(Event::Dead(id(2))));
+    assert_eq!(seen.recv().await, Some(Event::Dead { id: id(2), exited: false }));
     // On the test's own clock: nothing but the service's timers moves it.
     let counted = before.elapsed().as_secs();
     assert!((5..=7).contains(&counted), "{counted}");
@@ -241,7 +241,7 @@ async fn joining_waits_ten_seconds_for_the_store() {
     let memory = Memory::new(Faults::default());
     memory.set_unreachable(true);
     let before = Instant::now();
-    let error = Membership::join(memory.store(), "demo", member(1), Vec::new).await.err().unwrap();
+    let error = Membership::join(memory.store(), "demo", member(1), Vec::new, |_| true).await.err().unwrap();
     assert!(error.to_string().contains("does not answer"), "{error}");
     assert!((9..=10).contains(&before.elapsed().as_secs()));
     tokio::spawn({
@@ -271,7 +271,7 @@ async fn a_member_whose_exit_its_parent_saw_is_dead_at_once() {
     assert!(matches!(seen.recv().await, Some(Event::Joined(_))));
     let before = Instant::now();
     one.declare_exited(id(2));
-    assert_eq!(seen.recv().await, Some(Event::Dead(id(2))));
+    assert_eq!(seen.recv().await, Some(Event::Dead { id: id(2), exited: true }));
     assert!(before.elapsed() < Duration::from_secs(1));
 }
 
@@ -298,13 +298,13 @@ async fn the_exit_of_a_process_on_this_host_is_noticed_without_waiting_for_beats
     let store = Memory::new(Faults::default()).store();
     let here = Host::current().unwrap();
     let me = Member { host: here.clone(), ..member(1) };
-    let (_one, mut seen) = Membership::join(store.clone(), "demo", me, Vec::new).await.unwrap();
+    let (_one, mut seen) = Membership::join(store.clone(), "demo", me, Vec::new, |_| true).await.unwrap();
     let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
     let there = Member { host: Host { pid: child.id(), started: 0, ..here }, ..member(2) };
     Members::new(store, "demo").register(&there).await.unwrap();
     assert!(matches!(seen.recv().await, Some(Event::Joined(_))));
     child.kill().unwrap();
-    assert_eq!(seen.recv().await, Some(Event::Dead(id(2))));
+    assert_eq!(seen.recv().await, Some(Event::Dead { id: id(2), exited: true }));
     child.wait().unwrap();
 }
 
@@ -317,10 +317,10 @@ async fn what_a_former_life_of_the_cluster_left_behind_is_buried_at_once() {
         Members::new(store.clone(), "demo").register(&member(n)).await.unwrap();
     }
     let me = Member { host: Host::current().unwrap(), ..member(1) };
-    let (one, mut seen) = Membership::join(store, "demo", me, Vec::new).await.unwrap();
+    let (one, mut seen) = Membership::join(store, "demo", me, Vec::new, |_| true).await.unwrap();
     let mut dead = BTreeSet::new();
     while dead.len() < 18 {
-        if let Some(Event::Dead(id)) = seen.recv().await {
+        if let Some(Event::Dead { id, .. }) = seen.recv().await {
             dead.insert(id);
         }
     }
@@ -335,7 +335,7 @@ async fn helper() {
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     let store = Store::lmdb(directory, lmdb::Options::default()).unwrap();
     let me = Member { host: Host::current().unwrap(), ..member(7) };
-    let (_handle, mut events) = Membership::join(store, "demo", me, Vec::new).await.unwrap();
+    let (_handle, mut events) = Membership::join(store, "demo", me, Vec::new, |_| true).await.unwrap();
     while events.recv().await.is_some() {}
 }
 
@@ -344,7 +344,7 @@ async fn a_process_is_seen_joining_and_dying_by_another_through_lmdb() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::lmdb(directory.path(), lmdb::Options::default()).unwrap();
     let me = Member { host: Host::current().unwrap(), ..member(1) };
-    let (_one, mut seen) = Membership::join(store, "demo", me, Vec::new).await.unwrap();
+    let (_one, mut seen) = Membership::join(store, "demo", me, Vec::new, |_| true).await.unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "control::members::tests::helper"])
         .env("FDBRAY_TEST_JOIN", directory.path())
@@ -354,5 +354,5 @@ async fn a_process_is_seen_joining_and_dying_by_another_through_lmdb() {
     assert!(matches!(seen.recv().await, Some(Event::Joined(member)) if member.id == id(7)));
     child.kill().unwrap();
     child.wait().unwrap();
-    assert_eq!(seen.recv().await, Some(Event::Dead(id(7))));
+    assert_eq!(seen.recv().await, Some(Event::Dead { id: id(7), exited: true }));
 }

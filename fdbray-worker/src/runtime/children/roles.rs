@@ -101,7 +101,7 @@ fn driver(how: &str) {
     fs::write(scratch.path().join("store/data"), "data").unwrap();
     let mut spec = spec("sleeps", 2);
     spec.scratch = Some(scratch.path().to_owned());
-    let children = Children::start(spec, |_| {}).unwrap();
+    let children = Children::start(spec, |_| false, |_| {}).unwrap();
     if how == "forks" {
         // SAFETY: the new process makes one system call and nothing else, until it is killed.
         match unsafe { libc::fork() } {

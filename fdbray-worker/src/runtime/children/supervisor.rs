@@ -29,6 +29,7 @@ pub(super) struct Supervisor {
     spec: ChildSpec,
     leash: Leash,
     shared: Arc<Shared>,
+    excused: Box<dyn Fn(u32) -> bool + Send>,
     on_event: Box<dyn FnMut(ChildEvent) + Send>,
     places: Vec<Place>,
 }
@@ -57,11 +58,12 @@ impl Supervisor {
         spec: ChildSpec,
         leash: Leash,
         shared: Arc<Shared>,
+        excused: Box<dyn Fn(u32) -> bool + Send>,
         on_event: Box<dyn FnMut(ChildEvent) + Send>,
     ) -> Self {
         let now = Instant::now();
         let places = (0..spec.count).map(|_| Place { state: State::Due(now), deaths: 0 }).collect();
-        Supervisor { spec, leash, shared, on_event, places }
+        Supervisor { spec, leash, shared, excused, on_event, places }
     }
 
     pub(super) fn run(mut self) {
@@ -162,8 +164,10 @@ impl Supervisor {
     }
 
     fn died(&mut self, index: usize, pid: Option<u32>, exit: Exit, lived: Duration, last_words: String) {
+        let excused = pid.is_some_and(|pid| (self.excused)(pid));
         let place = &mut self.places[index];
-        place.deaths = if lived >= self.spec.restart.healthy { 1 } else { place.deaths.saturating_add(1) };
+        place.deaths =
+            if excused || lived >= self.spec.restart.healthy { 1 } else { place.deaths.saturating_add(1) };
         let deaths = place.deaths;
         let restart_in = self.spec.restart.pause(deaths);
         place.state = restart_in.map_or(State::Abandoned, |pause| State::Due(Instant::now() + pause));
