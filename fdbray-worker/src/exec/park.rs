@@ -59,7 +59,7 @@ pub(crate) fn wait(cell: &Arc<Cell>) -> Result<Payload> {
     // What is there already costs no slot.
     match pin!(&mut value).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,
-        Poll::Pending => while_blocked(&process, current, || block_thread_on(value))?,
+        Poll::Pending => while_blocked(process, current, || block_thread_on(value))?,
     }
 }
 
@@ -72,7 +72,7 @@ pub(super) fn block_on<T>(parent: Current, future: impl Future<Output = Result<T
             take_waiting();
             match future.as_mut().poll(cx) {
                 Poll::Ready(value) => return value,
-                Poll::Pending if take_waiting() => while_blocked(&process, parent, std::thread::park)?,
+                Poll::Pending if take_waiting() => while_blocked(process, parent, std::thread::park)?,
                 Poll::Pending => std::thread::park(),
             }
         }

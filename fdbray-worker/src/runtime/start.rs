@@ -202,7 +202,7 @@ fn drain(process: &Arc<Process>, grace: Duration) {
 /// Has what this worker prints brought to the driver whose tasks it runs.
 fn capture(born: Option<&Born>) -> Option<Capture> {
     let options = CaptureOptions { given: born.is_some_and(|b| b.captured), tee: born.is_none() };
-    let started = Capture::start(options, send_line, || exec::functions_now());
+    let started = Capture::start(options, send_line, exec::functions_now);
     match started {
         Ok(capture) => {
             capture.install_layer();

@@ -1,6 +1,6 @@
 //! What the program `app` does, by its first argument.
 
-use super::functions::*;
+use super::{failing::*, functions::*};
 use fdbray::{Error, RemoteFuture, remote, settle};
 use futures_util::StreamExt;
 use std::{collections::BTreeSet, process::ExitCode, time::Duration};
@@ -289,7 +289,7 @@ async fn everything() -> fdbray::Result<()> {
         let dependent = nap::remote(&slow, 0);
         let big = fdbray::put(&vec![1_u8; 1_000_000])?;
         let baskets: Vec<_> = (1..20).map(fill::remote).collect();
-        let totals: Vec<_> = baskets.iter().map(|basket| total::remote(basket)).collect();
+        let totals: Vec<_> = baskets.iter().map(total::remote).collect();
         let echoes: Vec<_> = (0..20).map(|_| weigh::remote(echo::remote(&big))).collect();
         let inner = later::remote(1, 2).await?;
         let failing = settle((0..100).map(|_| refuses::remote(1))).await;

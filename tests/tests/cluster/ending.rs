@@ -11,7 +11,7 @@ async fn a_cancelled_call_that_has_not_started_never_does() {
     let dir = tempfile::tempdir().expect("a directory");
     let (gate, touched) = (dir.path().join("gate"), dir.path().join("touched"));
     let busy = waits_for_file_blocking::remote(gate.display().to_string());
-    let pending = touch::remote(&touched.display().to_string());
+    let pending = touch::remote(touched.display().to_string());
     pending.cancel();
     let result = within(LIMIT, "the cancelled call", &pending).await;
     assert!(
@@ -81,7 +81,7 @@ async fn the_dependents_of_a_cancelled_call_end_with_it() {
 async fn dropping_a_future_does_not_cancel_and_abort_on_drop_does() {
     let dir = tempfile::tempdir().expect("a directory");
     let (kept, touched) = (dir.path().join("kept"), dir.path().join("touched"));
-    drop(touch::remote(&kept.display().to_string()));
+    drop(touch::remote(kept.display().to_string()));
     within(LIMIT, "a dropped call runs", appears(&kept)).await;
 
     let future = waits_for_ever::remote(touched.display().to_string());

@@ -23,8 +23,8 @@ async fn a_hundred_megabytes_travel_both_ways() -> fdbray::Result<()> {
 async fn large_values_pass_between_workers_without_the_driver_asking_for_them() -> fdbray::Result<()> {
     const LEN: usize = 2_000_000;
     let made: Vec<_> = (0..4).map(|_| bytes::remote(LEN)).collect();
-    let echoed: Vec<_> = made.iter().map(|value| echo::remote(value)).collect();
-    let weights = settle(echoed.iter().map(|value| weigh::remote(value)));
+    let echoed: Vec<_> = made.iter().map(echo::remote).collect();
+    let weights = settle(echoed.iter().map(weigh::remote));
     for weight in within(LIMIT, "the weights", weights).await {
         assert_eq!(weight?, (LEN, sum(LEN)));
     }
