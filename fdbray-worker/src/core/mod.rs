@@ -6,7 +6,7 @@
 //! on a virtual network, in the simulator (`tests/simulation`).
 //!
 //! A process plays two parts at once. As **owner** it keeps a [record](table) for each future that it made, a queue
-//! per [shape](shape), and the [leases](lease) that it holds. As **worker** it [grants](grant) leases from its own
+//! per [shape], and the [leases](lease) that it holds. As **worker** it [grants](grant) leases from its own
 //! capacity and hands [batches](grant::Start) of tasks to its threads. It leases from itself in the same way, over a loopback
 //! session, so that a nested call is no special case.
 //!

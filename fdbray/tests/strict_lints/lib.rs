@@ -32,6 +32,8 @@
     clippy::expect_used,
     clippy::panic
 )]
+// The workspace's list of methods is for the core, which does no I/O.
+#![allow(clippy::disallowed_methods)]
 #![forbid(unsafe_code)]
 
 use fdbray::prelude::*;
