@@ -16,7 +16,7 @@
 //! | `message` | what two processes say to each other |
 //! | `peers`, `lost` | who is there, who is gone, and what follows from it |
 //! | `table`, `submit`, `settle` | the life of an owned future |
-//! | `lease`, `hold`, `dispatch`, `placement` | the owner's side of running a task elsewhere |
+//! | `lease`, `hold`, `dispatch`, `rebalance`, `placement` | the owner's side of running a task elsewhere |
 //! | `grant`, `share`, `run` | the worker's side of it |
 //! | `drain` | leaving in order |
 //! | `blocking` | tasks that wait for futures and give their slot back |
@@ -40,6 +40,7 @@ pub mod message;
 mod objects;
 mod peers;
 mod placement;
+mod rebalance;
 mod run;
 pub mod session;
 mod settle;

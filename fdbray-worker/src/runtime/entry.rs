@@ -77,3 +77,15 @@ fn leave(code: ExitCode) -> ! {
 pub fn code_number(code: ExitCode) -> i32 {
     (0..=u8::MAX).find(|n| ExitCode::from(*n) == code).map_or(1, i32::from)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_tell_their_numbers() {
+        for n in [0, 1, 3, 101, 255] {
+            assert_eq!(code_number(ExitCode::from(n)), i32::from(n));
+        }
+    }
+}

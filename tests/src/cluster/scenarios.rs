@@ -1,6 +1,6 @@
 //! What the program `app` does, by its first argument.
 
-use super::functions::*;
+use super::{failing::*, functions::*};
 use fdbray::{Error, RemoteFuture, remote, settle};
 use futures_util::StreamExt;
 use std::{collections::BTreeSet, process::ExitCode, time::Duration};

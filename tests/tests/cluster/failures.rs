@@ -52,7 +52,7 @@ async fn a_panic_is_an_error_with_message_place_and_worker_whatever_it_carries()
                 Err(Error::Panicked { function, message, location, worker, .. }) => {
                     assert!(function.contains("panics"), "{function}");
                     assert!(message.contains(text) && !message.is_empty(), "{message}");
-                    assert!(location.contains("functions.rs:"), "{location}");
+                    assert!(location.contains("failing.rs:"), "{location}");
                     assert_ne!(worker.get(), 0);
                 }
                 other => panic!("{load:?}: {other:?}"),

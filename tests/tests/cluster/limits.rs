@@ -101,3 +101,16 @@ async fn options_out_of_range_are_refused() {
         assert!(matches!(result, Err(Error::Control { .. } | Error::Unschedulable { .. })), "{result:?}");
     }
 }
+
+#[fdbray::test(workers = 2, cpus = 1)]
+async fn a_call_that_takes_long_holds_up_nothing_that_could_run_elsewhere() {
+    for round in 0..10 {
+        // Short calls are sent ahead in great numbers; then one of them all is long.
+        let before = settle(add::map((0..2_000).map(|i| (i, round))));
+        assert!(within(LIMIT, "short calls", before).await.iter().all(Result::is_ok));
+        let long = doze::remote(1, 600_000);
+        let after = settle(add::map((0..2_000).map(|i| (i, round))));
+        assert!(within(LIMIT, "short calls beside a long one", after).await.iter().all(Result::is_ok));
+        long.cancel();
+    }
+}
