@@ -19,6 +19,8 @@ const AHEAD: u64 = 2_000_000;
 const MOST_AHEAD: u32 = 2048;
 /// And so many bytes of arguments for each lease.
 const MOST_BYTES: u64 = 8 << 20;
+/// How long two suspects are kept apart while nothing else moves.
+const APART: u64 = 20_000_000;
 /// Slots are asked for again after this, though the queue has hardly grown.
 const ASK_AGAIN: u64 = 1_000_000;
 /// A request that was not answered by then hinders no other: the worker may be busy for long.
@@ -61,11 +63,17 @@ impl Core {
     /// A lease whose worker has a free slot for us, or else the least loaded that may be sent work ahead.
     fn lease_with_room(&mut self, shape: u32, ahead: u32, suspect: bool) -> Option<u32> {
         let me = self.me();
+        let moves = self.now < self.owner.queue(shape).moved + APART;
         let mut best: Option<(u64, u32)> = None;
         for i in 0..self.owner.queue(shape).leases.len() {
             let place = self.owner.queue(shape).leases[i];
             let Some(lease) = self.owner.lease_ref(place) else { continue };
             if lease.slots == 0 || lease.is_worn() {
+                continue;
+            }
+            // Two that may have killed a worker are kept apart, so that one does not spend the other's attempts; but not
+            // for ever, since one may wait for the other.
+            if suspect && lease.suspects > 0 && moves {
                 continue;
             }
             // What waits for futures here has lent its slot.
