@@ -1,5 +1,16 @@
 //! Real processes under SIGKILL, SIGSTOP, aborts, full disks and peers that talk nonsense: nothing hangs, nothing is lost,
 //! nothing is done twice that must not be, and nothing stays behind.
 
+#[path = "crash/drivers.rs"]
+mod drivers;
 #[path = "crash/killed.rs"]
 mod killed;
+#[path = "crash/losses.rs"]
+mod losses;
+#[path = "crash/starting.rs"]
+mod starting;
+#[path = "crash/stopped.rs"]
+mod stopped;
+
+/// The drivers and workers of clusters that are more than one program.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_crash_app");

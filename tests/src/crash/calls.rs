@@ -9,6 +9,14 @@ pub fn pid() -> u32 {
     std::process::id()
 }
 
+/// The process and the worker that run it, after so many milliseconds.
+#[remote]
+pub fn who(millis: u64) -> String {
+    thread::sleep(Duration::from_millis(millis));
+    let worker = fdbray::task::current().map(|task| task.worker.to_string());
+    format!("{}:{}", std::process::id(), worker.unwrap_or_default())
+}
+
 /// Takes `micros` and gives `n` back.
 #[remote]
 pub fn work(n: u64, micros: u64) -> u64 {
