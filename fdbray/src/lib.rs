@@ -170,7 +170,9 @@ pub use fdbray_macros::remote;
 ///
 /// The body runs in a driver only, on the main thread inside a tokio runtime, and need not be `Send`. It may return
 /// whatever a `main` may. A process that was started with `--worker` serves its cluster instead and never enters it.
-/// When the body returns, what is still pending is abandoned: await what has to be done.
+/// When the body returns, what is still pending is abandoned, futures that nobody holds included: await what has to be
+/// done. Async functions are dropped where they wait; a sync one that runs is given a second, then its worker is killed.
+/// What the body returned decides the program's exit code.
 ///
 /// The cluster is the one of the command line (`--cluster URL`), else of the variable `FDBRAY_CLUSTER`, else of the
 /// attribute; with none of them a private cluster starts with the program and goes with it.

@@ -1,4 +1,4 @@
-//! Different binaries in one cluster: refused on both sides with what differs, or let work together function by function.
+//! Different binaries in one cluster: refused on both sides with what differs, or let work function by function.
 
 use crate::app;
 use fdbray_tests::cluster::*;
