@@ -3,10 +3,13 @@
 
 use super::{aborts, counted, now_and_again, parent_of_slow, sleepy, within, work, work_async};
 use fdbray::{Error, RemoteFuture, settle};
-use fdbray_worker::{config::ClusterUrl, control::store::Store};
+use fdbray_worker::{
+    config::ClusterUrl,
+    control::store::{Store, StoreError},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    process::ExitCode,
+    process::{ExitCode, exit},
     thread,
     time::{Duration, Instant},
 };
@@ -207,11 +210,14 @@ pub fn hold_store(args: &[String]) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let held = runtime.unwrap_or_else(|e| panic!("{e}")).block_on(store.transact(move |tx| async move {
         tx.set(b"held", b"1")?;
-        println!("holds");
+        say("holds");
         // On the store's own thread, within its write transaction: just what no transaction must do.
         thread::sleep(time);
-        Ok::<_, fdbray_worker::control::store::StoreError>(())
+        say("released");
+        // In the middle of a commit, too.
+        exit(0);
+        #[expect(unreachable_code, reason = "says what the transaction's type is")]
+        Ok::<_, StoreError>(())
     }));
-    println!("released {held:?}");
-    ExitCode::SUCCESS
+    panic!("{held:?}");
 }
