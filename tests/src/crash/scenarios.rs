@@ -30,6 +30,7 @@ pub async fn play(words: &[&str]) {
         ["everywhere", workers] => everywhere(number(workers)).await,
         ["aborts", file] => drop(aborts::remote(*file).await),
         ["large", workers, len] => large(number(workers), number(len)).await,
+        ["nested", depth, seconds] => nested(number(depth), number(seconds)).await,
         ["orphan", file] => orphan(file).await,
         _ => panic!("no such scenario: {words:?}"),
     }
@@ -173,6 +174,17 @@ async fn large(workers: u64, len: u64) {
     }
     // It is there if anything was noted.
     let _ = std::fs::remove_file(file);
+    say("all");
+}
+
+/// Calls that make calls on whichever worker, for so many seconds.
+async fn nested(depth: u64, seconds: u64) {
+    let until = Instant::now() + Duration::from_secs(seconds);
+    say("nested");
+    while Instant::now() < until {
+        let sum = within(60, "a tree of calls ends", super::tree::remote(depth)).await;
+        assert_eq!(sum.unwrap_or_else(|e| panic!("{e}")), 1 << depth);
+    }
     say("all");
 }
 
