@@ -7,10 +7,14 @@ mod drivers;
 mod killed;
 #[path = "crash/losses.rs"]
 mod losses;
+#[path = "crash/noise.rs"]
+mod noise;
 #[path = "crash/starting.rs"]
 mod starting;
 #[path = "crash/stopped.rs"]
 mod stopped;
+#[path = "crash/stores.rs"]
+mod stores;
 
 /// The drivers and workers of clusters that are more than one program.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_crash_app");

@@ -13,6 +13,7 @@ use std::{
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -26,11 +27,30 @@ pub(crate) struct Socket {
     unix: bool,
 }
 
+/// What is sent leaves at once, and a peer that cannot be reached any more is noticed, whether something is being sent to
+/// it or only awaited from it. A peer that is merely stopped answers to both: its kernel does.
+fn tune(tcp: &OwnedFd) -> io::Result<()> {
+    use rustix::net::sockopt;
+    sockopt::set_tcp_nodelay(tcp, true)?;
+    sockopt::set_tcp_user_timeout(tcp, u32::try_from(UNREACHABLE.as_millis()).unwrap_or(u32::MAX))?;
+    sockopt::set_tcp_keepidle(tcp, PROBE)?;
+    sockopt::set_tcp_keepintvl(tcp, PROBE)?;
+    sockopt::set_socket_keepalive(tcp, true)?;
+    Ok(())
+}
+
+/// A connection whose other end's kernel was not heard of for so long is broken. Longer than it takes to declare a stopped
+/// process dead, whose full buffers count as well.
+const UNREACHABLE: Duration = Duration::from_secs(10);
+
+/// How often an idle connection is tried.
+const PROBE: Duration = Duration::from_secs(2);
+
 impl Socket {
     /// Takes a non-blocking socket. Must be called inside the runtime that is to drive it.
     pub(crate) fn new(fd: OwnedFd, unix: bool) -> io::Result<Self> {
         if !unix {
-            rustix::net::sockopt::set_tcp_nodelay(&fd, true)?;
+            tune(&fd)?;
         }
         // For reading alone: with an interest in writing, every read of the peer would wake this side too.
         // SAFETY: `fd` owns its descriptor, and nothing replaces or closes it while the `AsyncFd` owns it.

@@ -74,6 +74,11 @@ impl Cluster {
         self.start("private", args, &[("FDBRAY_TMPDIR", &scratch.display().to_string())])
     }
 
+    /// Starts the program as something that is neither worker nor driver.
+    pub fn other(&self, args: &[&str]) -> App {
+        self.start("other", args, &[])
+    }
+
     /// Processes started from here on run behind `prefix`, such as `ip netns exec NAME`.
     pub fn behind(&mut self, prefix: &[&str]) {
         self.prefix = prefix.iter().map(|word| (*word).to_owned()).collect();

@@ -98,6 +98,17 @@ pub fn exits_unless(file: &str) -> u32 {
     std::process::id()
 }
 
+/// How many leaves a binary tree of calls has.
+#[remote]
+pub async fn tree(depth: u64) -> fdbray::Result<u64> {
+    if depth == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        return Ok(1);
+    }
+    let (left, right) = (tree::remote(depth - 1), tree::remote(depth - 1));
+    Ok(left.await? + right.await?)
+}
+
 /// Prints a line and gives `n` back.
 #[remote]
 pub fn now_and_again(n: u64) -> u64 {

@@ -7,7 +7,7 @@ pub mod scenarios;
 pub use app::{App, Cluster, all_gone};
 pub use calls::{
     Start, aborts, big, big_once, counted, exits_unless, length, never_ends, now_and_again, parent_of_slow,
-    pid, pids, sleepy, starts, who, work, work_async,
+    pid, pids, sleepy, starts, tree, who, work, work_async,
 };
 
 use rustix::process::{Pid, Signal, kill_process};

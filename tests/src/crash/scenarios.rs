@@ -3,10 +3,13 @@
 
 use super::{aborts, counted, now_and_again, parent_of_slow, sleepy, within, work, work_async};
 use fdbray::{Error, RemoteFuture, settle};
-use fdbray_worker::{config::ClusterUrl, control::store::Store};
+use fdbray_worker::{
+    config::ClusterUrl,
+    control::store::{Store, StoreError},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    process::ExitCode,
+    process::{ExitCode, exit},
     thread,
     time::{Duration, Instant},
 };
@@ -27,6 +30,7 @@ pub async fn play(words: &[&str]) {
         ["everywhere", workers] => everywhere(number(workers)).await,
         ["aborts", file] => drop(aborts::remote(*file).await),
         ["large", workers, len] => large(number(workers), number(len)).await,
+        ["nested", depth, seconds] => nested(number(depth), number(seconds)).await,
         ["orphan", file] => orphan(file).await,
         _ => panic!("no such scenario: {words:?}"),
     }
@@ -173,6 +177,17 @@ async fn large(workers: u64, len: u64) {
     say("all");
 }
 
+/// Calls that make calls on whichever worker, for so many seconds.
+async fn nested(depth: u64, seconds: u64) {
+    let until = Instant::now() + Duration::from_secs(seconds);
+    say("nested");
+    while Instant::now() < until {
+        let sum = within(60, "a tree of calls ends", super::tree::remote(depth)).await;
+        assert_eq!(sum.unwrap_or_else(|e| panic!("{e}")), 1 << depth);
+    }
+    say("all");
+}
+
 /// Gets a future that a worker owns, says which, and how it ended.
 async fn orphan(file: &str) {
     let (owner, inner) = within(20, "the parent ends", parent_of_slow::remote(1_000_000, file.to_owned()))
@@ -207,11 +222,14 @@ pub fn hold_store(args: &[String]) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let held = runtime.unwrap_or_else(|e| panic!("{e}")).block_on(store.transact(move |tx| async move {
         tx.set(b"held", b"1")?;
-        println!("holds");
+        say("holds");
         // On the store's own thread, within its write transaction: just what no transaction must do.
         thread::sleep(time);
-        Ok::<_, fdbray_worker::control::store::StoreError>(())
+        say("released");
+        // In the middle of a commit, too.
+        exit(0);
+        #[expect(unreachable_code, reason = "says what the transaction's type is")]
+        Ok::<_, StoreError>(())
     }));
-    println!("released {held:?}");
-    ExitCode::SUCCESS
+    panic!("{held:?}");
 }

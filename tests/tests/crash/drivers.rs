@@ -3,7 +3,13 @@
 use crate::PROGRAM;
 use fdbray_tests::crash::{App, Cluster, all_gone, children_of, eventually, send, starts};
 use rustix::process::Signal;
-use std::{collections::BTreeSet, fs, path::Path, thread, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 fn entries(dir: &Path) -> BTreeSet<String> {
     let Ok(entries) = fs::read_dir(dir) else { return BTreeSet::new() };
@@ -12,9 +18,16 @@ fn entries(dir: &Path) -> BTreeSet<String> {
 
 /// Waits until nothing of a private cluster is left in its directory or in shared memory.
 fn nothing_stays(cluster: &Cluster) {
-    eventually(5, "the scratch directory is empty", || {
-        entries(&cluster.file("scratch")).is_empty().then_some(())
-    });
+    let scratch = cluster.file("scratch");
+    let what = || {
+        let inside = entries(&scratch).into_iter().map(|name| (entries(&scratch.join(&name)), name));
+        inside.map(|(inside, name)| format!("{name}: {inside:?}")).collect::<Vec<_>>()
+    };
+    let until = Instant::now() + Duration::from_secs(5);
+    while !what().is_empty() {
+        assert!(Instant::now() < until, "the scratch directory keeps {:?}", what());
+        thread::sleep(Duration::from_millis(5));
+    }
     let of_ours = |name: &&String| name.contains("fdbray");
     eventually(5, "nothing of ours is in shared memory", || {
         entries(Path::new("/dev/shm")).iter().find(of_ours).is_none().then_some(())

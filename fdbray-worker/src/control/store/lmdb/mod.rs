@@ -103,7 +103,7 @@ const CLOSE_WAIT: Duration = Duration::from_secs(10);
 
 impl Lmdb {
     pub(super) fn open(path: &Path, options: Options) -> Result<Arc<Lmdb>, OpenError> {
-        let path = place::prepare(path)?;
+        let path = place::prepare(path, options.sync != Sync::None)?;
         let fail = |source| OpenError::Path { path: path.clone(), source: Arc::new(source) };
         let identity = place::identity(&path).map_err(fail)?;
         let started = Instant::now();

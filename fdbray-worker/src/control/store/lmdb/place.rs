@@ -2,17 +2,19 @@
 
 use crate::control::store::OpenError;
 use std::ffi::CString;
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The directory, made if it is missing, in its one true spelling.
-pub(super) fn prepare(path: &Path) -> Result<PathBuf, OpenError> {
+/// The directory, made if it is missing, in its one true spelling. `parents`: those too. Not where nothing is kept for
+/// good: somebody removes the directory of a private cluster, and a process that starts late must not make it again.
+pub(super) fn prepare(path: &Path, parents: bool) -> Result<PathBuf, OpenError> {
+    let exists = |e: io::Error| if path.is_dir() { Ok(()) } else { Err(e) };
     let fail = |source| OpenError::Path { path: path.into(), source: Arc::new(source) };
-    fs::create_dir_all(path).map_err(fail)?;
+    DirBuilder::new().recursive(parents).create(path).or_else(exists).map_err(fail)?;
     let path = path.canonicalize().map_err(fail)?;
     let kind = network_filesystem(filesystem(&path).map_err(fail)?);
     match kind {
@@ -91,7 +93,7 @@ mod tests {
     #[test]
     fn a_path_that_is_a_file_is_refused_by_name() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = prepare(file.path()).unwrap_err();
+        let error = prepare(file.path(), true).unwrap_err();
         assert!(error.to_string().contains(file.path().to_str().unwrap()), "{error}");
     }
 }
