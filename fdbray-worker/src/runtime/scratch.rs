@@ -17,10 +17,7 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf, absolute},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -78,7 +75,7 @@ impl Scratch {
                 made => made.map_err(failed)?,
             }
             let owner = File::create_new(path.join(OWNER)).map_err(failed)?;
-            let share = Share { path: path.clone(), owner, removed: AtomicBool::new(false) };
+            let share = Share { path: path.clone(), owner, removed: Mutex::new(false) };
             // A sweeper may have come between the two and taken it for stale: then another one.
             if flock(&share.owner, FlockOperation::NonBlockingLockShared).is_ok() && share.is_whole() {
                 return Ok(Scratch(Arc::new(share)));
@@ -94,7 +91,7 @@ impl Scratch {
     pub fn join(path: &Path) -> io::Result<Self> {
         let owner = File::open(path.join(OWNER))?;
         flock(&owner, FlockOperation::NonBlockingLockShared)?;
-        let share = Arc::new(Share { path: path.to_owned(), owner, removed: AtomicBool::new(false) });
+        let share = Arc::new(Share { path: path.to_owned(), owner, removed: Mutex::new(false) });
         let weak = Arc::downgrade(&share);
         leash::on_parent_gone(move || {
             if let Some(share) = weak.upgrade() {
@@ -142,7 +139,7 @@ pub fn sweep(base: &Path) {
 fn sweep_one(path: &Path) {
     match File::open(path.join(OWNER)) {
         Ok(owner) => {
-            let share = Share { path: path.to_owned(), owner, removed: AtomicBool::new(false) };
+            let share = Share { path: path.to_owned(), owner, removed: Mutex::new(false) };
             let _ = share.remove_if_last(Duration::ZERO);
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -162,7 +159,8 @@ fn sweep_one(path: &Path) {
 struct Share {
     path: PathBuf,
     owner: File,
-    removed: AtomicBool,
+    /// Held while it is removed: this process must not end in the middle.
+    removed: Mutex<bool>,
 }
 
 impl Share {
@@ -179,7 +177,8 @@ impl Share {
             }
             thread::sleep(Duration::from_millis(2));
         }
-        if !self.is_whole() || self.removed.swap(true, Ordering::Relaxed) {
+        let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
+        if *removed || !self.is_whole() {
             return Ok(false);
         }
         // Under another name first: threads of this process that still run can then make no more files in it.
@@ -188,6 +187,7 @@ impl Share {
             false => self.path.with_extension(&GONE[1..]),
         };
         fs::rename(&self.path, &gone)?;
+        *removed = true;
         fs::remove_dir_all(gone)?;
         Ok(true)
     }
