@@ -50,6 +50,7 @@ impl Core {
             }
             return false;
         }
+        self.worker.resuming.retain(|k| *k != key);
         self.charge(key, lease, &shape);
         true
     }

@@ -333,6 +333,12 @@ impl Core {
         self.end_grant_if_done(task.lease);
     }
 
+    /// Whether a thread that asked now would have something to start; for the simulator, in which then one has been
+    /// told to ask.
+    pub fn could_start(&self) -> bool {
+        self.lease_to_serve().is_some()
+    }
+
     /// Tells how many more threads could start something.
     pub(super) fn offer_work(&mut self, fx: &mut Effects) {
         if !std::mem::take(&mut self.worker.changed) || !self.worker.resuming.is_empty() {

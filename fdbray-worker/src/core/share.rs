@@ -103,6 +103,8 @@ impl Core {
         let (lease, more) = match self.worker.grants.iter_mut().find(|(_, g)| held(g)) {
             Some((lease, grant)) => {
                 grant.slots += slots;
+                // What was sent ahead can start now.
+                self.worker.changed = true;
                 (*lease, true)
             }
             None => {

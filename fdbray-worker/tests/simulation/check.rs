@@ -94,6 +94,13 @@ impl World {
         }
     }
 
+    /// Invariant 1: what could start has a thread coming for it.
+    pub fn check_called(&self, p: P) {
+        let process = &self.all[p];
+        let lost = process.alive && process.called == 0 && process.core.could_start();
+        assert!(!lost, "p{p} could start something and calls no thread (invariant 1): {}", self.stuck());
+    }
+
     /// Invariants 1 and 4: what was seen once is seen ever after.
     pub fn saw(&mut self, p: P, id: ObjectId, outcome: &Outcome) {
         let now = match outcome {

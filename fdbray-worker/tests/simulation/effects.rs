@@ -21,8 +21,7 @@ impl World {
             self.after(delay, Event::Step(process, thread));
         }
         for _ in 0..runners {
-            let delay = self.random.range(0, 10_000);
-            self.after(delay, Event::Runner(p));
+            self.call_runner(p, 10_000);
         }
         for key in resume {
             self.after(0, Event::Resume(p, key));

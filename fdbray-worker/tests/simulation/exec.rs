@@ -72,6 +72,13 @@ impl World {
         self.after(delay, Event::Step(p, id));
     }
 
+    /// A pool thread is told to look for work.
+    pub fn call_runner(&mut self, p: P, within: Nanos) {
+        let delay = self.random.range(0, within);
+        self.all[p].called += 1;
+        self.after(delay, Event::Runner(p));
+    }
+
     /// A pool thread looks for work.
     pub fn run_next_batch(&mut self, p: P) {
         let mut batch = Vec::new();
@@ -114,8 +121,7 @@ impl World {
                 }
                 self.finish(p, thread);
                 if !thread.alone {
-                    let delay = self.random.range(0, 1_000);
-                    self.after(delay, Event::Runner(p));
+                    self.call_runner(p, 1_000);
                 }
                 return false;
             }
@@ -236,8 +242,7 @@ impl World {
         self.release_all(p, std::mem::take(&mut thread.dropping));
         if !sync {
             thread.alone = true;
-            let delay = self.random.range(0, 1_000);
-            self.after(delay, Event::Runner(p));
+            self.call_runner(p, 1_000);
         }
     }
 

@@ -98,6 +98,8 @@ pub struct Process {
     pub paused_until: Nanos,
     pub threads: BTreeMap<u32, Thread>,
     pub next_thread: u32,
+    /// Pool threads that were told to ask for work and have not yet.
+    pub called: usize,
     /// Start marks, by place.
     pub marks: BTreeMap<u32, u32>,
     /// Handles of user code, for [`super::check`].
@@ -187,6 +189,7 @@ impl World {
             paused_until: 0,
             threads: BTreeMap::new(),
             next_thread: 0,
+            called: 0,
             marks: BTreeMap::new(),
             handles: BTreeMap::new(),
             released: Vec::new(),
@@ -267,7 +270,11 @@ impl World {
             }
         }
         self.hash = mix(self.hash ^ mix(at) ^ seq);
+        let whose = event.whose();
         self.happen(event);
+        if let Some(p) = whose {
+            self.check_called(p);
+        }
         true
     }
 
@@ -286,7 +293,10 @@ impl World {
                 let mut ids = std::mem::take(&mut self.all[p].released);
                 self.call(p, |core, fx| core.released(&mut ids, fx));
             }
-            Event::Runner(p) => self.run_next_batch(p),
+            Event::Runner(p) => {
+                self.all[p].called -= 1;
+                self.run_next_batch(p);
+            }
             Event::Step(p, thread) => self.step_thread(p, thread),
             Event::Resume(p, key) => self.resume(p, key),
             Event::Abandon(p, key) => self.abandon(p, key),
