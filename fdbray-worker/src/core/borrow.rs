@@ -10,6 +10,7 @@ use super::{
     Core, Effects,
     grant::TaskKey,
     message::{Message, TaskName},
+    table::Adopting,
 };
 use crate::{
     cell::{Cell, Outcome},
@@ -160,7 +161,7 @@ impl Core {
                 if let Some(record) = self.table.get_mut(seq)
                     && let Some(adopting) = &mut record.extra().adopting
                 {
-                    adopting.2 += 1;
+                    adopting.missing += 1;
                     borrow.sources.push(Held::Result(seq, peer, task));
                 }
             }
@@ -181,7 +182,7 @@ impl Core {
             return;
         }
         let Some(record) = self.table.get_mut(seq) else { return };
-        record.extra().adopting = from.map(|(peer, task)| (peer, task, 1));
+        record.extra().adopting = from.map(|from| Box::new(Adopting { from, missing: 1 }));
         for id in &contained {
             if id.owner != self.me() {
                 let held = from.filter(|(worker, _)| *worker != id.owner);
@@ -191,7 +192,7 @@ impl Core {
         }
         // There is an older value if that was lost.
         if let Some(record) = self.table.get_mut(seq) {
-            let older = std::mem::replace(&mut record.extra().inside_value, contained);
+            let older = std::mem::replace(&mut record.extra().inside_value, contained.into());
             self.unpin_all(older);
         }
         if let Some(from) = from {
@@ -201,14 +202,12 @@ impl Core {
 
     fn one_adopted(&mut self, seq: u64, of: (ProcessId, TaskName), fx: &mut Effects) {
         let Some(extra) = self.table.get_mut(seq).and_then(|r| r.extra.as_mut()) else { return };
-        let Some((peer, task, missing)) = extra.adopting.as_mut().filter(|(p, t, _)| (*p, *t) == of) else {
-            return;
-        };
-        *missing -= 1;
-        if *missing > 0 {
+        let Some(adopting) = extra.adopting.as_mut().filter(|a| a.from == of) else { return };
+        adopting.missing -= 1;
+        if adopting.missing > 0 {
             return;
         }
-        let (peer, task) = (*peer, *task);
+        let (peer, task) = of;
         extra.adopting = None;
         self.unreferenced.push(ObjectId { owner: self.settings.me, seq });
         self.say(peer, &Message::Adopted { task }, fx);

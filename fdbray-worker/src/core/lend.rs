@@ -85,7 +85,7 @@ impl Core {
             let before = extra.borrowers.len();
             extra.borrowers.retain(|(p, _)| *p != peer);
             extra.wanted_by.retain(|p| *p != peer);
-            let adopting = extra.adopting.is_some_and(|(p, _, _)| p == peer);
+            let adopting = extra.adopting.as_ref().is_some_and(|a| a.from.0 == peer);
             if adopting {
                 extra.adopting = None;
             }

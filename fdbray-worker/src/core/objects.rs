@@ -228,7 +228,8 @@ impl Core {
             return;
         }
         // The worker need not keep the futures inside a value that is gone.
-        if let Some((peer, task, _)) = record.extra().adopting.take() {
+        if let Some(adopting) = record.extra().adopting.take() {
+            let (peer, task) = adopting.from;
             self.say(peer, &Message::Adopted { task }, fx);
         }
         let Some(record) = self.table.get_mut(seq) else { return };

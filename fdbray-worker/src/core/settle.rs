@@ -38,7 +38,7 @@ impl Core {
         let extra = record.extra();
         extra.holder = holder;
         if let Some(at) = extra.deadline.take() {
-            self.timers.forget_deadline(at, seq);
+            self.timers.forget_deadline(at.get(), seq);
         }
         let dependents = std::mem::take(&mut extra.dependents);
         let wanted_by = std::mem::take(&mut extra.wanted_by);
@@ -56,8 +56,9 @@ impl Core {
         let Some(record) = self.table.get_mut(seq) else { return };
         fx.drops.push(std::mem::replace(&mut record.arguments, Payload::copy_from(b"")));
         if let Some(extra) = &mut record.extra {
-            let held: Vec<_> = extra.futures.drain(..).chain(extra.inside_arguments.drain(..)).collect();
-            self.unpin_all(held);
+            let futures = std::mem::take(&mut extra.futures);
+            let inside = std::mem::take(&mut extra.inside_arguments);
+            self.unpin_all(futures.into_iter().chain(inside));
         }
     }
 
@@ -153,7 +154,7 @@ impl Core {
         }
     }
 
-    pub(super) fn unpin_all(&mut self, ids: Vec<ObjectId>) {
+    pub(super) fn unpin_all(&mut self, ids: impl IntoIterator<Item = ObjectId>) {
         for id in ids {
             self.unpin(id);
         }
@@ -178,9 +179,7 @@ impl Core {
             let Some(record) = self.table.remove(id.seq) else { continue };
             if let Some(extra) = record.extra {
                 let Extra { futures, inside_arguments, inside_value, holder, .. } = *extra;
-                for held in [futures, inside_arguments, inside_value] {
-                    self.unpin_all(held);
-                }
+                self.unpin_all(futures.into_iter().chain(inside_arguments).chain(inside_value));
                 if let Some(holder) = holder {
                     self.say(holder, &Message::Free { seq: id.seq }, fx);
                 }

@@ -12,7 +12,7 @@ use crate::{
     id::{ObjectId, ProcessId},
     payload::Payload,
 };
-use std::sync::Arc;
+use std::{num::NonZero, sync::Arc};
 
 /// Bytes that a pending call holds beyond its arguments: record, cell, queue entry and handle.
 const OVERHEAD: u64 = 256;
@@ -87,18 +87,19 @@ impl Core {
             self.enqueue(seq);
             return cell;
         }
-        record.extra().deadline = call.deadline;
+        let deadline = call.deadline.map(|at| NonZero::new(at).unwrap_or(NonZero::<Nanos>::MIN));
+        record.extra().deadline = deadline;
         let seq = self.table.insert(record);
-        if let Some(at) = call.deadline {
-            self.timers.deadline(at, seq);
+        if let Some(at) = deadline {
+            self.timers.deadline(at.get(), seq);
         }
         for held in call.futures.iter().chain(&call.contained) {
             self.pin(*held);
         }
         if let Some(record) = self.table.get_mut(seq) {
             let extra = record.extra();
-            extra.futures = call.futures;
-            extra.inside_arguments = call.contained;
+            extra.futures = call.futures.into();
+            extra.inside_arguments = call.contained.into();
         }
         if self.arguments_here(seq, fx) {
             self.enqueue(seq);
@@ -145,7 +146,7 @@ impl Core {
         }
         let mut record = Record::settled(cell.clone());
         if !contained.is_empty() {
-            record.extra().inside_value = contained;
+            record.extra().inside_value = contained.into();
         }
         self.table.insert(record);
         self.turn(fx);

@@ -5,7 +5,8 @@ use crate::{
     id::{ObjectId, ProcessId},
     payload::Payload,
 };
-use std::sync::Arc;
+use std::{num::NonZero, sync::Arc};
+use thin_vec::ThinVec;
 
 use super::{Nanos, message::TaskName};
 
@@ -65,26 +66,33 @@ pub(super) struct Flags {
 #[derive(Default)]
 pub(super) struct Extra {
     /// The futures among the arguments, in order.
-    pub futures: Vec<ObjectId>,
+    pub futures: Box<[ObjectId]>,
     /// How many of them have not ended.
     pub missing: u32,
     /// Futures inside the arguments, held until the task has ended.
-    pub inside_arguments: Vec<ObjectId>,
+    pub inside_arguments: ThinVec<ObjectId>,
     /// Futures inside the value, held until the record is freed.
-    pub inside_value: Vec<ObjectId>,
+    pub inside_value: ThinVec<ObjectId>,
     /// Own tasks that wait for this as an argument.
-    pub dependents: Vec<u64>,
+    pub dependents: ThinVec<u64>,
     /// Other processes that hold handles, with their last registration.
-    pub borrowers: Vec<(ProcessId, u64)>,
+    pub borrowers: ThinVec<(ProcessId, u64)>,
     /// Other processes that want to be told.
-    pub wanted_by: Vec<ProcessId>,
+    pub wanted_by: ThinVec<ProcessId>,
     /// Who keeps the value, when this process does not.
     pub holder: Option<ProcessId>,
-    pub deadline: Option<Nanos>,
+    pub deadline: Option<NonZero<Nanos>>,
     /// How often a worker could not get an argument.
     pub missed: u32,
-    /// A result whose futures are being registered, and the registrations that it still waits for.
-    pub adopting: Option<(ProcessId, TaskName, u32)>,
+    pub adopting: Option<Box<Adopting>>,
+}
+
+/// A result of another process whose futures are being registered.
+pub(super) struct Adopting {
+    /// Who holds them until then, for which task.
+    pub from: (ProcessId, TaskName),
+    /// Registrations that are not acknowledged.
+    pub missing: u32,
 }
 
 impl Record {
@@ -219,5 +227,6 @@ mod tests {
     #[test]
     fn a_record_is_small() {
         assert!(size_of::<Place>() <= 128, "{}", size_of::<Place>());
+        assert!(size_of::<Extra>() <= 88, "{}", size_of::<Extra>());
     }
 }
