@@ -2,7 +2,10 @@
 
 use crate::handle::Handle;
 use bytes::Bytes;
-use std::{fmt, ops::Deref};
+use std::{
+    fmt,
+    ops::{Deref, Range},
+};
 
 const IN_PLACE: usize = 38;
 
@@ -32,6 +35,22 @@ impl Payload {
         match self {
             Payload::InPlace(..) => Bytes::copy_from_slice(&self),
             Payload::Shared(bytes) => bytes,
+        }
+    }
+
+    /// `part`, which lies within `whole`; a large one shares its memory.
+    pub fn part_of(whole: &Bytes, part: &[u8]) -> Self {
+        if part.len() <= IN_PLACE { Payload::copy_from(part) } else { Payload::Shared(whole.slice_ref(part)) }
+    }
+
+    /// A part of it; a large one shares its memory.
+    ///
+    /// # Panics
+    /// When the range reaches beyond the end.
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        match self {
+            Payload::Shared(bytes) if range.len() > IN_PLACE => Payload::Shared(bytes.slice(range)),
+            _ => Payload::copy_from(&self[range]),
         }
     }
 }
@@ -83,6 +102,9 @@ mod tests {
             let bytes: Vec<u8> = (0..len).map(|i| i as u8).collect();
             assert_eq!(&*Payload::copy_from(&bytes), &bytes[..]);
             assert_eq!(Payload::from(Bytes::from(bytes.clone())).into_bytes(), bytes);
+            for from in [0, len / 2, len] {
+                assert_eq!(&*Payload::copy_from(&bytes).slice(from..len), &bytes[from..]);
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 use fdbray::prelude::*;
 use fdbray_worker::{
     exec::{Input, Source},
-    payload::Encoded,
+    payload::{Encoded, Payload},
     registry::{Entry, Function, Registered, Registry},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -18,7 +18,7 @@ async fn run(name: &str, arguments: &[Vec<u8>]) -> fdbray::Result<Encoded> {
         bytes.push(u8::try_from(argument.len() + 1).expect("short arguments"));
         bytes.extend(argument);
     }
-    let input = Input::new(function, bytes.into(), Vec::new(), Source::Here);
+    let input = Input::new(function, Payload::copy_from(&bytes), Vec::new(), Source::Here);
     match function.entry {
         Entry::Sync(entry) => entry(input),
         Entry::Async(entry) => entry(input).await,

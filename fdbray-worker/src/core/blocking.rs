@@ -10,7 +10,6 @@ use crate::{
     id::{ObjectId, ProcessId},
     payload::Payload,
 };
-use bytes::Bytes;
 
 /// A task taken over by the one that awaits it, to be run on its stack. Answer with [`Core::finish_inline`].
 #[derive(Debug)]
@@ -26,7 +25,7 @@ pub struct Steal {
     /// In whose terminal its output is shown.
     pub root: Option<ProcessId>,
     /// The arguments, as `exec::Input` reads them.
-    pub arguments: Bytes,
+    pub arguments: Payload,
     /// The values of those that were futures.
     pub futures: Vec<Payload>,
 }
@@ -141,7 +140,7 @@ impl Core {
             attempt: record.attempt,
             function: spec.function,
             root,
-            arguments: record.arguments.clone().into_bytes(),
+            arguments: record.arguments.clone(),
             futures,
         })
     }

@@ -6,7 +6,6 @@ use crate::{
     id::{ObjectId, ProcessId},
     payload::Payload,
 };
-use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 
 /// The worker's part of a core.
@@ -68,7 +67,7 @@ pub(super) struct Queued {
     pub attempt: u32,
     pub function: u32,
     pub root: Option<ProcessId>,
-    pub arguments: Bytes,
+    pub arguments: Payload,
     pub futures: Vec<Fetched>,
 }
 
@@ -145,7 +144,7 @@ pub struct Start {
     /// The driver in whose terminal its output is shown.
     pub root: Option<ProcessId>,
     /// The arguments, as `exec::Input` reads them.
-    pub arguments: Bytes,
+    pub arguments: Payload,
     /// The values of those that were futures.
     pub futures: Vec<Payload>,
 }

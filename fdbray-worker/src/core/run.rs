@@ -28,7 +28,7 @@ impl Core {
             let message = Message::NotStarted { lease, numbers: vec![run.task.number], recalled: false };
             return self.say(peer, &message, fx);
         }
-        let arguments = if run.arguments.is_empty() { Bytes::new() } else { frames.slice_ref(run.arguments) };
+        let arguments = Payload::part_of(frames, run.arguments);
         let mut coming = 0;
         let mut futures = Vec::with_capacity(run.futures.len());
         for future in &run.futures {

@@ -10,7 +10,6 @@ use crate::{
     payload::{Encoded, Payload},
     registry::{Entry, Output, OutputFuture, Registry},
 };
-use bytes::Bytes;
 use std::{
     any::Any,
     backtrace::{Backtrace, BacktraceStatus},
@@ -30,7 +29,7 @@ pub(crate) enum Ran {
 
 /// A task as the boundary needs it.
 pub(crate) struct Call {
-    pub arguments: Bytes,
+    pub arguments: Payload,
     pub futures: Vec<Payload>,
     pub key: TaskKey,
 }

@@ -6,7 +6,6 @@ use crate::{
     payload::{Encoded, Payload},
     registry::Function,
 };
-use bytes::Bytes;
 
 /// An argument of a call that is being made.
 #[derive(Debug)]
@@ -26,15 +25,16 @@ pub enum Argument {
 #[derive(Debug)]
 pub struct Input {
     function: &'static Function,
-    bytes: Bytes,
+    bytes: Payload,
+    at: usize,
     futures: std::vec::IntoIter<Payload>,
     source: Source,
 }
 
 impl Input {
     /// The arguments in `bytes`, with the values of those that were futures.
-    pub fn new(function: &'static Function, bytes: Bytes, futures: Vec<Payload>, source: Source) -> Self {
-        Input { function, bytes, futures: futures.into_iter(), source }
+    pub fn new(function: &'static Function, bytes: Payload, futures: Vec<Payload>, source: Source) -> Self {
+        Input { function, bytes, at: 0, futures: futures.into_iter(), source }
     }
 
     /// The bytes of the next argument.
@@ -44,17 +44,16 @@ impl Input {
     pub fn next(&mut self, name: &str) -> Result<Payload> {
         let missing =
             || Error::decode(format!("argument `{name}` of `{}`", (self.function.name)()), "it is missing");
-        let (length, used) = varint(&self.bytes).ok_or_else(missing)?;
-        let rest = self.bytes.len() - used;
+        let (length, used) = varint(&self.bytes[self.at..]).ok_or_else(missing)?;
+        self.at += used;
+        let rest = self.bytes.len() - self.at;
         if length == 0 {
-            let value = self.futures.next().ok_or_else(missing)?;
-            let _ = self.bytes.split_to(used);
-            return Ok(value);
+            return self.futures.next().ok_or_else(missing);
         }
         let length = usize::try_from(length - 1).ok().filter(|n| *n <= rest).ok_or_else(missing)?;
-        let value = Payload::from(self.bytes.slice(used..used + length));
-        let _ = self.bytes.split_to(used + length);
-        Ok(value)
+        let from = self.at;
+        self.at += length;
+        Ok(self.bytes.slice(from..self.at))
     }
 
     /// The function that is called.

@@ -8,7 +8,6 @@ use super::{
     value::Content,
     world::{P, World},
 };
-use bytes::Bytes;
 use fdbray_worker::{
     cell::{Cell, Outcome, WaitSet},
     core::{Nanos, Origin, Submission, TaskKey, message::TaskName},
@@ -113,7 +112,7 @@ impl World {
         p: P,
         role: Role,
         attempt: u32,
-        arguments: &Bytes,
+        arguments: &Payload,
         futures: &[Payload],
         origin: Origin,
     ) -> Frame {

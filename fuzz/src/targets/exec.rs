@@ -26,7 +26,7 @@ static FUNCTION: Function = Function {
 /// All arguments, of which two may be values of futures.
 pub fn arguments(bytes: &[u8]) {
     let futures = vec![Payload::copy_from(b"first"), Payload::copy_from(&[7; 100])];
-    let mut input = Input::new(&FUNCTION, bytes.to_vec().into(), futures, Source::Here);
+    let mut input = Input::new(&FUNCTION, Payload::copy_from(bytes), futures, Source::Here);
     let mut taken = 0;
     while let Ok(argument) = input.next("x") {
         taken += 1;
