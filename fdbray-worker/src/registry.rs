@@ -117,13 +117,7 @@ impl Registry {
 
     /// What each function is called between binaries that differ: a hash of name and signature.
     pub fn names(&self) -> Vec<u64> {
-        let name = |f: &&Function| {
-            let mut hash = Fnv::default();
-            hash.write((f.name)().as_bytes());
-            hash.write_u64(signature_hash((f.signature)()));
-            hash.finish()
-        };
-        self.functions.iter().map(name).collect()
+        self.functions.iter().map(|f| function_hash((f.name)(), signature_hash((f.signature)()))).collect()
     }
 
     /// How many there are.
@@ -178,6 +172,14 @@ fn some_of((names, what): (Vec<&str>, &str)) -> String {
 pub fn signature_hash(signature: &str) -> u64 {
     let mut hash = Fnv::default();
     hash.write(signature.as_bytes());
+    hash.finish()
+}
+
+/// What a function is called where binaries may differ: its name and its signature's hash, hashed.
+pub fn function_hash(name: &str, signature: u64) -> u64 {
+    let mut hash = Fnv::default();
+    hash.write(name.as_bytes());
+    hash.write(&signature.to_le_bytes());
     hash.finish()
 }
 

@@ -2,7 +2,7 @@
 
 use super::keys::Keys;
 use super::record::{Cause, Change, Member, Tombstone, decode, encode};
-use crate::control::store::{Range, Store, StoreError, Transaction, Watch};
+use crate::control::store::{Key, Range, Store, StoreError, Transaction, Watch};
 use crate::id::ProcessId;
 
 /// How many log entries are kept.
@@ -73,6 +73,12 @@ impl Members {
     /// The members of the cluster of that name.
     pub fn new(store: Store, cluster: &str) -> Self {
         Members { store, keys: Keys::new(cluster) }
+    }
+
+    /// The key that is there for as long as the process is a member. Who reads it in a transaction conflicts with the
+    /// process's death.
+    pub(crate) fn key(&self, id: ProcessId) -> Key {
+        self.keys.member(id)
     }
 
     /// Whether all members are, and have always been, on this machine.

@@ -1,7 +1,10 @@
 //! The suite that every engine passes. What is special to one engine is tested beside it.
 
+#[cfg(feature = "foundationdb")]
+use super::fdb;
 use super::memory::{Faults, Memory};
-use super::{Key, Limits, Range, Stamp, Store, StoreError, Transaction, Watch, lmdb};
+use super::{Key, Limits, Range, Stamp, Store, StoreError, Transaction, Watch, lmdb, testing};
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,23 +13,37 @@ use std::time::Duration;
 /// A store under test, and what must outlive it.
 pub(super) struct Subject {
     pub(super) store: Store,
-    _directory: Option<tempfile::TempDir>,
+    _place: Option<Box<dyn Any>>,
 }
 
 fn memory(limits: Limits) -> Subject {
-    Subject { store: Memory::new(Faults::default()).limits(limits).store(), _directory: None }
+    Subject { store: Memory::new(Faults::default()).limits(limits).store(), _place: None }
 }
 
 /// Every third commit fails, and every other operation lets somebody else go first.
 fn troubled(limits: Limits) -> Subject {
     let faults = Faults { seed: 42, conflicts: 333, delays: 500, unknown: 0 };
-    Subject { store: Memory::new(faults).limits(limits).store(), _directory: None }
+    Subject { store: Memory::new(faults).limits(limits).store(), _place: None }
 }
 
 fn lmdb(limits: Limits) -> Subject {
     let directory = tempfile::tempdir().unwrap();
     let options = lmdb::Options { sync: lmdb::Sync::None, limits, ..lmdb::Options::default() };
-    Subject { store: Store::lmdb(directory.path(), options).unwrap(), _directory: Some(directory) }
+    Subject { store: Store::lmdb(directory.path(), options).unwrap(), _place: Some(Box::new(directory)) }
+}
+
+#[cfg(feature = "foundationdb")]
+fn foundationdb(limits: Limits) -> Subject {
+    let scratch = testing::Scratch::new(limits);
+    let store = scratch.store();
+    // Not what opening left there: the tests begin with nothing.
+    fdb::block_on(store.transact(|tx| async move { tx.clear_range(b"", b"\xff") })).unwrap();
+    Subject { store, _place: Some(Box::new(scratch)) }
+}
+
+#[cfg(not(feature = "foundationdb"))]
+fn foundationdb(_: Limits) -> Subject {
+    unreachable!("without the feature these tests are skipped")
 }
 
 /// One test per engine for each of these functions. Each gets a function that makes empty stores.
@@ -35,6 +52,13 @@ macro_rules! suite {
         mod on_memory { $(#[tokio::test(flavor = "multi_thread")] async fn $test() { super::$test(super::memory).await })* }
         mod on_troubled_memory { $(#[tokio::test(flavor = "multi_thread")] async fn $test() { super::$test(super::troubled).await })* }
         mod on_lmdb { $(#[tokio::test(flavor = "multi_thread")] async fn $test() { super::$test(super::lmdb).await })* }
+        mod on_foundationdb {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $test() {
+                if super::testing::cluster_file(concat!(module_path!(), "::", stringify!($test))).is_some() {
+                    super::$test(super::foundationdb).await
+                }
+            })*
+        }
     };
 }
 

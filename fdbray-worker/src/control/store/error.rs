@@ -77,6 +77,16 @@ pub enum StoreError {
     /// The store does not answer. It may again later.
     #[error("the store does not answer: {0}")]
     Unreachable(String),
+    /// The store answers, and does not let this program do that: it is locked, or asks for other rights.
+    #[error(
+        "the store refused the transaction: {store}: {why}; see the state and the access rights of the store"
+    )]
+    Refused {
+        /// Which store.
+        store: String,
+        /// What it said.
+        why: String,
+    },
     /// This process closed the store.
     #[error("the store was closed by this process")]
     Closed,
@@ -217,9 +227,54 @@ pub enum OpenError {
     },
     /// The engine that the cluster URL names is not in this program.
     #[error(
-        "this program has no FoundationDB; build it with the feature `foundationdb`, or use an lmdb: URL"
+        "this program has no FoundationDB: build it with fdbray's feature `foundationdb` (`cargo add fdbray --features \
+         foundationdb`, for which FoundationDB's client library must be installed), or use an lmdb: URL"
     )]
     NoFoundationDb,
+    /// FoundationDB's cluster file cannot be read.
+    #[error(
+        "FoundationDB's cluster file {} cannot be read: {source}; check the path in the cluster's URL and its \
+         permissions, or copy the file from a machine of the database",
+        path.display()
+    )]
+    ClusterFile {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: Arc<std::io::Error>,
+    },
+    /// The file that should be FoundationDB's cluster file is something else.
+    #[error(
+        "{} is not a cluster file of FoundationDB, which has one line `name:id@host:port,..`; copy the file from a machine \
+         of the database",
+        path.display()
+    )]
+    NotAClusterFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// FoundationDB's client library does not work.
+    #[error("FoundationDB's client library cannot be used: {what}")]
+    FoundationDbClient {
+        /// What it said.
+        what: String,
+    },
+    /// No FoundationDB answered.
+    #[error(
+        "FoundationDB did not answer within {} s at {coordinators}, which {} names; see that it runs, that these \
+         addresses are reached from here, and that `fdbcli -C {} --exec status` finds it available",
+        waited.as_secs(),
+        path.display(),
+        path.display()
+    )]
+    NoAnswer {
+        /// The cluster file.
+        path: PathBuf,
+        /// The addresses in it.
+        coordinators: String,
+        /// How long this process waited.
+        waited: Duration,
+    },
     /// The first transaction failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -3,6 +3,7 @@
 //! | engine | what it is for | processes |
 //! |---|---|---|
 //! | `lmdb` | the default: clusters on one machine, private ones too | those of one machine |
+//! | `fdb` (feature `foundationdb`) | clusters of many machines | any |
 //! | `memory` | unit tests and the simulator, with injected conflicts, delays and unknown results | one |
 //!
 //! Transactions are serializable. A body gets a [`Transaction`], awaits nothing but that, and may run more than
@@ -23,6 +24,8 @@
 
 mod engine;
 mod error;
+#[cfg(feature = "foundationdb")]
+pub mod fdb;
 pub mod key;
 pub mod lmdb;
 pub mod memory;
@@ -30,6 +33,8 @@ mod transaction;
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+pub(in crate::control) mod testing;
 
 pub use engine::KeyValue;
 pub use error::{OpenError, StoreError};
@@ -53,12 +58,18 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store that a cluster URL names, in a few milliseconds for a local one. Blocks that long.
+    /// Opens the store that a cluster URL names. Blocks for as long as that takes: a few milliseconds, or ten seconds
+    /// when FoundationDB does not answer.
     pub fn open(url: &ClusterUrl) -> Result<Store, OpenError> {
         match &url.engine {
             EngineUrl::Lmdb { path, sync } => {
                 Store::lmdb(path, lmdb::Options { sync: *sync, ..lmdb::Options::default() })
             }
+            #[cfg(feature = "foundationdb")]
+            EngineUrl::FoundationDb { cluster_file } => {
+                Store::foundationdb(cluster_file, &url.cluster, fdb::Options::default())
+            }
+            #[cfg(not(feature = "foundationdb"))]
             EngineUrl::FoundationDb { .. } => Err(OpenError::NoFoundationDb),
         }
     }
@@ -66,6 +77,16 @@ impl Store {
     /// Opens the LMDB store in a directory, which is made if it is missing.
     pub fn lmdb(path: impl AsRef<std::path::Path>, options: lmdb::Options) -> Result<Store, OpenError> {
         Ok(Store { engine: lmdb::Lmdb::open(path.as_ref(), options)? })
+    }
+
+    /// Opens the FoundationDB database of a cluster file, for the cluster of that name.
+    #[cfg(feature = "foundationdb")]
+    pub fn foundationdb(
+        cluster_file: impl AsRef<std::path::Path>,
+        cluster: &str,
+        options: fdb::Options,
+    ) -> Result<Store, OpenError> {
+        Ok(Store { engine: fdb::Fdb::open(cluster_file.as_ref(), cluster, options)? })
     }
 
     /// Opens an empty store in memory.

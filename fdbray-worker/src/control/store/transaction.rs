@@ -1,7 +1,8 @@
 //! A transaction as its body sees it: the operations, checked against the limits that hold on every engine.
 
-use super::engine::{Conflict, KeyValue, Operations, Write};
+use super::engine::{BoxFuture, Conflict, KeyValue, Operations, Write};
 use super::{StampedKey, StoreError, key};
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -258,14 +259,24 @@ impl Range {
 }
 
 /// Resolves when a watched key changed. See [`Transaction::watch`].
-#[derive(Debug)]
 #[must_use = "a watch that is dropped watches nothing"]
-pub struct Watch(pub(crate) oneshot::Receiver<()>);
+pub struct Watch(BoxFuture<'static, Result<(), StoreError>>);
 
 impl Watch {
+    pub(crate) fn new(changed: impl Future<Output = Result<(), StoreError>> + Send + 'static) -> Watch {
+        Watch(Box::pin(changed))
+    }
+
+    /// A watch, and what fires it. When that is dropped instead, the watch has ended.
     pub(crate) fn pair() -> (oneshot::Sender<()>, Watch) {
         let (fire, fired) = oneshot::channel();
-        (fire, Watch(fired))
+        (fire, Watch::new(async move { fired.await.map_err(|_| StoreError::Closed) }))
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watch")
     }
 }
 
@@ -273,6 +284,6 @@ impl Future for Watch {
     type Output = Result<(), StoreError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(cx).map(|fired| fired.map_err(|_| StoreError::Closed))
+        self.0.as_mut().poll(cx)
     }
 }

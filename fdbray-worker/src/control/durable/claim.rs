@@ -1,0 +1,334 @@
+//! Claiming: a worker with room takes a batch of ready futures, starts attempts, or gives them back.
+
+use super::FutureId;
+use super::entries::SOFT;
+use super::error::DurableError;
+use super::keys::Ready;
+use super::record::{Cause, Claim, Record, State};
+use super::settle::failed;
+use super::shape::ShapeId;
+use super::transition::Durable;
+use super::work::{Work, number};
+use crate::control::store::Range;
+use crate::id::ProcessId;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The most futures that one transaction claims.
+const BATCH: usize = 500;
+/// How many kinds and priorities of one shape are looked at in one transaction.
+const GROUPS: usize = 64;
+/// For how many ticks a future that would rather run elsewhere is left alone.
+const LEFT_ALONE: u64 = 2;
+
+/// What a worker wants to claim.
+#[derive(Clone, Debug)]
+pub struct Wants {
+    /// For each shape that fits: how many of it, best first.
+    pub shapes: Vec<(ShapeId, usize)>,
+    /// How many in all.
+    pub most: usize,
+    /// How many of them are started at once, in the same transaction, because there is room right now.
+    pub start: usize,
+    /// The functions it has: see [`function_hash`](crate::registry::function_hash).
+    pub kinds: Arc<BTreeSet<u64>>,
+    /// A random number that is used for one batch only. It names the claim, and where in the index the search begins,
+    /// so that those who search at once get in each other's way less.
+    pub nonce: u64,
+}
+
+/// Names one claim of one future. What is done in its name is discarded when it is not current.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token {
+    /// The future.
+    pub id: FutureId,
+    /// The number of the claim, from 1.
+    pub claim: u32,
+}
+
+/// A future that a worker has claimed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// The claim.
+    pub token: Token,
+    /// The attempt, from 1, if it was started too.
+    pub attempt: Option<u32>,
+    /// All there is to know.
+    pub record: Record,
+}
+
+impl Durable {
+    /// Claims futures that are ready. An empty answer means that there are none for this worker.
+    pub async fn claim(&self, by: ProcessId, wants: Wants) -> Result<Vec<Claimed>, DurableError> {
+        let (wants, again) = (Arc::new(wants), Arc::new(AtomicBool::new(false)));
+        self.transition(move |work| {
+            let (wants, again) = (wants.clone(), again.clone());
+            Box::pin(async move {
+                work.require_member(by).await?;
+                // An earlier run may have taken effect without our knowledge.
+                if again.swap(true, Ordering::Relaxed) {
+                    let claimed = work.claimed_as(by, wants.nonce).await?;
+                    if !claimed.is_empty() {
+                        return Ok(claimed);
+                    }
+                }
+                work.claim(by, &wants).await
+            })
+        })
+        .await
+    }
+
+    /// Starts attempts, which spends them. For each the attempt's number, or none if the claim is not current any more.
+    pub async fn start(&self, by: ProcessId, tokens: Vec<Token>) -> Result<Vec<Option<u32>>, DurableError> {
+        let tokens = Arc::new(tokens);
+        self.transition(move |work| {
+            let tokens = tokens.clone();
+            Box::pin(async move {
+                work.require_member(by).await?;
+                work.load(tokens.iter().map(|token| token.id)).await?;
+                tokens.iter().map(|token| work.start(by, *token)).collect()
+            })
+        })
+        .await
+    }
+
+    /// Gives claims back: to whoever wants them next, or, with futures in `missing` that have no value any more, to
+    /// wait for those. What was started has spent its attempt. What is not current is left alone.
+    pub async fn give_back(
+        &self,
+        by: ProcessId,
+        tokens: Vec<(Token, Vec<FutureId>)>,
+    ) -> Result<(), DurableError> {
+        let tokens = Arc::new(tokens);
+        self.transition(move |work| {
+            let tokens = tokens.clone();
+            Box::pin(async move {
+                work.require_member(by).await?;
+                work.load(
+                    tokens.iter().flat_map(|(token, missing)| missing.iter().copied().chain([token.id])),
+                )
+                .await?;
+                for (token, missing) in tokens.iter() {
+                    if work.current(by, *token).is_ok() {
+                        work.unclaim(token.id, missing).await?;
+                    }
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// All claims of a process, in pages: for one that is not sure what it holds.
+    pub async fn claims_of(
+        &self,
+        by: ProcessId,
+        after: Option<FutureId>,
+        limit: usize,
+    ) -> Result<Vec<(Token, u64)>, DurableError> {
+        self.look(move |tx, keys| {
+            Box::pin(async move {
+                let mut range = Range::children(&keys.claims_of(by)).limit(limit);
+                if let Some(after) = after {
+                    range = range.after(keys.claim(by, after));
+                }
+                let mut claims = Vec::new();
+                for (key, value) in tx.range(range).await? {
+                    let Some(id) = FutureId::from_elements(&keys.rest(&key)) else { continue };
+                    let Some(record) = tx.get(keys.future(id)).await? else { continue };
+                    let claim = Record::decode(id, &record)?.claims;
+                    claims.push((Token { id, claim }, number(&value)));
+                }
+                Ok(claims)
+            })
+        })
+        .await
+    }
+}
+
+impl Work {
+    async fn claim(&mut self, by: ProcessId, wants: &Wants) -> Result<Vec<Claimed>, DurableError> {
+        let mut found = Vec::new();
+        let most = wants.most.min(BATCH);
+        for (shape, times) in &wants.shapes {
+            let mut room = (*times).min(most - found.len());
+            for place in [Some(by), None] {
+                let picked = self.pick(*shape, place, room, wants).await?;
+                room -= picked.len();
+                found.extend(picked);
+            }
+            if room > 0 {
+                found.extend(self.pick_elsewhere(*shape, by, room, wants).await?);
+            }
+        }
+        self.load(found.iter().copied()).await?;
+        let mut claimed = Vec::with_capacity(found.len());
+        for id in found {
+            match self.edit(id) {
+                Ok(record) if matches!(record.state, State::Unclaimed { .. }) => {
+                    record.claims += 1;
+                    record.state = State::Claimed(Claim { by, nonce: wants.nonce, attempt: None });
+                }
+                // What this program cannot read, it cannot run.
+                Ok(_) | Err(DurableError::NewerRecord { .. } | DurableError::NoSuchFuture(_)) => continue,
+                Err(error) => return Err(error),
+            }
+            let token = Token { id, claim: self.expect(id)?.claims };
+            let attempt = if claimed.len() < wants.start { self.start(by, token)? } else { None };
+            claimed.push(Claimed { token, attempt, record: self.expect(id)?.clone() });
+        }
+        Ok(claimed)
+    }
+
+    /// Ready futures of one shape and place, the highest priority first. Reads by snapshot: only what is taken conflicts.
+    async fn pick(
+        &self,
+        shape: ShapeId,
+        place: Option<ProcessId>,
+        room: usize,
+        wants: &Wants,
+    ) -> Result<Vec<FutureId>, DurableError> {
+        let tx = self.tx.snapshot();
+        let (mut cursor, end) = self.keys.ready_place(shape, place).children();
+        let mut picked: Vec<FutureId> = Vec::new();
+        let mut seen = 0;
+        let mut next: Option<Ready> = None;
+        while picked.len() < room {
+            // The groups of the next priority: one seek each, whatever is in them.
+            let mut groups: Vec<Ready> = next.take().into_iter().collect();
+            while seen < GROUPS {
+                let first = tx.range(Range::new(cursor.clone(), end.clone()).limit(1)).await?;
+                let Some((key, _)) = first.first() else { break };
+                seen += 1;
+                let Some(ready) = self.keys.parse_ready(key) else { break };
+                cursor = self.keys.ready_group(&ready).children().1;
+                if !wants.kinds.contains(&ready.kind) {
+                    continue;
+                }
+                if groups.first().is_some_and(|group| group.priority != ready.priority) {
+                    next = Some(ready);
+                    break;
+                }
+                groups.push(ready);
+            }
+            if groups.is_empty() {
+                break;
+            }
+            // None of one priority comes always first.
+            let turn = wants.nonce as usize % groups.len();
+            groups.rotate_left(turn);
+            for group in groups {
+                let (begin, end) = self.keys.ready_group(&group).children();
+                let middle: Vec<u8> = self.keys.ready_shard(&group, wants.nonce >> 32).into();
+                for range in [Range::new(middle.clone(), end), Range::new(begin, middle.clone())] {
+                    let found = tx.range(range.limit(room - picked.len())).await?;
+                    picked.extend(found.iter().filter_map(|(key, _)| Some(self.keys.parse_ready(key)?.id)));
+                }
+            }
+        }
+        Ok(picked)
+    }
+
+    /// Ready futures that would rather run in another process but have waited for that long enough.
+    async fn pick_elsewhere(
+        &self,
+        shape: ShapeId,
+        by: ProcessId,
+        room: usize,
+        wants: &Wants,
+    ) -> Result<Vec<FutureId>, DurableError> {
+        let tx = self.tx.snapshot();
+        let (_, begin) = self.keys.ready_place(shape, None).children();
+        let (_, end) = self.keys.ready_shape(shape).children();
+        let found = tx.range(Range::new(begin, end).limit(GROUPS)).await?;
+        let entries =
+            found.iter().filter(|(_, value)| value == SOFT).filter_map(|(key, _)| self.keys.parse_ready(key));
+        let old = entries.filter(|ready| {
+            ready.place != Some(by)
+                && ready.since + LEFT_ALONE <= self.now
+                && wants.kinds.contains(&ready.kind)
+        });
+        Ok(old.map(|ready| ready.id).take(room).collect())
+    }
+
+    /// What a process has claimed in one batch.
+    async fn claimed_as(&mut self, by: ProcessId, nonce: u64) -> Result<Vec<Claimed>, DurableError> {
+        let claims = self.tx.range(Range::children(&self.keys.claims_of(by))).await?;
+        let mine = claims.iter().filter(|(_, value)| number(value) == nonce);
+        let ids: Vec<_> = mine.filter_map(|(key, _)| FutureId::from_elements(&self.keys.rest(key))).collect();
+        self.load(ids.iter().copied()).await?;
+        let mut claimed = Vec::with_capacity(ids.len());
+        for id in ids {
+            let record = self.expect(id)?.clone();
+            let State::Claimed(claim) = &record.state else { continue };
+            claimed.push(Claimed {
+                token: Token { id, claim: record.claims },
+                attempt: claim.attempt,
+                record,
+            });
+        }
+        Ok(claimed)
+    }
+
+    fn start(&mut self, by: ProcessId, token: Token) -> Result<Option<u32>, DurableError> {
+        match self.current(by, token) {
+            Ok((_, Claim { attempt: Some(attempt), .. })) => return Ok(Some(attempt)),
+            Ok(_) => {}
+            Err(DurableError::Stale(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        let record = self.edit(token.id)?;
+        record.attempts += 1;
+        let attempt = Some(record.attempts);
+        if let State::Claimed(claim) = &mut record.state {
+            claim.attempt = attempt;
+        }
+        Ok(attempt)
+    }
+
+    /// The record that a claim is about, if it is current.
+    pub(super) fn current(&self, by: ProcessId, token: Token) -> Result<(&Record, Claim), DurableError> {
+        match self.get(token.id)? {
+            Some(record) => match record.state {
+                State::Claimed(claim) if claim.by == by && record.claims == token.claim => {
+                    Ok((record, claim))
+                }
+                _ => Err(DurableError::Stale(token.id)),
+            },
+            None => Err(DurableError::Stale(token.id)),
+        }
+    }
+
+    /// Takes a claimed future from its claimer, which has died or gave it up: its attempt, if there was one, is spent.
+    pub(super) async fn unclaim(&mut self, id: FutureId, missing: &[FutureId]) -> Result<(), DurableError> {
+        let now = self.now;
+        let State::Claimed(claim) = self.expect(id)?.state else { return Ok(()) };
+        if let Some(attempt) = claim.attempt {
+            if self.expect(id)?.spec.durable_value {
+                self.clear(&self.keys.chunks(id, attempt))?;
+            }
+            let record = self.edit(id)?;
+            record.died += 1;
+            if record.died > record.spec.retries {
+                let (function, attempts) = (record.spec.function.clone(), record.attempts);
+                let cause = Cause::WorkerDied { function, worker: claim.by, attempts };
+                return self.settle(id, failed(cause, now), Some(claim.by)).await;
+            }
+        }
+        // Only what it was submitted with, and is there and without a value, can be waited for.
+        let futures = self.expect(id)?.spec.futures.clone();
+        let mut unsettled: Vec<FutureId> = Vec::new();
+        for argument in missing.iter().filter(|argument| futures.contains(argument)) {
+            if !unsettled.contains(argument) && self.get(*argument)?.is_some_and(|record| !record.settled()) {
+                self.edit(*argument)?.dependents = true;
+                unsettled.push(*argument);
+            }
+        }
+        self.edit(id)?.state = match unsettled.is_empty() {
+            true => State::Unclaimed { since: now, not_before: None },
+            false => State::Waiting { missing: unsettled },
+        };
+        Ok(())
+    }
+}

@@ -1,0 +1,101 @@
+//! The cluster's clock: a key that counts ticks, and what is due when it moves.
+//!
+//! No machine's clock is believed. Who has seen the key unchanged for one second of its own moves it, so that ticks
+//! are never quicker than seconds; and who has moved it does what has become due.
+
+use super::FutureId;
+use super::error::DurableError;
+use super::keys::Timer;
+use super::record::{Cause, State};
+use super::settle::failed;
+use super::transition::Durable;
+use super::work::{Work, number, tick};
+use crate::control::store::Range;
+
+/// How many timers one transaction looks at.
+const TIMERS: usize = 100;
+
+impl Durable {
+    /// The tick.
+    pub async fn now(&self) -> Result<u64, DurableError> {
+        self.look(|tx, keys| Box::pin(tick(tx, keys))).await
+    }
+
+    /// Moves the clock, unless it moved since it was `seen`. Returns where it is, and whether it was this that moved it.
+    pub async fn tick(&self, seen: u64) -> Result<(u64, bool), DurableError> {
+        let keys = self.keys.clone();
+        let moved = self.store.transact_idempotent(move |tx| {
+            let keys = keys.clone();
+            async move {
+                let now = tx.get(keys.clock()).await?.map_or(0, |value| number(&value));
+                if now != seen {
+                    return Ok::<_, DurableError>((now, false));
+                }
+                tx.set(keys.clock(), (now + 1).to_le_bytes())?;
+                Ok((now + 1, true))
+            }
+        });
+        moved.await
+    }
+
+    /// Does what is due, and what somebody left undone. Returns whether there is more.
+    pub async fn sweep(&self) -> Result<bool, DurableError> {
+        let more = self.transition(|work| Box::pin(work.sweep())).await?;
+        let unspread = self.look(|tx, keys| {
+            Box::pin(async move {
+                let marks = tx.snapshot().range(Range::children(&keys.all_spreading()).limit(TIMERS)).await?;
+                Ok(marks
+                    .iter()
+                    .filter_map(|(key, _)| FutureId::from_elements(&keys.rest(key)))
+                    .collect::<Vec<_>>())
+            })
+        });
+        for id in unspread.await? {
+            self.spread(id).await?;
+        }
+        Ok(more)
+    }
+}
+
+impl Work {
+    fn sweep(&mut self) -> super::transition::Step<'_, bool> {
+        Box::pin(async move {
+            let now = self.now;
+            let (begin, _) = self.keys.timers().children();
+            let due = Range::new(begin, self.keys.timers_at(now + 1)).limit(TIMERS);
+            let due = self.tx.snapshot().range(due).await?;
+            let timers: Vec<_> = due.iter().filter_map(|(key, _)| self.keys.parse_timer(key)).collect();
+            self.load(timers.iter().map(|(_, id)| *id)).await?;
+            for (timer, id) in timers {
+                match self.get(id) {
+                    Ok(Some(_)) => self.due(timer, id).await?,
+                    // Changed meanwhile, and run again; or left to a process that can read it.
+                    Ok(None) | Err(DurableError::NewerRecord { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(due.len() == TIMERS)
+        })
+    }
+
+    async fn due(&mut self, timer: Timer, id: FutureId) -> Result<(), DurableError> {
+        let now = self.now;
+        let record = self.expect(id)?;
+        match timer {
+            Timer::Deadline if !record.settled() && record.spec.deadline.is_some_and(|tick| tick <= now) => {
+                let cause = Cause::DeadlineExceeded { function: record.spec.function.clone() };
+                self.settle(id, failed(cause, now), None).await?;
+            }
+            Timer::Retry if matches!(record.state, State::Unclaimed { not_before: Some(tick), .. } if tick <= now) =>
+            {
+                self.edit(id)?.state = State::Unclaimed { since: now, not_before: None };
+            }
+            Timer::Expiry if record.settled() && record.expires.is_some_and(|tick| tick <= now) => {
+                self.expire(id).await?;
+            }
+            // It was changed earlier in this transaction.
+            Timer::Deadline | Timer::Retry | Timer::Expiry => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,98 @@
+//! What others than the claimer do to a future: cancel it, release its value, say that its value is lost.
+
+use super::FutureId;
+use super::error::DurableError;
+use super::record::{Cause, State, Value};
+use super::settle::{LOOK_AGAIN, failed};
+use super::transition::Durable;
+use super::work::Work;
+use crate::id::ProcessId;
+use std::sync::Arc;
+
+impl Durable {
+    /// Cancels a future, unless it has ended. Who waits for it is told; who runs it too. Returns whether it has ended
+    /// as cancelled.
+    pub async fn cancel(&self, id: FutureId) -> Result<bool, DurableError> {
+        self.transition(move |work| {
+            Box::pin(async move {
+                work.load([id]).await?;
+                let at = work.now;
+                let record = work.expect(id)?;
+                if !record.settled() {
+                    work.settle(id, State::Cancelled { at }, None).await?;
+                }
+                Ok(matches!(work.expect(id)?.state, State::Cancelled { .. }))
+            })
+        })
+        .await
+    }
+
+    /// Ends retention: a future that has ended goes, as soon as none needs it as an argument; one that has not goes
+    /// when it ends. Those that are gone already are left out.
+    pub async fn release(&self, ids: Vec<FutureId>) -> Result<(), DurableError> {
+        let ids = Arc::new(ids);
+        self.transition(move |work| {
+            let ids = ids.clone();
+            Box::pin(async move {
+                work.load(ids.iter().copied()).await?;
+                for id in ids.iter() {
+                    if let Ok(Some(_)) = work.get(*id) {
+                        work.edit(*id)?.released = true;
+                        work.expire(*id).await?;
+                    }
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Says that the value of a future is lost because `holder`, which kept it, is gone. It is computed again, within
+    /// its budget of retries. Returns whether that value was still the current one.
+    pub async fn lost(&self, id: FutureId, holder: ProcessId) -> Result<bool, DurableError> {
+        self.transition(move |work| {
+            Box::pin(async move {
+                work.load([id]).await?;
+                work.lose(id, holder).await
+            })
+        })
+        .await
+    }
+}
+
+impl Work {
+    /// Removes a future that has ended, if nobody needs it; else has it looked at again later.
+    pub(super) async fn expire(&mut self, id: FutureId) -> Result<bool, DurableError> {
+        let record = self.expect(id)?;
+        if !record.settled() {
+            return Ok(false);
+        }
+        // While some are not told of its end, their edges are all that leads to them.
+        if record.spreading || self.any(&self.keys.holds_on(id)).await? {
+            let later = self.now + LOOK_AGAIN;
+            self.edit(id)?.expires = Some(later);
+            return Ok(false);
+        }
+        self.remove(id)?;
+        Ok(true)
+    }
+
+    async fn lose(&mut self, id: FutureId, holder: ProcessId) -> Result<bool, DurableError> {
+        let now = self.now;
+        let State::Realized(realized) = &self.expect(id)?.state else { return Ok(false) };
+        if realized.by != holder || !matches!(realized.value, Value::Kept(_)) {
+            return Ok(false);
+        }
+        let record = self.edit(id)?;
+        record.died += 1;
+        record.expires = None;
+        // Those that have not been told wait on.
+        record.dependents |= std::mem::take(&mut record.spreading);
+        record.state = State::Unclaimed { since: now, not_before: None };
+        if record.died > record.spec.retries {
+            let cause = Cause::Lost { function: record.spec.function.clone(), holder };
+            self.settle(id, failed(cause, now), None).await?;
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,173 @@
+//! Waiting without polling: each process has one inbox, with one watched key, however many futures it waits for.
+
+use super::FutureId;
+use super::error::DurableError;
+use super::record::{self, Record};
+use super::transition::Durable;
+use super::work::Work;
+use crate::control::store::key::Element;
+use crate::control::store::{Range, Watch};
+use crate::id::ProcessId;
+use futures_util::future::try_join_all;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// How many entries are read at once.
+const ENTRIES: usize = 20;
+
+/// What a process is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Notice {
+    /// A future that it waits for has ended.
+    Settled(FutureId),
+    /// A future that it has claimed was taken from it: cancelled, or past its deadline.
+    Revoked(FutureId),
+}
+
+/// What one looks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A future by its id.
+    Id(FutureId),
+    /// A future by the key that it was submitted under.
+    Key(String),
+}
+
+impl From<&str> for Target {
+    /// An id if it looks like one, which no key does.
+    fn from(text: &str) -> Self {
+        text.parse().map_or_else(|_| Target::Key(text.to_owned()), Target::Id)
+    }
+}
+
+/// Up to where an inbox was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handled(Vec<u8>);
+
+/// What was in an inbox.
+#[derive(Debug)]
+pub struct Mail {
+    /// The notices, oldest first.
+    pub notices: Vec<Notice>,
+    /// To be handed to the next call once the notices have been handled; none if there was nothing.
+    pub handled: Option<Handled>,
+    /// Resolves when more comes. A hint: to be on the safe side, read again each 30 s.
+    pub watch: Watch,
+}
+
+impl Durable {
+    /// Has `waiter` told when a future ends, unless it has ended. Returns its record as it is now. `returns`, if given,
+    /// has to be the hash of its result's type.
+    pub async fn attach(
+        &self,
+        target: Target,
+        waiter: ProcessId,
+        returns: Option<u64>,
+    ) -> Result<Record, DurableError> {
+        self.transition(move |work| {
+            let target = target.clone();
+            Box::pin(async move {
+                let id = work.find(&target).await?;
+                let record = work.expect(id)?;
+                if returns.is_some_and(|returns| returns != record.spec.returns) {
+                    return Err(DurableError::OtherType { id, function: record.spec.function.clone() });
+                }
+                if !record.settled() && record.waiter != Some(waiter) {
+                    if record.waiter.is_none() {
+                        work.edit(id)?.waiter = Some(waiter);
+                    } else {
+                        if !record.waiters {
+                            work.edit(id)?.waiters = true;
+                        }
+                        work.tx.set(work.keys.waiter(id, waiter), b"")?;
+                    }
+                }
+                Ok(work.expect(id)?.clone())
+            })
+        })
+        .await
+    }
+
+    /// Removes from an inbox what was `handled`, and reads what is behind it. What is read stays until it is handled,
+    /// so that a reader that dies, or does not hear the answer, loses nothing.
+    pub async fn mail(&self, of: ProcessId, handled: Option<Handled>) -> Result<Mail, DurableError> {
+        let read = move |tx: crate::control::store::Transaction,
+                         keys: super::keys::Keys,
+                         handled: Option<Handled>| async move {
+            let mut range = Range::children(&keys.inbox(of)).limit(ENTRIES);
+            if let Some(Handled(last)) = &handled {
+                range = range.after(last);
+            }
+            // Nobody changes an entry, and the watch tells of new ones: no need to conflict with who writes them.
+            let entries = tx.snapshot().range(range).await?;
+            let mut notices = Vec::new();
+            for (key, value) in &entries {
+                notices.extend(record::decode::<Vec<Notice>>(key, value)?);
+            }
+            let handled = entries.last().map(|(key, _)| Handled(key.clone())).or(handled);
+            let watch = tx.watch(keys.bell(of))?;
+            Ok::<_, DurableError>(Mail { notices, handled, watch })
+        };
+        let keys = self.keys.clone();
+        match handled {
+            None => self.store.read(move |tx| read(tx, keys.clone(), None)).await,
+            Some(handled) => {
+                self.store
+                    .transact_idempotent(move |tx| {
+                        let (keys, handled) = (keys.clone(), handled.clone());
+                        async move {
+                            let (begin, _) = keys.inbox(of).children();
+                            let mut end = handled.0.clone();
+                            end.push(0);
+                            tx.clear_range(begin, end)?;
+                            read(tx, keys, Some(handled)).await
+                        }
+                    })
+                    .await
+            }
+        }
+    }
+
+    /// The records of these futures, as far as they are there.
+    pub async fn records(&self, ids: Vec<FutureId>) -> Result<Vec<Option<Record>>, DurableError> {
+        let ids = Arc::new(ids);
+        self.look(move |tx, keys| {
+            let ids = ids.clone();
+            Box::pin(async move {
+                let values = try_join_all(ids.iter().map(|id| tx.get(keys.future(*id)))).await?;
+                let records = ids
+                    .iter()
+                    .zip(values)
+                    .map(|(id, value)| value.map(|value| Record::decode(*id, &value)).transpose());
+                records.collect()
+            })
+        })
+        .await
+    }
+
+    /// The record of a future.
+    pub async fn record(&self, id: FutureId) -> Result<Record, DurableError> {
+        let record = self.records(vec![id]).await?.pop().flatten();
+        record.ok_or_else(|| DurableError::NoSuchFuture(id.to_string()))
+    }
+}
+
+impl Work {
+    async fn find(&mut self, target: &Target) -> Result<FutureId, DurableError> {
+        match target {
+            Target::Id(id) => {
+                self.load([*id]).await?;
+                Ok(*id)
+            }
+            Target::Key(key) => self
+                .by_key(key)
+                .await?
+                .ok_or_else(|| DurableError::NoSuchFuture(format!("with the key `{key}`"))),
+        }
+    }
+}
+
+/// The process that a key of an inbox, a claim or a mark belongs to.
+pub(super) fn process(element: Option<&Element>) -> Option<ProcessId> {
+    element.and_then(Element::as_u64).and_then(ProcessId::new)
+}

@@ -1,0 +1,456 @@
+//! The record of a durable future: what was asked for, and how far it is.
+
+use super::FutureId;
+use super::error::DurableError;
+use crate::control::members::Capacity;
+use crate::control::store::StoreError;
+use crate::id::ProcessId;
+use crate::registry::function_hash;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The version of records that this program writes, and the newest that it reads.
+pub(super) const VERSION: u32 = 1;
+/// Arguments up to this size are inside the record; larger ones are in chunks.
+pub const INLINE_ARGUMENTS: usize = 4 << 10;
+/// Values up to this size are inside the record; larger ones are elsewhere, or in chunks.
+pub const INLINE_VALUE: usize = 64 << 10;
+/// The most that arguments, or a value that is wholly in the store, may have.
+pub const LARGEST: usize = 64 << 20;
+/// How much of an error is kept.
+const LARGEST_ERROR: usize = 16 << 10;
+
+/// A durable future, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The version of this layout.
+    pub v: u32,
+    /// Its name. Also in its key.
+    pub id: FutureId,
+    /// What was submitted. Never changes, but for arguments that are not needed any more.
+    pub spec: Spec,
+    /// How far it is.
+    pub state: State,
+    /// The tick in which it was submitted.
+    pub submitted: u64,
+    /// How often it was claimed: the number of the current claim, or of the last one.
+    pub claims: u32,
+    /// How many attempts were started.
+    pub attempts: u32,
+    /// How many attempts ended because their process died or gave up, or because their value was lost.
+    pub died: u32,
+    /// How many attempts ended in an error that was tried again.
+    pub failed: u32,
+    /// Why the last attempt failed, while it is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<Failure>,
+    /// Who is told first of its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiter: Option<ProcessId>,
+    /// There may be more who are told of its end, in keys of their own.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub waiters: bool,
+    /// There may be futures that wait for this one.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub dependents: bool,
+    /// It has ended, and some of those that wait for it have not been told.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub spreading: bool,
+    /// Nobody wants its value any more.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub released: bool,
+    /// Once it has ended: the tick from which on it may be removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<u64>,
+}
+
+/// What was submitted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    /// The function's stable name.
+    pub function: String,
+    /// The hash of the function's signature.
+    pub signature: u64,
+    /// The hash of the name of the type of its result, by which `attach` is checked.
+    pub returns: u64,
+    /// What one attempt holds.
+    pub shape: Capacity,
+    /// The higher one is claimed first.
+    #[serde(default)]
+    pub priority: i32,
+    /// Where it should run, or must.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+    /// The encoded arguments.
+    pub arguments: Arguments,
+    /// The durable futures among the arguments, in the order in which the encoded arguments refer to them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub futures: Vec<FutureId>,
+    /// Attempts after the first when a process dies.
+    pub retries: u32,
+    /// Attempts after one that returned an error or panicked.
+    pub retry_errors: u32,
+    /// The tick from which on it fails if it has not ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<u64>,
+    /// How long it is kept after its end.
+    pub retention: Retention,
+    /// Its whole value belongs into the store, however large.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub durable_value: bool,
+    /// Whether what it prints and logs is shown in the driver's terminal.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub logs: bool,
+    /// The key under which it was submitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// If it has a key: the first half of the SHA-256 of its arguments and of the ids of `futures`.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "binary_option")]
+    pub digest: Option<Vec<u8>>,
+}
+
+/// Encoded arguments.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Arguments {
+    /// These bytes.
+    Inline(#[serde(with = "binary")] Vec<u8>),
+    /// So many bytes, in the chunks of attempt 0.
+    Chunks(u64),
+    /// Removed, because the value is wholly in the store.
+    Dropped,
+}
+
+/// Where a future should run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// In this process.
+    pub process: ProcessId,
+    /// Nowhere else, as long as that lives. Otherwise others may take it when it has waited for a tick.
+    pub hard: bool,
+}
+
+/// How long a future is kept after its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Retention {
+    /// So many ticks.
+    Ticks(u64),
+    /// Until it is released.
+    Forever,
+}
+
+impl Default for Retention {
+    /// Seven days.
+    fn default() -> Self {
+        Retention::Ticks(7 * 24 * 3600)
+    }
+}
+
+/// How far a future is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum State {
+    /// For some of its arguments.
+    Waiting {
+        /// Those that have not ended, each once.
+        missing: Vec<FutureId>,
+    },
+    /// It can run.
+    Unclaimed {
+        /// The tick in which that became so; the older one is claimed first.
+        since: u64,
+        /// After an error: not before this tick.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        not_before: Option<u64>,
+    },
+    /// A process holds it.
+    Claimed(Claim),
+    /// It has a value.
+    Realized(Realized),
+    /// It has none and never will.
+    Failed(Failed),
+    /// Somebody cancelled it.
+    Cancelled {
+        /// The tick.
+        at: u64,
+    },
+}
+
+/// A process's hold on a future.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The process.
+    pub by: ProcessId,
+    /// Tells apart the claims of one process: chosen for each batch.
+    pub nonce: u64,
+    /// The attempt, from 1, if it was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+}
+
+/// How a future got its value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Realized {
+    /// The value.
+    pub value: Value,
+    /// Who computed it.
+    pub by: ProcessId,
+    /// In which attempt.
+    pub attempt: u32,
+    /// The tick.
+    pub at: u64,
+}
+
+/// Where a value is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Value {
+    /// Here.
+    Inline(#[serde(with = "binary")] Vec<u8>),
+    /// So many bytes, in the chunks of the attempt that realized it.
+    Chunks(u64),
+    /// So many bytes, kept by the process that computed it, as the value of that attempt.
+    Kept(u64),
+}
+
+/// Why a future has no value, and when that became so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    /// Why.
+    pub failure: Failure,
+    /// The attempt that brought it, if it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// The tick.
+    pub at: u64,
+}
+
+/// Why a future has no value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What happened.
+    pub cause: Cause,
+    /// The functions that failed in turn because this reached them as an argument, innermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed: Vec<String>,
+}
+
+/// What made a future fail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// The function ended with an error, or panicked.
+    Error {
+        /// What it said, for a person.
+        message: String,
+        /// The error itself, as the worker encoded it; empty if that was too large.
+        #[serde(with = "binary")]
+        error: Vec<u8>,
+    },
+    /// Every process that attempted it died, and its retry budget is spent.
+    WorkerDied {
+        /// The function.
+        function: String,
+        /// The last process.
+        worker: ProcessId,
+        /// How many attempts were started.
+        attempts: u32,
+    },
+    /// Its value was kept by a process that is gone, and it cannot be computed again.
+    Lost {
+        /// The function.
+        function: String,
+        /// The process.
+        holder: ProcessId,
+    },
+    /// It had not ended by its deadline.
+    DeadlineExceeded {
+        /// The function.
+        function: String,
+    },
+    /// Somebody cancelled it. Only seen by those that needed its value.
+    Cancelled {
+        /// The function.
+        function: String,
+    },
+}
+
+impl Record {
+    /// What the function is called in the index: see [`function_hash`].
+    pub fn kind(&self) -> u64 {
+        function_hash(&self.spec.function, self.spec.signature)
+    }
+
+    /// Whether it has ended, for now or for ever.
+    pub fn settled(&self) -> bool {
+        matches!(self.state, State::Realized(_) | State::Failed(_) | State::Cancelled { .. })
+    }
+
+    /// Whether it has ended and nothing can make it run again: it needs its arguments no more.
+    pub fn done(&self) -> bool {
+        match &self.state {
+            State::Realized(realized) => !matches!(realized.value, Value::Kept(_)),
+            State::Failed(_) | State::Cancelled { .. } => true,
+            State::Waiting { .. } | State::Unclaimed { .. } | State::Claimed(_) => false,
+        }
+    }
+
+    /// Why a future that needs this one's value fails, if this one has ended without.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        match &self.state {
+            State::Failed(failed) => Some(failed.failure.clone()),
+            State::Cancelled { .. } => Some(Cause::Cancelled { function: self.spec.function.clone() }.into()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn encode(&self) -> Result<Vec<u8>, DurableError> {
+        encode("future", self)
+    }
+
+    /// The record under `key`, or that it was written by a newer program.
+    pub(super) fn decode(id: FutureId, value: &[u8]) -> Result<Record, DurableError> {
+        #[derive(Deserialize)]
+        struct Version {
+            v: u32,
+        }
+        let newer = |v: u32| DurableError::NewerRecord { id, version: v, reads: VERSION };
+        match rmp_serde::from_slice::<Record>(value) {
+            Ok(record) if record.v > VERSION => Err(newer(record.v)),
+            Ok(record) => Ok(record),
+            Err(error) => match rmp_serde::from_slice::<Version>(value) {
+                Ok(Version { v }) if v > VERSION => Err(newer(v)),
+                _ => Err(StoreError::Record { key: format!("future {id}"), why: error.to_string() }.into()),
+            },
+        }
+    }
+}
+
+impl Failure {
+    /// The error that a function returned: `error` is what the worker made of it, `message` what it says.
+    pub fn error(mut message: String, error: Vec<u8>) -> Self {
+        let mut end = message.len().min(LARGEST_ERROR);
+        while !message.is_char_boundary(end) {
+            end -= 1;
+        }
+        message.truncate(end);
+        Cause::Error { message, error: if error.len() > LARGEST_ERROR { Vec::new() } else { error } }.into()
+    }
+
+    /// The same, as the reason why a call of `function` that needed the value failed too.
+    pub(super) fn passed_to(mut self, function: &str) -> Self {
+        // Chains may be long, records may not.
+        const LONGEST: usize = 64;
+        if self.passed.len() < LONGEST {
+            self.passed.push(function.to_owned());
+        }
+        self
+    }
+}
+
+impl From<Cause> for Failure {
+    fn from(cause: Cause) -> Self {
+        Failure { cause, passed: Vec::new() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cause {
+            Cause::Error { message, .. } => f.write_str(message)?,
+            Cause::WorkerDied { function, worker, attempts } => write!(
+                f,
+                "`{function}` has no result: worker {worker} died while it ran there, and all {attempts} attempts are \
+                 spent"
+            )?,
+            Cause::Lost { function, holder } => write!(
+                f,
+                "the value of `{function}` is lost: process {holder}, which kept it, is gone, and all attempts are spent"
+            )?,
+            Cause::DeadlineExceeded { function } => {
+                write!(f, "the deadline of the call of `{function}` passed before it had a result")?;
+            }
+            Cause::Cancelled { function } => write!(f, "the call of `{function}` was cancelled")?,
+        }
+        if self.passed.is_empty() { Ok(()) } else { write!(f, " (needed by {})", self.passed.join(", by ")) }
+    }
+}
+
+/// A record as MessagePack with field names.
+pub(super) fn encode<T: Serialize>(kind: &str, record: &T) -> Result<Vec<u8>, DurableError> {
+    rmp_serde::to_vec_named(record)
+        .map_err(|error| StoreError::Record { key: kind.into(), why: error.to_string() }.into())
+}
+
+/// What is under `key`.
+pub(super) fn decode<T: serde::de::DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, DurableError> {
+    rmp_serde::from_slice(value).map_err(|error| {
+        let key = key.escape_ascii().to_string();
+        StoreError::Record { key, why: error.to_string() }.into()
+    })
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// Bytes as MessagePack's binary, not as an array of numbers.
+mod binary {
+    use serde::de::{Error, SeqAccess, Visitor};
+    use serde::{Deserializer, Serializer};
+    use std::fmt;
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        deserializer.deserialize_byte_buf(Binary)
+    }
+
+    struct Binary;
+
+    impl<'de> Visitor<'de> for Binary {
+        type Value = Vec<u8>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("bytes")
+        }
+
+        fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+            Ok(bytes.to_vec())
+        }
+
+        fn visit_byte_buf<E: Error>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
+            Ok(bytes)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Vec<u8>, A::Error> {
+            let mut bytes = Vec::new();
+            while let Some(byte) = array.next_element()? {
+                bytes.push(byte);
+            }
+            Ok(bytes)
+        }
+    }
+}
+
+/// The same, optional.
+mod binary_option {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[derive(Deserialize)]
+    struct Binary(#[serde(with = "super::binary")] Vec<u8>);
+
+    pub(super) fn serialize<S: Serializer>(
+        bytes: &Option<Vec<u8>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match bytes {
+            Some(bytes) => serializer.serialize_bytes(bytes),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Vec<u8>>, D::Error> {
+        Ok(Option::<Binary>::deserialize(deserializer)?.map(|binary| binary.0))
+    }
+}

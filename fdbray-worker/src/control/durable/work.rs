@@ -1,0 +1,202 @@
+//! The unit of work: the records that one transaction has loaded, changed and will write with their index entries.
+
+use super::FutureId;
+use super::entries::entries;
+use super::error::DurableError;
+use super::inbox::Notice;
+use super::keys::Keys;
+use super::record::{self, Record, State};
+use super::shape::ShapeId;
+use crate::control::members::Members;
+use crate::control::store::{KeyValue, Range, Transaction};
+use crate::id::ProcessId;
+use futures_util::future::try_join_all;
+use std::collections::BTreeMap;
+
+/// How many notices are in one entry of an inbox.
+const NOTICES: usize = 1000;
+/// How many futures one transaction tells of the end of those that they waited for.
+const SPREAD: usize = 200;
+
+/// What one transaction does to durable futures. Nothing is written before [`Work::finish`].
+pub(super) struct Work {
+    pub(super) tx: Transaction,
+    pub(super) keys: Keys,
+    /// The tick.
+    pub(super) now: u64,
+    members: Members,
+    loaded: BTreeMap<FutureId, Loaded>,
+    /// The keys of futures that are submitted here.
+    pub(super) names: BTreeMap<String, FutureId>,
+    notices: BTreeMap<ProcessId, Vec<Notice>>,
+    /// Futures that ended here and whose dependents were too many for one transaction.
+    pub(super) unspread: Vec<FutureId>,
+    /// How many more dependents may be told here.
+    pub(super) budget: usize,
+}
+
+struct Loaded {
+    record: Result<Option<Record>, DurableError>,
+    /// Its entries in the store, once it is being changed.
+    before: Option<Vec<KeyValue>>,
+}
+
+impl Work {
+    pub(super) async fn begin(tx: Transaction, keys: Keys, members: Members) -> Result<Work, DurableError> {
+        let now = tick(&tx, &keys).await?;
+        Ok(Work {
+            tx,
+            keys,
+            now,
+            members,
+            loaded: BTreeMap::new(),
+            names: BTreeMap::new(),
+            notices: BTreeMap::new(),
+            unspread: Vec::new(),
+            budget: SPREAD,
+        })
+    }
+
+    /// Loads records, all at once. Conflicts with whoever changes one.
+    pub(super) async fn load(&mut self, ids: impl IntoIterator<Item = FutureId>) -> Result<(), DurableError> {
+        let mut missing: Vec<FutureId> = ids.into_iter().filter(|id| !self.loaded.contains_key(id)).collect();
+        missing.sort_unstable();
+        missing.dedup();
+        let values = try_join_all(missing.iter().map(|id| self.tx.get(self.keys.future(*id)))).await?;
+        for (id, value) in missing.into_iter().zip(values) {
+            let record = value.map(|value| Record::decode(id, &value)).transpose();
+            self.loaded.insert(id, Loaded { record, before: None });
+        }
+        Ok(())
+    }
+
+    /// The record that was loaded.
+    pub(super) fn get(&self, id: FutureId) -> Result<Option<&Record>, DurableError> {
+        match self.loaded.get(&id).map(|loaded| &loaded.record) {
+            Some(Ok(record)) => Ok(record.as_ref()),
+            Some(Err(error)) => Err(error.clone()),
+            None => Ok(None),
+        }
+    }
+
+    /// As [`Work::get`], for those that must be there.
+    pub(super) fn expect(&self, id: FutureId) -> Result<&Record, DurableError> {
+        self.get(id)?.ok_or_else(|| DurableError::NoSuchFuture(id.to_string()))
+    }
+
+    /// The record that was loaded, to be changed.
+    pub(super) fn edit(&mut self, id: FutureId) -> Result<&mut Record, DurableError> {
+        let gone = || DurableError::NoSuchFuture(id.to_string());
+        let Loaded { record, before } = self.loaded.get_mut(&id).ok_or_else(gone)?;
+        match record {
+            Ok(Some(record)) => {
+                before.get_or_insert_with(|| entries(&self.keys, record));
+                Ok(record)
+            }
+            Ok(None) => Err(gone()),
+            Err(error) => Err(error.clone()),
+        }
+    }
+
+    /// Adds a record of which it is known that it was not there.
+    pub(super) fn insert(&mut self, record: Record) {
+        self.loaded.insert(record.id, Loaded { record: Ok(Some(record)), before: Some(Vec::new()) });
+    }
+
+    /// Removes a record with all that belongs to it.
+    pub(super) fn remove(&mut self, id: FutureId) -> Result<(), DurableError> {
+        let record = self.edit(id)?;
+        let chunks = record.has_chunks();
+        let waiters = record.waiters;
+        if let Some(loaded) = self.loaded.get_mut(&id) {
+            loaded.record = Ok(None);
+        }
+        if chunks {
+            self.clear(&self.keys.chunks_of(id))?;
+        }
+        if waiters {
+            self.clear(&self.keys.waiters(id))?;
+        }
+        Ok(())
+    }
+
+    /// Removes all keys below one.
+    pub(super) fn clear(&self, key: &crate::control::store::Key) -> Result<(), DurableError> {
+        let (begin, end) = key.children();
+        Ok(self.tx.clear_range(begin, end)?)
+    }
+
+    /// Whether there are keys below one.
+    pub(super) async fn any(&self, key: &crate::control::store::Key) -> Result<bool, DurableError> {
+        Ok(!self.tx.range(Range::children(key).limit(1)).await?.is_empty())
+    }
+
+    /// Whether a process is a member. Conflicts with its death.
+    pub(super) async fn is_member(&self, process: ProcessId) -> Result<bool, DurableError> {
+        Ok(self.tx.get(self.members.key(process)).await?.is_some())
+    }
+
+    /// Fails for who is no member any more. Conflicts with its death.
+    pub(super) async fn require_member(&self, process: ProcessId) -> Result<(), DurableError> {
+        if self.is_member(process).await? { Ok(()) } else { Err(DurableError::NotMember(process)) }
+    }
+
+    /// Tells a process something with the commit.
+    pub(super) fn notify(&mut self, process: ProcessId, notice: Notice) {
+        self.notices.entry(process).or_default().push(notice);
+    }
+
+    /// Writes what was changed.
+    pub(super) async fn finish(mut self) -> Result<Vec<FutureId>, DurableError> {
+        let mut shapes = BTreeMap::new();
+        for (id, loaded) in &self.loaded {
+            let (Ok(record), Some(before)) = (&loaded.record, &loaded.before) else { continue };
+            let key = self.keys.future(*id);
+            let after = match record {
+                Some(record) => {
+                    self.tx.set(&key, record.encode()?)?;
+                    if let State::Unclaimed { not_before: None, .. } = record.state {
+                        shapes.insert(ShapeId::of(&record.spec.shape), record.spec.shape.clone());
+                    }
+                    entries(&self.keys, record)
+                }
+                None => {
+                    self.tx.clear(&key)?;
+                    Vec::new()
+                }
+            };
+            for (key, _) in before.iter().filter(|(key, _)| !after.iter().any(|(other, _)| other == key)) {
+                self.tx.clear(key)?;
+            }
+            for (key, value) in after.iter().filter(|entry| !before.contains(entry)) {
+                self.tx.set(key, value)?;
+            }
+        }
+        for shape in shapes.values() {
+            self.announce(shape).await?;
+        }
+        for (process, notices) in std::mem::take(&mut self.notices) {
+            // The dead have no inbox. Their death conflicts with this.
+            if !self.is_member(process).await? {
+                continue;
+            }
+            for (number, notices) in notices.chunks(NOTICES).enumerate() {
+                let entry = self.keys.next_notices(process, number as u16);
+                self.tx.set_stamped(entry, record::encode("inbox", &notices)?)?;
+            }
+            self.tx.add(self.keys.bell(process), 1)?;
+        }
+        Ok(self.unspread)
+    }
+}
+
+/// The tick. Conflicts with nobody.
+pub(super) async fn tick(tx: &Transaction, keys: &Keys) -> Result<u64, DurableError> {
+    let value = tx.snapshot().get(keys.clock()).await?;
+    Ok(value.map_or(0, |value| number(&value)))
+}
+
+/// A number that atomic addition keeps.
+pub(super) fn number(value: &[u8]) -> u64 {
+    value.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
