@@ -2,7 +2,7 @@
 
 use super::FutureId;
 use super::error::DurableError;
-use super::record::{Cause, State, Value};
+use super::record::{Cause, Record, State, Value};
 use super::settle::{LOOK_AGAIN, failed};
 use super::transition::Durable;
 use super::work::Work;
@@ -48,12 +48,13 @@ impl Durable {
     }
 
     /// Says that the value of a future is lost because `holder`, which kept it, is gone. It is computed again, within
-    /// its budget of retries. Returns whether that value was still the current one.
-    pub async fn lost(&self, id: FutureId, holder: ProcessId) -> Result<bool, DurableError> {
+    /// its budget of retries. Returns the record as it is now: somebody else may have said so before.
+    pub async fn lost(&self, id: FutureId, holder: ProcessId) -> Result<Record, DurableError> {
         self.transition(move |work| {
             Box::pin(async move {
                 work.load([id]).await?;
-                work.lose(id, holder).await
+                work.lose(id, holder).await?;
+                Ok(work.expect(id)?.clone())
             })
         })
         .await
@@ -77,11 +78,11 @@ impl Work {
         Ok(true)
     }
 
-    async fn lose(&mut self, id: FutureId, holder: ProcessId) -> Result<bool, DurableError> {
+    async fn lose(&mut self, id: FutureId, holder: ProcessId) -> Result<(), DurableError> {
         let now = self.now;
-        let State::Realized(realized) = &self.expect(id)?.state else { return Ok(false) };
+        let State::Realized(realized) = &self.expect(id)?.state else { return Ok(()) };
         if realized.by != holder || !matches!(realized.value, Value::Kept(_)) {
-            return Ok(false);
+            return Ok(());
         }
         let record = self.edit(id)?;
         record.died += 1;
@@ -93,6 +94,6 @@ impl Work {
             let cause = Cause::Lost { function: record.spec.function.clone(), holder };
             self.settle(id, failed(cause, now), None).await?;
         }
-        Ok(true)
+        Ok(())
     }
 }

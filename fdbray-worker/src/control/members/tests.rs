@@ -1,10 +1,13 @@
-//! The transactions and the service, on the store in memory and, where processes matter, on LMDB.
+//! The transactions on each engine; the service on the store in memory and, where processes matter, on the others.
 
 use super::*;
 use crate::control::store::memory::{Faults, Memory};
-use crate::control::store::{Store, lmdb};
+use crate::control::store::testing::{Scratch, on_foundationdb};
+use crate::control::store::{Limits, Store, lmdb};
 use crate::id::ProcessId;
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,10 +32,6 @@ fn member(n: u64) -> Member {
     }
 }
 
-fn members() -> Members {
-    Members::new(Memory::new(Faults::default()).store(), "demo")
-}
-
 fn silent(n: u64, by: u64, beat: u64) -> Tombstone {
     Tombstone { id: id(n), by: id(by), cause: Cause::Silent { beat } }
 }
@@ -41,9 +40,37 @@ fn exited(n: u64, by: u64) -> Tombstone {
     Tombstone { id: id(n), by: id(by), cause: Cause::Exited }
 }
 
-#[tokio::test]
-async fn who_registers_is_listed_until_it_leaves() {
-    let members = members();
+/// One test per engine for each of these functions, which get an empty store.
+macro_rules! suite {
+    ($($test:ident),* $(,)?) => {
+        mod on_memory {
+            $(#[tokio::test] async fn $test() {
+                super::$test(super::Memory::new(super::Faults::default()).store()).await
+            })*
+        }
+        mod on_foundationdb {
+            $(#[tokio::test] async fn $test() {
+                if super::on_foundationdb(concat!(module_path!(), "::", stringify!($test))) {
+                    let scratch = super::Scratch::new(super::Limits::default());
+                    super::$test(scratch.empty()).await
+                }
+            })*
+        }
+    };
+}
+
+suite!(
+    who_registers_is_listed_until_it_leaves,
+    clusters_in_one_store_do_not_see_each_other,
+    a_beat_reads_the_epoch_and_the_beats_of_the_judged,
+    who_was_declared_dead_cannot_beat_and_learns_why,
+    who_beat_after_all_is_not_declared_dead,
+    followers_read_only_what_is_new_and_are_woken_by_it,
+    the_log_and_the_tombstones_stay_bounded_and_late_readers_read_all,
+);
+
+async fn who_registers_is_listed_until_it_leaves(store: Store) {
+    let members = Members::new(store, "demo");
     members.register(&member(1)).await.unwrap();
     members.register(&member(2)).await.unwrap();
     members.register(&member(2)).await.unwrap();
@@ -55,17 +82,14 @@ async fn who_registers_is_listed_until_it_leaves() {
     assert!(matches!(members.register(&other).await, Err(MemberError::AlreadyRegistered(_))));
 }
 
-#[tokio::test]
-async fn clusters_in_one_store_do_not_see_each_other() {
-    let store = Memory::new(Faults::default()).store();
+async fn clusters_in_one_store_do_not_see_each_other(store: Store) {
     let (one, other) = (Members::new(store.clone(), "one"), Members::new(store, "one-two"));
     one.register(&member(1)).await.unwrap();
     assert_eq!(other.list().await.unwrap().0, []);
 }
 
-#[tokio::test]
-async fn a_beat_reads_the_epoch_and_the_beats_of_the_judged() {
-    let members = members();
+async fn a_beat_reads_the_epoch_and_the_beats_of_the_judged(store: Store) {
+    let members = Members::new(store, "demo");
     members.register(&member(1)).await.unwrap();
     members.register(&member(2)).await.unwrap();
     for n in 2..5 {
@@ -75,9 +99,8 @@ async fn a_beat_reads_the_epoch_and_the_beats_of_the_judged() {
     }
 }
 
-#[tokio::test]
-async fn who_was_declared_dead_cannot_beat_and_learns_why() {
-    let members = members();
+async fn who_was_declared_dead_cannot_beat_and_learns_why(store: Store) {
+    let members = Members::new(store, "demo");
     members.register(&member(1)).await.unwrap();
     assert!(members.bury(exited(1, 2)).await.unwrap());
     assert!(!members.bury(exited(1, 3)).await.unwrap(), "once is enough");
@@ -88,18 +111,16 @@ async fn who_was_declared_dead_cannot_beat_and_learns_why() {
     assert_eq!(members.tombstone(id(1)).await.unwrap(), Some(exited(1, 2)));
 }
 
-#[tokio::test]
-async fn who_beat_after_all_is_not_declared_dead() {
-    let members = members();
+async fn who_beat_after_all_is_not_declared_dead(store: Store) {
+    let members = Members::new(store, "demo");
     members.register(&member(1)).await.unwrap();
     members.beat(id(1), &[]).await.unwrap();
     assert!(!members.bury(silent(1, 2, 1)).await.unwrap());
     assert!(members.bury(silent(1, 2, 2)).await.unwrap());
 }
 
-#[tokio::test]
-async fn followers_read_only_what_is_new_and_are_woken_by_it() {
-    let members = members();
+async fn followers_read_only_what_is_new_and_are_woken_by_it(store: Store) {
+    let members = Members::new(store, "demo");
     members.register(&member(1)).await.unwrap();
     let (list, start) = members.list().await.unwrap();
     assert_eq!(list.len(), 1);
@@ -115,9 +136,8 @@ async fn followers_read_only_what_is_new_and_are_woken_by_it() {
     assert_eq!(members.follow(&end).await.unwrap().0, Tail::Changes(vec![]));
 }
 
-#[tokio::test]
-async fn the_log_and_the_tombstones_stay_bounded_and_late_readers_read_all() {
-    let members = members();
+async fn the_log_and_the_tombstones_stay_bounded_and_late_readers_read_all(store: Store) {
+    let members = Members::new(store, "demo");
     let (_, start) = members.list().await.unwrap();
     members.register(&member(1)).await.unwrap();
     for n in 100..500 {
@@ -327,27 +347,27 @@ async fn what_a_former_life_of_the_cluster_left_behind_is_buried_at_once() {
     assert!(one.members().is_empty());
 }
 
-/// Not a test: joins the cluster in that directory until it is killed.
+/// Not a test: joins the cluster in that directory, or at that place in FoundationDB, until it is killed.
 #[tokio::test]
 async fn helper() {
-    let Some(directory) = std::env::var_os("FDBRAY_TEST_JOIN") else { return };
+    let Some(place) = std::env::var_os("FDBRAY_TEST_JOIN") else { return };
     // SAFETY: numbers only. It must not outlive a test that was killed.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-    let store = Store::lmdb(directory, lmdb::Options::default()).unwrap();
+    let store = match Path::new(&place).is_absolute() {
+        true => Store::lmdb(&place, lmdb::Options::default()).unwrap(),
+        false => Scratch::of_parent(place.to_str().unwrap()),
+    };
     let me = Member { host: Host::current().unwrap(), ..member(7) };
     let (_handle, mut events) = Membership::join(store, "demo", me, Vec::new, |_| true).await.unwrap();
     while events.recv().await.is_some() {}
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_process_is_seen_joining_and_dying_by_another_through_lmdb() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = Store::lmdb(directory.path(), lmdb::Options::default()).unwrap();
+async fn a_process_is_seen_joining_and_dying(store: Store, place: &OsStr) {
     let me = Member { host: Host::current().unwrap(), ..member(1) };
     let (_one, mut seen) = Membership::join(store, "demo", me, Vec::new, |_| true).await.unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "control::members::tests::helper"])
-        .env("FDBRAY_TEST_JOIN", directory.path())
+        .env("FDBRAY_TEST_JOIN", place)
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
@@ -355,4 +375,21 @@ async fn a_process_is_seen_joining_and_dying_by_another_through_lmdb() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(seen.recv().await, Some(Event::Dead { id: id(7), exited: true }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_is_seen_joining_and_dying_by_another_through_lmdb() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::lmdb(directory.path(), lmdb::Options::default()).unwrap();
+    a_process_is_seen_joining_and_dying(store, directory.path().as_os_str()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_is_seen_joining_and_dying_by_another_through_foundationdb() {
+    let test =
+        concat!(module_path!(), "::a_process_is_seen_joining_and_dying_by_another_through_foundationdb");
+    if on_foundationdb(test) {
+        let scratch = Scratch::new(Limits::default());
+        a_process_is_seen_joining_and_dying(scratch.empty(), scratch.name().as_ref()).await;
+    }
 }

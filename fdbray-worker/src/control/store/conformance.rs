@@ -1,9 +1,8 @@
 //! The suite that every engine passes. What is special to one engine is tested beside it.
 
-#[cfg(feature = "foundationdb")]
-use super::fdb;
 use super::memory::{Faults, Memory};
-use super::{Key, Limits, Range, Stamp, Store, StoreError, Transaction, Watch, lmdb, testing};
+use super::testing::{Scratch, on_foundationdb};
+use super::{Key, Limits, Range, Stamp, Store, StoreError, Transaction, Watch, lmdb};
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -32,18 +31,9 @@ fn lmdb(limits: Limits) -> Subject {
     Subject { store: Store::lmdb(directory.path(), options).unwrap(), _place: Some(Box::new(directory)) }
 }
 
-#[cfg(feature = "foundationdb")]
 fn foundationdb(limits: Limits) -> Subject {
-    let scratch = testing::Scratch::new(limits);
-    let store = scratch.store();
-    // Not what opening left there: the tests begin with nothing.
-    fdb::block_on(store.transact(|tx| async move { tx.clear_range(b"", b"\xff") })).unwrap();
-    Subject { store, _place: Some(Box::new(scratch)) }
-}
-
-#[cfg(not(feature = "foundationdb"))]
-fn foundationdb(_: Limits) -> Subject {
-    unreachable!("without the feature these tests are skipped")
+    let scratch = Scratch::new(limits);
+    Subject { store: scratch.empty(), _place: Some(Box::new(scratch)) }
 }
 
 /// One test per engine for each of these functions. Each gets a function that makes empty stores.
@@ -54,7 +44,7 @@ macro_rules! suite {
         mod on_lmdb { $(#[tokio::test(flavor = "multi_thread")] async fn $test() { super::$test(super::lmdb).await })* }
         mod on_foundationdb {
             $(#[tokio::test(flavor = "multi_thread")] async fn $test() {
-                if super::testing::cluster_file(concat!(module_path!(), "::", stringify!($test))).is_some() {
+                if super::on_foundationdb(concat!(module_path!(), "::", stringify!($test))) {
                     super::$test(super::foundationdb).await
                 }
             })*

@@ -2,24 +2,22 @@
 //! in it, which is wiped afterwards. Without that variable they say by name that they were skipped.
 
 use std::io::Write;
-use std::path::PathBuf;
 
-/// The cluster file, for the test of that name.
-pub(in crate::control) fn cluster_file(test: &str) -> Option<PathBuf> {
-    let file = std::env::var_os("FDBRAY_TEST_FDB");
-    if file.is_none() {
+pub(in crate::control) use scratch::Scratch;
+
+/// Whether the test of that name can run.
+pub(in crate::control) fn on_foundationdb(test: &str) -> bool {
+    let asked = std::env::var_os("FDBRAY_TEST_FDB").is_some();
+    if !asked {
         // Not by `eprintln`, which is not shown for tests that pass.
         let _ = writeln!(std::io::stderr(), "skipped {test}: FDBRAY_TEST_FDB names no cluster file");
     }
     assert!(
-        file.is_none() || cfg!(feature = "foundationdb"),
+        !asked || cfg!(feature = "foundationdb"),
         "FDBRAY_TEST_FDB is set, but the tests were built without the feature `foundationdb`"
     );
-    file.map(PathBuf::from)
+    asked
 }
-
-#[cfg(feature = "foundationdb")]
-pub(in crate::control) use scratch::Scratch;
 
 #[cfg(feature = "foundationdb")]
 mod scratch {
@@ -28,14 +26,13 @@ mod scratch {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::SystemTime;
 
-    /// An empty place in the database.
+    /// A place in the database.
     pub(in crate::control) struct Scratch {
-        whole: Store,
         pub(in crate::control) options: Options,
     }
 
     impl Scratch {
-        /// A new one, for a test with these limits.
+        /// A new one, for transactions with these limits.
         pub(in crate::control) fn new(limits: Limits) -> Self {
             static NEXT: AtomicU64 = AtomicU64::new(0);
             let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
@@ -45,22 +42,36 @@ mod scratch {
                 .u64(std::process::id().into())
                 .u64(NEXT.fetch_add(1, Ordering::Relaxed))
                 .into();
-            let whole = Options { subspace, ..Options::default() };
-            let options = Options { limits, ..whole.clone() };
-            Scratch { whole: open(whole), options }
+            Scratch { options: Options { subspace, limits, ..Options::default() } }
         }
 
-        /// A store for all keys of the place.
-        pub(in crate::control) fn store(&self) -> Store {
-            open(self.options.clone())
+        /// An empty store for the whole place: also what opening writes is removed.
+        pub(in crate::control) fn empty(&self) -> Store {
+            let store = open(self.options.clone());
+            self.wipe().unwrap();
+            store
+        }
+
+        /// For a child, which opens the same place with `of_parent`.
+        pub(in crate::control) fn name(&self) -> String {
+            self.options.subspace.iter().map(|byte| format!("{byte:02x}")).collect()
+        }
+
+        /// A store for a place of the parent's.
+        pub(in crate::control) fn of_parent(name: &str) -> Store {
+            let byte = |at| u8::from_str_radix(&name[at..at + 2], 16).unwrap();
+            open(Options { subspace: (0..name.len()).step_by(2).map(byte).collect(), ..Options::default() })
+        }
+
+        fn wipe(&self) -> Result<(), StoreError> {
+            let store = open(Options { limits: Limits::default(), ..self.options.clone() });
+            block_on(store.transact_idempotent(|tx| async move { tx.clear_range(b"", b"\xff") }))
         }
     }
 
     impl Drop for Scratch {
         fn drop(&mut self) {
-            let wiped = self.whole.transact_idempotent(|tx| async move { tx.clear_range(b"", b"\xff") });
-            let wiped: Result<(), StoreError> = block_on(wiped);
-            if let Err(error) = wiped {
+            if let Err(error) = self.wipe() {
                 eprintln!("what the test left in FoundationDB was not removed: {error}");
             }
         }
@@ -69,5 +80,31 @@ mod scratch {
     fn open(options: Options) -> Store {
         let file = std::env::var_os("FDBRAY_TEST_FDB").expect("asked for before");
         Store::foundationdb(file, "test", options).unwrap_or_else(|error| panic!("{error}"))
+    }
+}
+
+/// So that the tests need no conditions: they end before they use it.
+#[cfg(not(feature = "foundationdb"))]
+mod scratch {
+    use crate::control::store::{Limits, Store};
+
+    pub(in crate::control) struct Scratch;
+
+    impl Scratch {
+        pub(in crate::control) fn new(_: Limits) -> Self {
+            unreachable!("there is no FoundationDB in this build")
+        }
+
+        pub(in crate::control) fn empty(&self) -> Store {
+            unreachable!("there is no FoundationDB in this build")
+        }
+
+        pub(in crate::control) fn name(&self) -> String {
+            unreachable!("there is no FoundationDB in this build")
+        }
+
+        pub(in crate::control) fn of_parent(_: &str) -> Store {
+            unreachable!("there is no FoundationDB in this build")
+        }
     }
 }

@@ -1,1 +1,7 @@
-//! Tests.
+//! The transitions, one by one, on both engines; under faults in `storm`.
+
+mod help;
+mod limits;
+mod steps;
+mod storm;
+mod waits;

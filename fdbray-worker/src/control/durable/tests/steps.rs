@@ -1,0 +1,219 @@
+//! Submitting, claiming, starting, completing, giving back: one step after the other.
+
+use super::help::*;
+use crate::control::durable::*;
+
+#[tokio::test]
+async fn a_future_goes_from_submission_to_its_value() {
+    everywhere(|cluster| async move {
+        let worker = cluster.join(9).await;
+        let id = cluster.submit_one(cluster.call()).await;
+        assert_eq!(cluster.stage(id).await, Stage::Unclaimed);
+        let claimed = cluster.claim(worker, wants(5)).await.unwrap();
+        assert_eq!(claimed.len(), 1);
+        assert_eq!((claimed[0].token, claimed[0].attempt), (Token { id, claim: 1 }, None));
+        assert_eq!(claimed[0].record.spec.arguments, Arguments::Inline(vec![1, 2, 3]));
+        assert_eq!(cluster.start(worker, vec![claimed[0].token]).await.unwrap(), [Some(1)]);
+        let ended = cluster.end(worker, claimed[0].token, Outcome::Value(b"six".to_vec())).await;
+        assert_eq!(ended, Completed::Settled);
+        assert_eq!(cluster.value(id).await.unwrap(), Some(b"six".to_vec()));
+        assert!(cluster.claim(worker, wants(5)).await.unwrap().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn submitting_the_same_ids_again_is_as_once() {
+    everywhere(|cluster| async move {
+        let calls = vec![cluster.call(), cluster.call()];
+        let first = cluster.submit(calls.clone()).await.unwrap();
+        assert_eq!(cluster.submit(calls).await.unwrap(), first);
+        assert_eq!(cluster.checked().await.count(Stage::Unclaimed), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_key_has_one_future_and_refuses_another_call() {
+    everywhere(|cluster| async move {
+        let keyed = |arguments: &[u8]| Submission {
+            key: Some("invoice-2026-11".into()),
+            arguments: arguments.to_vec(),
+            ..cluster.call()
+        };
+        let first = cluster.submit_one(keyed(b"a")).await;
+        let again = cluster.submit(vec![keyed(b"a")]).await.unwrap();
+        assert_eq!(again, [Ok(Submitted::Existing(first))]);
+        let other =
+            cluster.submit(vec![keyed(b"b"), Submission { function: "g".into(), ..keyed(b"a") }]).await;
+        let messages: Vec<_> = other.unwrap().into_iter().map(|r| r.unwrap_err().to_string()).collect();
+        assert!(messages[0].contains("other arguments"), "{}", messages[0]);
+        assert!(messages[1].contains("call of `f`"), "{}", messages[1]);
+        let large = vec![7; INLINE_ARGUMENTS + 1];
+        let second = Submission { key: Some("large".into()), arguments: large.clone(), ..cluster.call() };
+        cluster.join(1).await;
+        let id = cluster.submit_one(second.clone()).await;
+        let again = Submission { id: cluster.call().id, ..second };
+        assert_eq!(cluster.submit_one(again).await, id);
+        assert_eq!(cluster.arguments(id).await.unwrap(), large);
+        for bad in ["", "a\0b", "d0000000000000abc-4d", &"x".repeat(257)] {
+            let call = Submission { key: Some(bad.into()), ..cluster.call() };
+            assert!(matches!(cluster.submit(vec![call]).await.unwrap()[0], Err(Refused::BadKey { .. })));
+        }
+        // In one batch too, and free again once it is released.
+        let pair =
+            cluster.submit(vec![Submission { key: Some("k".into()), ..cluster.call() }; 1]).await.unwrap();
+        let id = pair[0].clone().unwrap().id();
+        assert!(cluster.cancel(id).await.unwrap());
+        cluster.release(vec![id]).await.unwrap();
+        let twice: Vec<_> = (0..2).map(|_| Submission { key: Some("k".into()), ..cluster.call() }).collect();
+        let submitted = cluster.submit(twice).await.unwrap();
+        assert_eq!(submitted[0].clone().unwrap().id(), submitted[1].clone().unwrap().id());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_highest_priority_is_claimed_first_and_what_a_worker_lacks_is_passed_over() {
+    everywhere(|cluster| async move {
+        let worker = cluster.join(9).await;
+        let mut calls = Vec::new();
+        for n in 0..60 {
+            let priority = n % 3 - 1;
+            calls.push(Submission { priority, ..cluster.call() });
+            calls.push(Submission { priority, function: "g".into(), ..cluster.call() });
+            calls.push(Submission { priority: 50, function: "unknown".into(), ..cluster.call() });
+        }
+        cluster.submit(calls).await.unwrap();
+        let mut order = Vec::new();
+        loop {
+            let claimed = cluster.claim(worker, wants(7)).await.unwrap();
+            order.extend(claimed.iter().map(|claimed| claimed.record.spec.priority));
+            if claimed.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(order.len(), 120);
+        assert!(order.is_sorted_by(|a, b| a >= b), "{order:?}");
+        let other_shape = Wants { shapes: vec![(ShapeId(1), 5)], ..wants(5) };
+        assert!(cluster.claim(worker, other_shape).await.unwrap().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_error_is_tried_again_as_often_as_asked_for_with_growing_pauses() {
+    everywhere(|cluster| async move {
+        let worker = cluster.join(9).await;
+        let id = cluster.submit_one(Submission { retry_errors: 2, ..cluster.call() }).await;
+        let error = || Outcome::Error(Failure::error("no luck".into(), vec![1]));
+        let token = cluster.take(worker).await.token;
+        assert_eq!(cluster.end(worker, token, error()).await, Completed::Retried);
+        assert_eq!(cluster.record(id).await.unwrap().last_error.unwrap().to_string(), "no luck");
+        let token = cluster.take(worker).await.token;
+        assert_eq!(cluster.end(worker, token, error()).await, Completed::Retried);
+        assert!(cluster.claim(worker, wants(1)).await.unwrap().is_empty(), "it pauses");
+        cluster.checked().await;
+        cluster.ticks(2).await;
+        let token = cluster.take(worker).await.token;
+        assert_eq!(cluster.end(worker, token, error()).await, Completed::Settled);
+        let State::Failed(failed) = cluster.record(id).await.unwrap().state else { panic!("it has a value") };
+        assert_eq!((failed.failure.to_string(), failed.attempt), ("no luck".into(), Some(3)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_dead_claimer_had_not_started_costs_nothing_and_the_rest_an_attempt() {
+    everywhere(|cluster| async move {
+        let (dead, worker) = (cluster.join(8).await, cluster.join(9).await);
+        for _ in 0..250 {
+            cluster.submit_one(Submission { retries: 1, ..cluster.call() }).await;
+        }
+        let never_twice = cluster.submit_one(Submission { retries: 0, priority: 9, ..cluster.call() }).await;
+        let claimed = cluster.claim(dead, Wants { start: 101, ..wants(251) }).await.unwrap();
+        assert_eq!(claimed.iter().filter(|claimed| claimed.attempt.is_some()).count(), 101);
+        cluster.recover(dead).await.unwrap();
+        assert_eq!(cluster.checked().await.count(Stage::Claimed), 251, "it is a member");
+        cluster.bury(dead).await;
+        assert_eq!(cluster.left_behind().await.unwrap(), [dead]);
+        let first = claimed[1].token;
+        let refused = cluster.complete(dead, vec![(first, Outcome::Value(vec![]))]).await;
+        assert!(matches!(refused, Err(DurableError::NotMember(_))));
+        cluster.recover(dead).await.unwrap();
+        assert!(cluster.left_behind().await.unwrap().is_empty());
+        let report = cluster.checked().await;
+        assert_eq!((report.count(Stage::Unclaimed), report.count(Stage::Failed)), (250, 1));
+        assert!(report.dead.is_empty());
+        assert_eq!(cluster.stage(never_twice).await, Stage::Failed);
+        let again = cluster.claim(worker, wants(300)).await.unwrap();
+        assert_eq!(again.iter().map(|claimed| u64::from(claimed.record.died)).sum::<u64>(), 100);
+        assert!(again.iter().all(|claimed| claimed.token.claim == 2));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_claimed_by_another_meanwhile_is_neither_started_nor_completed() {
+    everywhere(|cluster| async move {
+        let (one, two) = (cluster.join(8).await, cluster.join(9).await);
+        let id = cluster.submit_one(cluster.call()).await;
+        let old = cluster.claim(one, wants(1)).await.unwrap()[0].token;
+        cluster.give_back(one, vec![(old, vec![])]).await.unwrap();
+        let new = cluster.take(two).await;
+        assert_eq!(new.token, Token { id, claim: 2 });
+        assert_eq!(new.attempt, Some(1), "giving back what was not started is free");
+        assert_eq!(cluster.start(one, vec![old]).await.unwrap(), [None]);
+        assert_eq!(cluster.end(one, old, Outcome::Value(b"old".to_vec())).await, Completed::Stale);
+        cluster.give_back(one, vec![(old, vec![])]).await.unwrap();
+        assert_eq!(cluster.stage(id).await, Stage::Claimed);
+        assert_eq!(cluster.end(two, new.token, Outcome::Value(b"new".to_vec())).await, Completed::Settled);
+        assert_eq!(
+            cluster.end(two, new.token, Outcome::Value(b"x".to_vec())).await,
+            Completed::Settled,
+            "the first one"
+        );
+        assert_eq!(cluster.value(id).await.unwrap(), Some(b"new".to_vec()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_placed_future_runs_there_or_elsewhere_when_that_takes_too_long_or_dies() {
+    everywhere(|cluster| async move {
+        let (here, there) = (cluster.join(8).await, cluster.join(9).await);
+        let at = |hard| Submission { place: Some(Place { process: there, hard }), ..cluster.call() };
+        let soft = cluster.submit_one(at(false)).await;
+        let hard = cluster.submit_one(at(true)).await;
+        assert!(cluster.claim(here, wants(5)).await.unwrap().is_empty());
+        cluster.ticks(2).await;
+        assert_eq!(cluster.run(here).await, soft);
+        assert!(cluster.claim(here, wants(5)).await.unwrap().is_empty());
+        assert_eq!(cluster.run(there).await, hard);
+        let hard = cluster.submit_one(at(true)).await;
+        cluster.bury(there).await;
+        cluster.recover(there).await.unwrap();
+        assert_eq!(cluster.run(here).await, hard);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_process_can_ask_what_it_holds() {
+    everywhere(|cluster| async move {
+        let worker = cluster.join(9).await;
+        for _ in 0..5 {
+            cluster.submit_one(cluster.call()).await;
+        }
+        let wants = wants(5);
+        let nonce = wants.nonce;
+        let claimed = cluster.claim(worker, wants).await.unwrap();
+        let mut held = cluster.claims_of(worker, None, 3).await.unwrap();
+        let last = held.last().map(|(token, _)| token.id);
+        held.extend(cluster.claims_of(worker, last, 3).await.unwrap());
+        let mut expected: Vec<_> = claimed.iter().map(|claimed| (claimed.token, nonce)).collect();
+        expected.sort();
+        assert_eq!(held, expected);
+    })
+    .await;
+}

@@ -1,0 +1,521 @@
+//! Seeded storms: many processes on a troubled store, which crash and pause between any two of its operations.
+//!
+//! Everything runs on one thread, polled in an order that follows from the seed, on the store in memory with conflicts,
+//! delays and unknown commit results. A crash drops a process's future wherever it is. A pause leaves it until the
+//! others have declared it dead and gone on, then lets it go on too. In the end whatever was submitted has ended, each
+//! attempt ran once, everybody saw the same values, waiters heard of them through their inbox alone, and the checker
+//! finds nothing; and when all is released, nothing is left.
+//!
+//! `FDBRAY_STORM_SEEDS=from..to cargo test -p fdbray-worker --lib storm` runs others; a failure names its seed.
+
+use super::help::*;
+use crate::control::durable::*;
+use crate::control::store::memory::Faults;
+use crate::control::store::{Key, Range, StoreError};
+use crate::id::ProcessId;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+const WORKERS: u64 = 5;
+const DRIVERS: u64 = 3;
+/// How long it storms, in polls.
+const STORM: u64 = 40_000;
+/// What may take longer is stuck.
+const CALM: u64 = 2_000_000;
+
+#[test]
+fn whatever_crashes_everything_settles_once_and_nothing_is_left() {
+    let seeds = std::env::var("FDBRAY_STORM_SEEDS").ok();
+    let seeds = seeds.as_deref().and_then(|seeds| seeds.split_once("..")).unwrap_or(("0", "12"));
+    let seeds: Vec<u64> = (seeds.0.parse().unwrap()..seeds.1.parse().unwrap()).collect();
+    assert!(!seeds.is_empty());
+    for seed in seeds {
+        let _seed = Named(seed);
+        storm(seed);
+    }
+}
+
+/// Names the seed when it did not go well.
+struct Named(u64);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("seed {0}: FDBRAY_STORM_SEEDS={0}..{1} replays it", self.0, self.0 + 1);
+        }
+    }
+}
+
+struct World {
+    cluster: Cluster,
+    random: Cell<u64>,
+    /// No more submissions, and nothing fails any more.
+    calm: Cell<bool>,
+    log: RefCell<Log>,
+}
+
+#[derive(Default)]
+struct Log {
+    submitted: BTreeMap<FutureId, Submission>,
+    /// Attempts that were really made.
+    attempts: BTreeSet<(FutureId, u32)>,
+    /// Values in the store that somebody saw.
+    seen: BTreeMap<FutureId, Vec<u8>>,
+    /// Who cannot be reached any more.
+    dead: BTreeSet<ProcessId>,
+    /// How much there was of what, so that no seed tests nothing.
+    counts: BTreeMap<&'static str, u64>,
+}
+
+type Life = Pin<Box<dyn Future<Output = ()>>>;
+
+fn storm(seed: u64) {
+    let faults = Faults { seed, conflicts: 60, delays: 500, unknown: 60 };
+    let cluster = block_on(Cluster::with(faults));
+    let world = Rc::new(World {
+        cluster,
+        random: Cell::new(seed ^ 0x5eed),
+        calm: Cell::new(false),
+        log: RefCell::default(),
+    });
+    let mut next = 100;
+    let mut lives: Vec<(ProcessId, bool, Life)> = Vec::new();
+    for n in 0..WORKERS + DRIVERS {
+        next += 1;
+        lives.push(born(&world, next, n < WORKERS));
+    }
+    let mut chores: Vec<Life> = Vec::new();
+    let mut paused: Vec<(u64, (ProcessId, bool, Life))> = Vec::new();
+    for step in 0..STORM + CALM {
+        let calm = step >= STORM;
+        world.calm.set(calm);
+        if !calm && world.one_of(400) && !lives.is_empty() {
+            let victim = lives.swap_remove(world.below(lives.len()));
+            let (id, worker) = (victim.0, victim.1);
+            world.log.borrow_mut().dead.insert(id);
+            let cluster = world.cluster.clone();
+            chores.push(Box::pin(async move { cluster.bury(id).await }));
+            if world.one_of(2) {
+                world.count("pauses");
+                paused.push((step + 100 + world.below(2000) as u64, victim));
+            } else {
+                world.count("crashes");
+            }
+            next += 1;
+            lives.push(born(&world, next, worker));
+        }
+        if let Some(position) = paused.iter().position(|(until, _)| *until <= step) {
+            lives.push(paused.swap_remove(position).1);
+        }
+        let all = lives.len() + chores.len();
+        let chosen = world.below(all);
+        if chosen < lives.len() {
+            if poll(&mut lives[chosen].2) {
+                drop(lives.swap_remove(chosen));
+            }
+        } else if poll(&mut chores[chosen - lives.len()]) {
+            drop(chores.swap_remove(chosen - lives.len()));
+        }
+        if calm && step % 5000 == 0 && chores.is_empty() && paused.is_empty() && block_on(settled(&world)) {
+            // The drivers end when they have heard of everything that they wait for.
+            if lives.iter().all(|(_, worker, _)| *worker) {
+                break;
+            }
+        }
+        assert!(step + 1 < STORM + CALM, "stuck: {}", block_on(world.cluster.check()).unwrap().summary());
+    }
+    drop(lives);
+    block_on(aftermath(&world));
+}
+
+/// Whether nothing is left to be done.
+async fn settled(world: &World) -> bool {
+    let report = world.cluster.check().await.unwrap();
+    assert!(report.clean(), "{}", report.summary());
+    let open = [Stage::Waiting, Stage::Unclaimed, Stage::Claimed]
+        .iter()
+        .map(|stage| report.count(*stage))
+        .sum::<usize>();
+    open == 0 && report.dead.is_empty()
+}
+
+async fn aftermath(world: &World) {
+    let cluster = &world.cluster;
+    let ids: Vec<FutureId> = world.log.borrow().submitted.keys().copied().collect();
+    for id in &ids {
+        if let Some(record) = cluster.records(vec![*id]).await.unwrap().pop().flatten() {
+            assert!(record.settled());
+            world.see(&record, cluster.value(*id).await.unwrap());
+            let spec = &record.spec;
+            assert!(record.attempts <= 1 + spec.retries + spec.retry_errors, "{record:?}");
+        }
+    }
+    cluster.release(ids).await.unwrap();
+    for _ in 0..10 {
+        cluster.ticks(70).await;
+    }
+    cluster.forget_shapes().await.unwrap();
+    let report = cluster.check().await.unwrap();
+    assert_eq!((report.clean(), report.futures), (true, [0; 6]), "{}", report.summary());
+    for process in world.log.borrow().dead.iter() {
+        cluster.recover(*process).await.unwrap();
+    }
+    let root = Key::new().str("fdbray").str("demo").str("durable");
+    let prefix = root.as_ref().len();
+    let left = cluster.store.read(move |tx| {
+        let range = Range::children(&root);
+        async move { Ok::<_, StoreError>(tx.range(range).await?) }
+    });
+    for (key, _) in left.await.unwrap() {
+        let rest = Key::elements(&key[prefix..]).unwrap();
+        let kept = ["format", "clock", "shapes", "bell", "inbox"]
+            .iter()
+            .any(|kind| rest[0] == crate::control::store::key::Element::Str((*kind).into()));
+        assert!(kept, "{rest:?} is left");
+    }
+    let log = world.log.borrow();
+    for what in [
+        "crashes",
+        "pauses",
+        "values",
+        "kept",
+        "chunks",
+        "errors",
+        "lost",
+        "cancelled",
+        "existing",
+        "fenced",
+        "notices",
+    ] {
+        let count = log.counts.get(what).copied().unwrap_or_default();
+        assert!(count > 0, "no {what} in this seed: {:?}", log.counts);
+    }
+}
+
+/// A new process, which registers first.
+fn born(world: &Rc<World>, n: u64, worker: bool) -> (ProcessId, bool, Life) {
+    let (world, id) = (world.clone(), process(n));
+    let life = async move {
+        world.cluster.join(n).await;
+        let ended = if worker { work(&world, id).await } else { drive(&world, id).await };
+        match ended {
+            Err(DurableError::NotMember(of)) => {
+                assert!(of == id && world.log.borrow().dead.contains(&id));
+                world.count("fenced");
+            }
+            Err(error) => panic!("{error}"),
+            Ok(()) => {}
+        }
+    };
+    (id, worker, Box::pin(life))
+}
+
+/// What a worker does until it dies.
+async fn work(world: &World, me: ProcessId) -> Result<(), DurableError> {
+    let cluster = &world.cluster;
+    loop {
+        chores(world).await?;
+        let wants = Wants { start: world.below(4), nonce: world.next(), ..wants(1 + world.below(6)) };
+        let claimed = cluster.claim(me, wants).await?;
+        let mut outcomes = Vec::new();
+        for Claimed { token, attempt, record } in claimed {
+            if attempt.is_none() && world.one_of(10) {
+                cluster.give_back(me, vec![(token, vec![])]).await?;
+                continue;
+            }
+            let missing = arguments(world, &record).await?;
+            if !missing.is_empty() && attempt.is_none() {
+                cluster.give_back(me, vec![(token, missing)]).await?;
+                continue;
+            }
+            let attempt = match attempt {
+                Some(attempt) => attempt,
+                None => match cluster.start(me, vec![token]).await?[0] {
+                    Some(attempt) => attempt,
+                    None => continue,
+                },
+            };
+            assert!(world.log.borrow_mut().attempts.insert((token.id, attempt)), "{token:?} ran twice");
+            assert_eq!(cluster.arguments(token.id).await.unwrap_or_else(|_| vec![7]).first(), Some(&7));
+            outcomes.push((token, outcome(world, me, token, attempt, &record).await?));
+            if world.one_of(3) {
+                cluster.complete(me, std::mem::take(&mut outcomes)).await?;
+            }
+        }
+        cluster.complete(me, outcomes).await?;
+        cluster.notices(me).await;
+        pause().await;
+    }
+}
+
+/// What an attempt comes to. Every value names the attempt, so that two that both won would be seen.
+async fn outcome(
+    world: &World,
+    me: ProcessId,
+    token: Token,
+    attempt: u32,
+    record: &Record,
+) -> Result<Outcome, DurableError> {
+    let mut value = format!("{token:?} {me} {attempt}").into_bytes();
+    if !world.calm.get() && world.one_of(8) {
+        world.count("errors");
+        return Ok(Outcome::Error(Failure::error("bad luck".into(), value)));
+    }
+    if record.spec.durable_value {
+        value.resize(100_000, 7);
+        match world.cluster.write_value(me, token, &value).await {
+            Ok(()) => {}
+            // It was taken from us meanwhile; so it will be said of the outcome.
+            Err(DurableError::Stale(_)) => {}
+            Err(error) => return Err(error),
+        }
+        world.count("chunks");
+        return Ok(Outcome::Chunks(value.len() as u64));
+    }
+    if !world.calm.get() && world.one_of(4) {
+        world.count("kept");
+        return Ok(Outcome::Kept(1 << 20));
+    }
+    world.count("values");
+    Ok(Outcome::Value(value))
+}
+
+/// Looks at the arguments of a claimed future. Returns those that are lost, which it has said.
+async fn arguments(world: &World, record: &Record) -> Result<Vec<FutureId>, DurableError> {
+    let mut missing = Vec::new();
+    for argument in world.cluster.records(record.spec.futures.clone()).await? {
+        let Some(argument) = argument else { continue };
+        match &argument.state {
+            State::Realized(realized) if matches!(realized.value, Value::Kept(_)) => {
+                if world.log.borrow().dead.contains(&realized.by) {
+                    world.cluster.lost(argument.id, realized.by).await?;
+                    world.count("lost");
+                    missing.push(argument.id);
+                }
+            }
+            State::Realized(_) => world.see(&argument, None),
+            // Somebody else found it lost.
+            _ => missing.push(argument.id),
+        }
+    }
+    Ok(missing)
+}
+
+/// What a driver does, until it is calm and it has heard of everything.
+async fn drive(world: &World, me: ProcessId) -> Result<(), DurableError> {
+    let cluster = &world.cluster;
+    let (mut waiting, mut handled, mut seq) = (BTreeSet::new(), None, 0);
+    while !world.calm.get() || !waiting.is_empty() {
+        chores(world).await?;
+        if !world.calm.get() {
+            let mut batch = Vec::new();
+            for _ in 0..world.below(6) {
+                seq += 1;
+                batch.push(call(world, me, seq, &batch));
+            }
+            for call in &batch {
+                world.log.borrow_mut().submitted.insert(call.id, call.clone());
+            }
+            for (call, submitted) in batch.iter().zip(cluster.submit(batch.clone()).await?) {
+                match submitted {
+                    Ok(Submitted::New(id)) if call.waiter.is_some() => drop(waiting.insert(id)),
+                    Ok(Submitted::New(_)) => {}
+                    Ok(Submitted::Existing(id)) => {
+                        world.count("existing");
+                        attach(world, me, id, &mut waiting).await?;
+                    }
+                    Err(Refused::KeyTaken { .. } | Refused::NoSuchArgument { .. }) => {}
+                    Err(refused) => panic!("{refused}"),
+                }
+            }
+            if world.one_of(4)
+                && let Some(id) = world.any_future()
+            {
+                attach(world, me, id, &mut waiting).await?;
+            }
+            if world.one_of(15)
+                && let Some(id) = world.any_future()
+            {
+                match cluster.cancel(id).await {
+                    Ok(_) => world.count("cancelled"),
+                    Err(error) => drop(gone(error)),
+                }
+            }
+            if world.one_of(5)
+                && let Some(id) = world.any_future()
+            {
+                cluster.release(vec![id]).await?;
+            }
+        }
+        let mail = cluster.mail(me, handled.take()).await?;
+        for notice in &mail.notices {
+            let Notice::Settled(id) = notice else { panic!("a driver claims nothing") };
+            world.count("notices");
+            waiting.remove(id);
+            match cluster.record(*id).await {
+                Ok(record) => world.see(&record, cluster.value(*id).await.unwrap_or_default()),
+                Err(error) => gone(error)?,
+            }
+        }
+        handled = mail.handled;
+        if mail.notices.is_empty() && (world.calm.get() || world.one_of(2)) && !waiting.is_empty() {
+            // Nothing but the bell wakes it, unless it has something else to do.
+            let mut watch = pin!(mail.watch);
+            while !poll_once(&mut watch).await && world.calm.get() {
+                chores(world).await?;
+                pause().await;
+            }
+        }
+        pause().await;
+    }
+    Ok(())
+}
+
+async fn attach(
+    world: &World,
+    me: ProcessId,
+    id: FutureId,
+    waiting: &mut BTreeSet<FutureId>,
+) -> Result<(), DurableError> {
+    match world.cluster.attach(Target::Id(id), me, None).await {
+        Ok(record) if !record.settled() => drop(waiting.insert(id)),
+        Ok(record) => world.see(&record, None),
+        Err(error) => gone(error)?,
+    }
+    Ok(())
+}
+
+/// A call like any other.
+fn call(world: &World, me: ProcessId, seq: u64, batch: &[Submission]) -> Submission {
+    let mut futures: Vec<FutureId> = (0..world.below(4)).filter_map(|_| world.any_future()).collect();
+    futures.extend(batch.last().filter(|_| world.one_of(3)).map(|call| call.id));
+    let len = if world.one_of(12) { 100_000 } else { 10 };
+    let key = world.one_of(6).then(|| format!("key {}", world.below(20)));
+    Submission {
+        function: ["f", "g", "h"][world.below(3)].into(),
+        priority: world.below(3) as i32 - 1,
+        place: world
+            .one_of(8)
+            .then(|| Place { process: process(101 + world.below(20) as u64), hard: world.one_of(2) }),
+        futures: if key.is_some() { Vec::new() } else { futures },
+        retries: world.below(4) as u32,
+        retry_errors: world.below(3) as u32,
+        deadline: world.one_of(10).then(|| world.below(100) as u64),
+        retention: [Retention::Ticks(30), Retention::default(), Retention::Forever][world.below(3)],
+        durable_value: world.one_of(8),
+        waiter: (!world.one_of(4)).then_some(me),
+        key,
+        ..Submission::new(FutureId::new(me, seq), "f", SIGNATURE, vec![7; len])
+    }
+}
+
+/// What any process does now and then.
+async fn chores(world: &World) -> Result<(), DurableError> {
+    let cluster = &world.cluster;
+    if world.one_of(8) {
+        let now = cluster.now().await?;
+        if cluster.tick(now).await?.1 {
+            cluster.sweep().await?;
+        }
+    }
+    if world.one_of(10) {
+        for dead in cluster.left_behind().await? {
+            cluster.recover(dead).await?;
+        }
+        // What was to run in a process that never was, or is long gone and left nothing else.
+        for dead in world.log.borrow().dead.clone().into_iter().chain([process(101 + world.below(20) as u64)])
+        {
+            cluster.recover(dead).await?;
+        }
+    }
+    if world.one_of(50) {
+        cluster.forget_shapes().await?;
+    }
+    Ok(())
+}
+
+impl World {
+    /// SplitMix64.
+    fn next(&self) -> u64 {
+        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.random.set(state);
+        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
+    }
+
+    fn one_of(&self, n: u64) -> bool {
+        self.next().is_multiple_of(n)
+    }
+
+    fn count(&self, what: &'static str) {
+        *self.log.borrow_mut().counts.entry(what).or_default() += 1;
+    }
+
+    fn any_future(&self) -> Option<FutureId> {
+        let log = self.log.borrow();
+        let near = log.submitted.len().min(60);
+        (near > 0).then(|| *log.submitted.keys().rev().nth(self.below(near)).unwrap())
+    }
+
+    /// Somebody sees a future that has ended: its value, if it is in the store, is the one that everybody sees.
+    fn see(&self, record: &Record, value: Option<Vec<u8>>) {
+        let State::Realized(realized) = &record.state else { return };
+        let value = match (&realized.value, value) {
+            (Value::Inline(value), _) => value.clone(),
+            (Value::Chunks(len), Some(value)) => {
+                assert_eq!(value.len() as u64, *len);
+                value
+            }
+            _ => return,
+        };
+        let by = format!(" {} {}", realized.by, realized.attempt);
+        assert!(value.windows(by.len()).any(|part| part == by.as_bytes()), "the value of another attempt");
+        let mut log = self.log.borrow_mut();
+        let seen = log.seen.entry(record.id).or_insert_with(|| value.clone());
+        assert_eq!(*seen, value, "{} has two values", record.id);
+    }
+}
+
+/// Futures go when they are released.
+fn gone(error: DurableError) -> Result<(), DurableError> {
+    match error {
+        DurableError::NoSuchFuture(_) => Ok(()),
+        error => Err(error),
+    }
+}
+
+fn poll(life: &mut Life) -> bool {
+    life.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
+}
+
+/// Whether a future is done, without waiting for it.
+async fn poll_once<F: Future>(future: &mut Pin<&mut F>) -> bool {
+    std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_ready())).await
+}
+
+/// Lets others go first.
+async fn pause() {
+    let mut first = true;
+    std::future::poll_fn(
+        |_| if std::mem::replace(&mut first, false) { Poll::Pending } else { Poll::Ready(()) },
+    )
+    .await;
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return value;
+        }
+    }
+}
