@@ -59,18 +59,40 @@ impl FromStr for ProcessId {
     }
 }
 
-/// An object: the result of a task, or a value that was put. Displays as `owner-seq` and parses from that.
+/// An object: the result of a task, or a value that was put. Displays as `owner-seq` and parses from that; one that the
+/// cluster owns, a durable future, as `d<process>-<number>`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ObjectId {
-    /// The process that keeps its record.
+    /// The process that keeps its record; for a durable future the one that submitted it, which may be long gone.
     pub owner: ProcessId,
     /// Its number there: unique for the owner's life.
     pub seq: u64,
 }
 
+/// In the number of an object that the cluster owns.
+const DURABLE: u64 = 1 << 63;
+
+impl ObjectId {
+    /// The durable future that `submitter` made as its number `n`.
+    pub fn durable(submitter: ProcessId, n: u64) -> Self {
+        ObjectId { owner: submitter, seq: n | DURABLE }
+    }
+
+    /// Whether the cluster owns it.
+    pub fn is_durable(self) -> bool {
+        self.seq & DURABLE != 0
+    }
+
+    /// The number that its submitter gave it.
+    pub fn number(self) -> u64 {
+        self.seq & !DURABLE
+    }
+}
+
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{:x}", self.owner, self.seq)
+        let kind = if self.is_durable() { "d" } else { "" };
+        write!(f, "{kind}{}-{:x}", self.owner, self.number())
     }
 }
 
@@ -83,8 +105,14 @@ impl fmt::Debug for ObjectId {
 impl FromStr for ObjectId {
     type Err = ParseIdError;
     fn from_str(s: &str) -> Result<Self, ParseIdError> {
-        let (owner, seq) = s.split_once('-').ok_or(ParseIdError)?;
-        Ok(ObjectId { owner: owner.parse()?, seq: u64::from_str_radix(seq, 16).map_err(|_| ParseIdError)? })
+        let (durable, rest) =
+            s.strip_prefix('d').filter(|r| r.find('-') == Some(16)).map_or((false, s), |r| (true, r));
+        let (owner, number) = rest.split_once('-').ok_or(ParseIdError)?;
+        let (owner, number) = (owner.parse()?, u64::from_str_radix(number, 16).map_err(|_| ParseIdError)?);
+        if number & DURABLE != 0 {
+            return Err(ParseIdError);
+        }
+        Ok(if durable { ObjectId::durable(owner, number) } else { ObjectId { owner, seq: number } })
     }
 }
 

@@ -16,6 +16,8 @@ pub enum Payload {
     InPlace(u8, [u8; IN_PLACE]),
     /// More, shared.
     Shared(Bytes),
+    /// In the self-describing encoding of durable futures, which outlives binaries.
+    Described(Bytes),
 }
 
 impl Payload {
@@ -34,8 +36,13 @@ impl Payload {
     pub fn into_bytes(self) -> Bytes {
         match self {
             Payload::InPlace(..) => Bytes::copy_from_slice(&self),
-            Payload::Shared(bytes) => bytes,
+            Payload::Shared(bytes) | Payload::Described(bytes) => bytes,
         }
+    }
+
+    /// Whether it is in the self-describing encoding.
+    pub fn is_described(&self) -> bool {
+        matches!(self, Payload::Described(_))
     }
 
     /// `part`, which lies within `whole`; a large one shares its memory.
@@ -50,6 +57,7 @@ impl Payload {
     pub fn slice(&self, range: Range<usize>) -> Self {
         match self {
             Payload::Shared(bytes) if range.len() > IN_PLACE => Payload::Shared(bytes.slice(range)),
+            Payload::Described(bytes) => Payload::Described(bytes.slice(range)),
             _ => Payload::copy_from(&self[range]),
         }
     }
@@ -60,7 +68,7 @@ impl Deref for Payload {
     fn deref(&self) -> &[u8] {
         match self {
             Payload::InPlace(len, place) => &place[..usize::from(*len)],
-            Payload::Shared(bytes) => bytes,
+            Payload::Shared(bytes) | Payload::Described(bytes) => bytes,
         }
     }
 }

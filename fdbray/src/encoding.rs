@@ -54,6 +54,7 @@ pub(crate) fn decode<T: DeserializeOwned>(
     let bytes = match payload {
         Payload::Shared(bytes) => bytes.clone(),
         Payload::InPlace(..) => Bytes::new(),
+        Payload::Described(bytes) => return decode_described(bytes, source),
     };
     let _mode = Switched::to(Mode::Decoding);
     SOURCE.set(Some((source(), bytes)));

@@ -106,7 +106,7 @@ impl Core {
     /// Takes the own future `id` over to run its task on the stack of `by`, which awaits it; `None` when it has been
     /// started, is not ours, needs more than `by` holds, or its arguments are elsewhere.
     pub fn steal(&mut self, id: ObjectId, by: TaskKey) -> Option<Steal> {
-        if id.owner != self.me() {
+        if !self.owns(id) {
             return None;
         }
         let stealable = |r: &&super::table::Record| match r.state {

@@ -94,7 +94,7 @@ impl Borrow {
 impl Core {
     /// A handle of `id` was read here: the future, with one handle more.
     pub fn adopt(&mut self, id: ObjectId, origin: Origin, fx: &mut Effects) -> Arc<Cell> {
-        if id.owner == self.me() {
+        if self.owns(id) {
             let cell = self.table.get(id.seq).map(|r| r.cell.clone());
             return match cell {
                 Some(cell) => {
@@ -118,6 +118,19 @@ impl Core {
         cell
     }
 
+    /// A durable future, with one handle more.
+    pub fn durable(&mut self, id: ObjectId, fx: &mut Effects) -> Arc<Cell> {
+        let cell = self.register(id, None, fx);
+        cell.add_handle();
+        cell
+    }
+
+    /// How a durable future ended, as the store tells.
+    pub fn durable_ended(&mut self, id: ObjectId, outcome: Outcome, fx: &mut Effects) {
+        self.end_borrowed(id, outcome, fx);
+        self.turn(fx);
+    }
+
     /// Makes this process a borrower of `id`, if it is not, and keeps `held` until the owner knows.
     fn register(&mut self, id: ObjectId, held: Option<Held>, fx: &mut Effects) -> Arc<Cell> {
         let Borrows { all, epoch } = &mut self.borrows;
@@ -125,14 +138,17 @@ impl Core {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
                 *epoch += 1;
-                self.peers.meet(id.owner, fx);
-                self.peers.say(id.owner, &Message::Borrow { seq: id.seq, epoch: *epoch }, true, fx);
+                // What the cluster owns has its record in the store, and stays there without us.
+                if !id.is_durable() {
+                    self.peers.meet(id.owner, fx);
+                    self.peers.say(id.owner, &Message::Borrow { seq: id.seq, epoch: *epoch }, true, fx);
+                }
                 new.insert(Borrow {
                     cell: Cell::pending(id),
                     pins: 0,
                     holder: None,
                     epoch: *epoch,
-                    registered: false,
+                    registered: id.is_durable(),
                     sources: Vec::new(),
                     dependents: Vec::new(),
                     wanted: false,
@@ -184,7 +200,7 @@ impl Core {
         let Some(record) = self.table.get_mut(seq) else { return };
         record.extra().adopting = from.map(|from| Box::new(Adopting { from, missing: 1 }));
         for id in &contained {
-            if id.owner != self.me() {
+            if !self.owns(*id) {
                 let held = from.filter(|(worker, _)| *worker != id.owner);
                 self.register(*id, held.map(|(peer, task)| Held::Result(seq, peer, task)), fx);
             }
@@ -251,7 +267,11 @@ impl Core {
             return;
         }
         let Some(borrow) = self.borrows.all.remove(&id) else { return };
-        self.say(id.owner, &Message::Release { seq: id.seq, epoch: borrow.epoch }, fx);
+        if id.is_durable() {
+            fx.detach.push(id);
+        } else {
+            self.say(id.owner, &Message::Release { seq: id.seq, epoch: borrow.epoch }, fx);
+        }
         self.end_sources(borrow.sources, fx);
     }
 
@@ -276,7 +296,7 @@ impl Core {
 
     /// Somebody here wants the value of a future.
     pub fn ask(&mut self, id: ObjectId, bytes: bool, fx: &mut Effects) {
-        if id.owner != self.me() {
+        if !self.owns(id) {
             self.want(id, fx);
         }
         if bytes
@@ -292,7 +312,11 @@ impl Core {
         let Some(borrow) = self.borrows.all.get_mut(&id) else { return };
         if !borrow.wanted && !borrow.cell.is_settled() {
             borrow.wanted = true;
-            self.say(id.owner, &Message::Want { seq: id.seq, not_from: None }, fx);
+            if id.is_durable() {
+                fx.attach.push(id);
+            } else {
+                self.say(id.owner, &Message::Want { seq: id.seq, not_from: None }, fx);
+            }
         }
     }
 
@@ -348,8 +372,8 @@ impl Core {
 
     /// The owner `of`, or every owner, is gone: its futures end with [`Error::OwnerDied`] where they have not ended.
     pub(super) fn fail_borrowed(&mut self, of: Option<ProcessId>, fx: &mut Effects) {
-        let all: Vec<ObjectId> =
-            self.borrows.all.keys().filter(|id| of.is_none_or(|p| p == id.owner)).copied().collect();
+        let concerned = |id: &&ObjectId| of.is_none_or(|p| p == id.owner && !id.is_durable());
+        let all: Vec<ObjectId> = self.borrows.all.keys().filter(concerned).copied().collect();
         for id in all {
             let error = match of {
                 Some(_) => Error::OwnerDied { object: id, passed: Default::default() },

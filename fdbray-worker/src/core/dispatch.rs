@@ -118,6 +118,7 @@ impl Core {
             function,
             root: record.root.filter(|_| self.templates.spec(record.template).logs),
             arguments: &record.arguments,
+            described: record.arguments.is_described(),
             futures: values.iter().map(FutureValue::on_the_wire).collect(),
         });
         self.peers.say(lease.peer, &message, idle, fx);
@@ -232,7 +233,7 @@ impl Core {
             return self.fail_dependent(seq, &error, fx);
         }
         record.extra().missing = 1;
-        if object.owner == self.me() {
+        if self.owns(object) {
             self.not_had_from(object.seq, holder, fx);
         } else if let Some(borrow) = self.borrows.get_mut(object) {
             borrow.wait(seq);
@@ -369,6 +370,7 @@ pub(super) enum FutureValue {
 impl FutureValue {
     fn on_the_wire(&self) -> FutureArgument<'_> {
         match self {
+            FutureValue::Here(payload) if payload.is_described() => FutureArgument::Described(payload),
             FutureValue::Here(payload) => FutureArgument::Value(payload),
             FutureValue::Stored { id, holder, len } => {
                 FutureArgument::Stored { id: *id, holder: *holder, len: *len }

@@ -30,6 +30,12 @@ pub struct Effects {
     pub close: Vec<(ProcessId, String)>,
     /// Lines from remote code to show.
     pub logs: Vec<(ProcessId, u8, String, String)>,
+    /// Durable futures whose end somebody here wants to know.
+    pub attach: Vec<ObjectId>,
+    /// Durable futures that nobody here refers to any more.
+    pub detach: Vec<ObjectId>,
+    /// Durable futures to cancel.
+    pub cancel: Vec<ObjectId>,
     /// Whether a submitter that waits for room may try again.
     pub room: bool,
     /// Values to drop outside the lock.

@@ -232,6 +232,8 @@ pub struct Run<'a> {
     /// The arguments, as `exec::Input` reads them.
     #[serde(borrow)]
     pub arguments: &'a [u8],
+    /// Whether they are in the self-describing encoding of durable futures.
+    pub described: bool,
     /// The values of the arguments that are futures, in order.
     #[serde(borrow)]
     pub futures: Vec<FutureArgument<'a>>,
@@ -242,6 +244,8 @@ pub struct Run<'a> {
 pub enum FutureArgument<'a> {
     /// Its bytes.
     Value(#[serde(borrow)] &'a [u8]),
+    /// Its bytes, in the self-describing encoding of durable futures.
+    Described(#[serde(borrow)] &'a [u8]),
     /// Where its bytes can be fetched.
     Stored {
         /// The object.

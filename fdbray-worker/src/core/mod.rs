@@ -151,6 +151,11 @@ impl Core {
         self.settings.me
     }
 
+    /// Whether this process keeps the record of `id`.
+    fn owns(&self, id: crate::id::ObjectId) -> bool {
+        id.owner == self.settings.me && !id.is_durable()
+    }
+
     /// Tells what each function, by its place in the registry, is called between binaries that differ.
     pub fn name_functions(&mut self, names: Vec<u64>) {
         self.places = names.iter().zip(0..).map(|(name, place)| (*name, place)).collect();

@@ -144,7 +144,7 @@ impl Core {
     }
 
     fn value_came(&mut self, id: ObjectId, value: Payload, fx: &mut Effects) {
-        if id.owner == self.me() {
+        if self.owns(id) {
             match self.table.get(id.seq).map(|r| r.state) {
                 Some(State::Settled) => {
                     if let Some(record) = self.table.get(id.seq) {
@@ -171,7 +171,7 @@ impl Core {
         {
             return self.fetch_for_handles(id, holder, len, fx);
         }
-        if id.owner != self.me() {
+        if !self.owns(id) {
             return self.ask_owner_again(id, from, fx);
         }
         // If it has the value after all, it need not keep it.
@@ -197,7 +197,7 @@ impl Core {
 
     /// Who has the bytes of a stored value, as far as this process knows.
     pub(super) fn holder_of(&self, id: ObjectId) -> Option<ProcessId> {
-        if id.owner == self.me() {
+        if self.owns(id) {
             self.table.get(id.seq)?.extra.as_ref()?.holder
         } else {
             self.borrows.get(id)?.holder

@@ -12,15 +12,15 @@ impl Core {
             let slots = capacity.times(needs, MOST_SLOTS);
             (slots > 0).then_some((id, slots))
         };
-        let now = self.now;
-        let reachable = |(id, _): &(ProcessId, u32)| self.peers.reachable(*id, now);
+        let (now, here, me) = (self.now, self.templates.is_for_here(shape), self.me());
+        let reachable =
+            |(id, _): &(ProcessId, u32)| if here { *id == me } else { self.peers.reachable(*id, now) };
         let mut found: Vec<(ProcessId, u32)> =
             self.peers.workers().filter_map(fits).filter(reachable).collect();
         if found.len() < 2 {
             return found;
         }
         let bytes = self.bytes_by_process(first);
-        let me = self.me();
         for i in (1..found.len()).rev() {
             let j = self.random_below(i + 1);
             found.swap(i, j);

@@ -28,12 +28,19 @@ impl Core {
             let message = Message::NotStarted { lease, numbers: vec![run.task.number], recalled: false };
             return self.say(peer, &message, fx);
         }
-        let arguments = Payload::part_of(frames, run.arguments);
+        let arguments = if run.described {
+            Payload::Described(frames.slice_ref(run.arguments))
+        } else {
+            Payload::part_of(frames, run.arguments)
+        };
         let mut coming = 0;
         let mut futures = Vec::with_capacity(run.futures.len());
         for future in &run.futures {
             let value = match future {
                 FutureArgument::Value(bytes) => Fetched::Here(Payload::copy_from(bytes)),
+                FutureArgument::Described(bytes) => {
+                    Fetched::Here(Payload::Described(Bytes::copy_from_slice(bytes)))
+                }
                 FutureArgument::Stored { id, holder, len } => {
                     self.here_or_fetch(*id, *holder, *len, TaskName { lease, number: run.task.number }, fx)
                 }

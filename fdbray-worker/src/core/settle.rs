@@ -90,7 +90,7 @@ impl Core {
 
     /// How `future` ended, as far as this process knows.
     pub(super) fn outcome_of(&self, future: ObjectId) -> Option<Outcome> {
-        if future.owner == self.me() {
+        if self.owns(future) {
             self.table.get(future.seq)?.cell.outcome()
         } else {
             self.borrows.get(future)?.cell.outcome()
@@ -99,10 +99,14 @@ impl Core {
 
     /// Cancels the future: it ends with [`Error::Cancelled`] at once, wherever its work stands.
     pub fn cancel(&mut self, id: ObjectId, fx: &mut Effects) {
-        if id.owner == self.me() {
+        if self.owns(id) {
             self.cancel_own(id.seq, fx);
         } else if self.borrows.get(id).is_some_and(|b| !b.cell.is_settled()) {
-            self.say(id.owner, &Message::CancelObject { seq: id.seq }, fx);
+            if id.is_durable() {
+                fx.cancel.push(id);
+            } else {
+                self.say(id.owner, &Message::CancelObject { seq: id.seq }, fx);
+            }
         }
         self.turn(fx);
     }
@@ -130,7 +134,7 @@ impl Core {
 
     /// Counts one need more of a future that this process knows.
     pub(super) fn pin(&mut self, id: ObjectId) {
-        if id.owner == self.me() {
+        if self.owns(id) {
             if let Some(record) = self.table.get_mut(id.seq) {
                 record.pins += 1;
             }
@@ -141,7 +145,7 @@ impl Core {
 
     /// Takes back [`Core::pin`].
     pub(super) fn unpin(&mut self, id: ObjectId) {
-        let left = if id.owner == self.me() {
+        let left = if self.owns(id) {
             self.table.get_mut(id.seq).map(|r| &mut r.pins)
         } else {
             self.borrows.get_mut(id).map(|b| &mut b.pins)
@@ -169,7 +173,7 @@ impl Core {
     /// Frees what nothing refers to any more.
     pub(super) fn free_unreferenced(&mut self, fx: &mut Effects) {
         while let Some(id) = self.unreferenced.pop() {
-            if id.owner != self.me() {
+            if !self.owns(id) {
                 self.free_borrow(id, fx);
                 continue;
             }
@@ -202,7 +206,7 @@ impl Core {
 
     /// Whether this process owns the object and keeps a record of it; for the simulator.
     pub fn has_record(&self, id: ObjectId) -> bool {
-        id.owner == self.me() && self.table.get(id.seq).is_some()
+        self.owns(id) && self.table.get(id.seq).is_some()
     }
 
     /// Numbers of own futures that have not ended; for diagnosis and the simulator.

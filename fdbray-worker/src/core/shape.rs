@@ -174,6 +174,8 @@ pub struct TemplateSpec {
     pub retry_errors: u32,
     /// Whether its output goes to the driver.
     pub logs: bool,
+    /// To be run by this very process.
+    pub here: bool,
 }
 
 /// Templates and shapes that were used, numbered. They are few, and kept for the life of the process.
@@ -181,7 +183,8 @@ pub struct TemplateSpec {
 pub(super) struct Templates {
     all: Vec<(TemplateSpec, u32)>,
     by_spec: FxHashMap<TemplateSpec, u32>,
-    shapes: Vec<Resources>,
+    /// With whether they are for this process alone.
+    shapes: Vec<(Resources, bool)>,
     /// By function: how long it runs.
     timings: Vec<Timing>,
 }
@@ -209,8 +212,9 @@ impl Templates {
         if let Some(index) = self.by_spec.get(&spec) {
             return *index;
         }
-        let shape = self.shapes.iter().position(|s| *s == spec.shape).unwrap_or_else(|| {
-            self.shapes.push(spec.shape.clone());
+        let shape = self.shapes.iter().position(|(s, here)| *s == spec.shape && *here == spec.here);
+        let shape = shape.unwrap_or_else(|| {
+            self.shapes.push((spec.shape.clone(), spec.here));
             self.shapes.len() - 1
         });
         self.know_function(spec.function);
@@ -236,7 +240,12 @@ impl Templates {
     }
 
     pub(super) fn shape(&self, shape: u32) -> &Resources {
-        &self.shapes[shape as usize]
+        &self.shapes[shape as usize].0
+    }
+
+    /// Whether a shape is for this process alone.
+    pub(super) fn is_for_here(&self, shape: u32) -> bool {
+        self.shapes[shape as usize].1
     }
 
     pub(super) fn timing(&mut self, function: u32) -> &mut Timing {

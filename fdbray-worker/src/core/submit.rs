@@ -12,6 +12,7 @@ use crate::{
     id::{ObjectId, ProcessId},
     payload::Payload,
 };
+use bytes::Bytes;
 use std::{num::NonZero, sync::Arc};
 
 /// Bytes that a pending call holds beyond its arguments: record, cell, queue entry and handle.
@@ -24,6 +25,8 @@ pub struct Submission<'a> {
     pub template: u32,
     /// The arguments, as `exec::Input` reads them.
     pub arguments: &'a [u8],
+    /// Whether they are in the self-describing encoding of durable futures.
+    pub described: bool,
     /// The futures among the arguments, in order.
     pub futures: Vec<ObjectId>,
     /// The futures inside arguments.
@@ -38,6 +41,14 @@ impl Submission<'_> {
     /// Bytes that it holds while it is pending.
     pub fn cost(&self) -> u64 {
         OVERHEAD + self.arguments.len() as u64
+    }
+
+    fn arguments_kept(&self) -> Payload {
+        if self.described {
+            Payload::Described(Bytes::copy_from_slice(self.arguments))
+        } else {
+            Payload::copy_from(self.arguments)
+        }
     }
 }
 
@@ -77,7 +88,7 @@ impl Core {
             failed: 0,
             pins: 0,
             flags: Flags { nested, suspect: false, pending: true },
-            arguments: Payload::copy_from(call.arguments),
+            arguments: call.arguments_kept(),
             root,
             extra: None,
         };
@@ -191,7 +202,7 @@ impl Core {
 
     /// The outcome of `future`, or makes the own task `seq` wait for it.
     fn outcome_or_wait(&mut self, future: ObjectId, seq: u64, fx: &mut Effects) -> Option<Outcome> {
-        if future.owner == self.me() {
+        if self.owns(future) {
             let Some(record) = self.table.get_mut(future.seq) else { return Some(self.unknown(future)) };
             if record.state != State::Settled {
                 record.extra().dependents.push(seq);

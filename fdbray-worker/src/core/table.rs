@@ -171,9 +171,9 @@ impl Table {
         let place = self.places.get_mut(place_of(seq)).filter(|p| p.used == used_of(seq))?;
         let record = place.record.take()?;
         self.records -= 1;
-        // A place that was used so often that its count would wrap is left alone for ever.
-        if let Some(used) = place.used.checked_add(1) {
-            place.used = used;
+        // A place that was used so often that its count would reach the bit of durable futures is left alone for ever.
+        if place.used < 1 << 31 {
+            place.used += 1;
             self.free.push(place_of(seq) as u32);
         }
         Some(record)

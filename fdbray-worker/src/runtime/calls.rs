@@ -120,6 +120,7 @@ impl Prepared {
         Submission {
             template: self.template,
             arguments: &scratch[self.bytes.clone()],
+            described: false,
             futures: self.futures.clone(),
             contained: self.contained.clone(),
             deadline: template.deadline().map(|d| process.nanos_at(Instant::now() + d)),
@@ -182,6 +183,7 @@ fn number(process: &Arc<Process>, template: &Template) -> Result<u32> {
         retries: options.retries.unwrap_or(3),
         retry_errors: options.retry_errors.unwrap_or(0),
         logs: options.logs.unwrap_or(true) && process.shows_output(),
+        here: false,
     };
     let number = process.with_core(false, |core, _| core.template(spec));
     // Another thread may have been first, with the same number.

@@ -108,15 +108,20 @@ pub(crate) fn ask(cell: &Arc<Cell>) {
     exec::note_waiting();
     let Some(process) = process() else { return };
     // The value of an own future comes by itself, unless it is kept elsewhere.
-    let comes = cell.id().owner == process.me() && !cell.is_stored();
+    let comes = is_own(process, cell.id()) && !cell.is_stored();
     if cell.first_ask() && !comes {
         process.with_core(true, |core, fx| core.ask(cell.id(), true, fx));
     }
 }
 
+/// Whether the record of `id` is kept in this process.
+fn is_own(process: &Process, id: ObjectId) -> bool {
+    id.owner == process.me() && !id.is_durable()
+}
+
 /// Has this process told when the future ends.
 pub(crate) fn ask_end(cell: &Arc<Cell>) {
-    if let Some(process) = process().filter(|p| p.me() != cell.id().owner && !cell.is_settled()) {
+    if let Some(process) = process().filter(|p| !is_own(p, cell.id()) && !cell.is_settled()) {
         process.with_core(true, |core, fx| core.ask(cell.id(), false, fx));
     }
 }

@@ -141,6 +141,7 @@ async fn fetch_value(process: &Arc<Process>, Fetch { id, from, len }: Fetch) {
         _ if from == process.me() => process.object(id),
         None => None,
         Some(outside) => match outside.net.fetch(from, id, len).await {
+            Ok(bytes) if id.is_durable() => Some(Payload::Described(bytes)),
             Ok(bytes) => Some(Payload::from(bytes)),
             Err(e) => {
                 tracing::debug!("a value was not fetched: {e}");

@@ -213,6 +213,7 @@ impl World {
         for (i, call) in self.plan.calls.clone().into_iter().enumerate() {
             let named = if call.disk { vec![("disk".to_owned(), ONE)] } else { Vec::new() };
             let spec = TemplateSpec {
+                here: false,
                 function: i as u32,
                 name: "node",
                 shape: Resources { cpus: call.cpus, named, ..Resources::default() },

@@ -30,8 +30,16 @@ fn messages_corpus() -> Vec<Vec<u8>> {
     let task = TaskName { lease: 1, number: 1_000_000 };
     let futures =
         vec![FutureArgument::Value(b"value"), FutureArgument::Stored { id, holder: process, len: 1 << 30 }];
-    let run =
-        Run { task, seq: 7, attempt: 1, function: 2, root: Some(process), arguments: &[1; 40], futures };
+    let run = Run {
+        task,
+        seq: 7,
+        attempt: 1,
+        function: 2,
+        root: Some(process),
+        arguments: &[1; 40],
+        described: false,
+        futures,
+    };
     let error = || Box::new(Error::application("a message"));
     let each = [
         Message::Run(run),
