@@ -62,6 +62,10 @@ impl RemoteOptions {
                 let on = pair.switch("logs = false")?;
                 self.field(key, quote!(#on));
             }
+            "durable" => {
+                pair.flag("durable")?;
+                self.fields.push(quote!(durable: true));
+            }
             "resources" => {
                 let list = pair.resources()?;
                 self.fields.push(quote!(resources: &[#(#list),*]));
@@ -76,8 +80,7 @@ impl RemoteOptions {
     }
 }
 
-const REMOTE: &str =
-    "`name`, `cpus`, `gpus`, `memory`, `resources(..)`, `retries`, `retry_errors`, `logs` and `stub`";
+const REMOTE: &str = "`name`, `cpus`, `gpus`, `memory`, `resources(..)`, `retries`, `retry_errors`, `durable`, `logs` and `stub`";
 
 /// `key`, `key = value` or `key(..)`.
 pub(crate) struct Pair {
@@ -119,6 +122,14 @@ impl Pair {
             Value::Expr(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) if !text.value().is_empty() => {
                 Ok(text.clone())
             }
+            _ => Err(self.wrong(example)),
+        }
+    }
+
+    /// Nothing but the name.
+    pub(crate) fn flag(&self, example: &str) -> Result<()> {
+        match &self.value {
+            Value::None => Ok(()),
             _ => Err(self.wrong(example)),
         }
     }

@@ -21,6 +21,21 @@ pub struct Options {
     pub deadline: Option<Duration>,
     /// Whether what the function prints and logs is shown in the driver's terminal. Default true.
     pub logs: Option<bool>,
+    /// The cluster owns the future rather than this process.
+    pub durable: Option<Durable>,
+}
+
+/// What a durable call may ask for besides.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Durable {
+    /// A future that was submitted under this key, with the same function and arguments, is this one.
+    pub key: Option<String>,
+    /// The higher one is run first. Default 0.
+    pub priority: i32,
+    /// Its whole value belongs into the store.
+    pub value: bool,
+    /// How long it is kept after its end; zero for ever. Default seven days.
+    pub retention: Option<Duration>,
 }
 
 /// What the attribute said; `Copy`, so that it can stand in a static with `..Defaults::NEW`.
@@ -40,6 +55,8 @@ pub struct Defaults {
     pub retry_errors: Option<u32>,
     /// See [`Options::logs`].
     pub logs: Option<bool>,
+    /// See [`Options::durable`].
+    pub durable: bool,
 }
 
 impl Defaults {
@@ -52,5 +69,6 @@ impl Defaults {
         retries: None,
         retry_errors: None,
         logs: None,
+        durable: false,
     };
 }

@@ -32,6 +32,7 @@ impl Template {
             retry_errors: options.retry_errors.or(said.retry_errors),
             deadline: options.deadline,
             logs: options.logs.or(said.logs),
+            durable: options.durable.or_else(|| said.durable.then(Default::default)),
         };
         Template(Arc::new(Inner { function, options, index: OnceLock::new() }))
     }
@@ -57,6 +58,11 @@ impl Template {
     }
 
     /// The number that this process's core gave it.
+    /// Whether the cluster owns the futures of these calls.
+    pub fn is_durable(&self) -> bool {
+        self.0.options.durable.is_some()
+    }
+
     pub(crate) fn index(&self) -> &OnceLock<u32> {
         &self.0.index
     }

@@ -16,7 +16,7 @@ pub use std::sync::OnceLock;
 
 use crate::{
     Error, Result,
-    encoding::{RemoteValue, decode, encode},
+    encoding::{RemoteValue, decode, encode, encode_described},
     returns::{Gives, RemoteError},
 };
 use serde::de::DeserializeOwned;
@@ -39,7 +39,9 @@ pub fn borrowed<B: Borrowed + ?Sized>(input: &mut Input, name: &str) -> Result<B
 
 /// Encodes what the function returned.
 pub fn result<T: RemoteValue>(value: &T, function: &'static Function) -> Output {
-    encode(value).map_err(|why| Error::encode(format!("the result of `{}`", (function.name)()), why))
+    let described = fdbray_worker::exec::result_is_described();
+    let encoded = if described { encode_described(value) } else { encode(value) };
+    encoded.map_err(|why| Error::encode(format!("the result of `{}`", (function.name)()), why))
 }
 
 /// The error that the function returned, with its name.

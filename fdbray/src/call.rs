@@ -1,10 +1,16 @@
 //! A remote function together with options for its calls.
 
-use crate::{IntoArg, RemoteFuture};
+use crate::{IntoArg, RemoteFuture, encoding::Described};
 use fdbray_worker::{
-    exec::Argument, handle::Handle, options::Options, registry::Function, runtime, template::Template,
+    exec::Argument,
+    handle::Handle,
+    options::{Durable, Options},
+    registry::Function,
+    runtime::{self, durable::DurableCall},
+    template::Template,
 };
 use std::{
+    any::type_name,
     fmt,
     future::Future,
     marker::PhantomData,
@@ -88,6 +94,77 @@ impl<S> Call<S> {
         self.with(|options| options.logs = Some(on))
     }
 
+    /// The cluster owns the future, rather than this process: once [submitted](RemoteFuture::submitted) the work is done
+    /// and the value kept whatever becomes of the processes. It costs a few transactions of the control plane.
+    ///
+    /// ```no_run
+    /// # use fdbray::prelude::*;
+    /// #[remote]
+    /// fn render(frame: u32) -> String {
+    ///     format!("frame {frame}")
+    /// }
+    ///
+    /// # async fn f() -> fdbray::Result<()> {
+    /// let job = render::options().durable().remote(7);
+    /// job.submitted().await?;
+    /// println!("{} will be done", job.id());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn durable(self) -> Self {
+        self.with_durable(|_| {})
+    }
+
+    /// The same, under a key: where that has a future already, of the same function and arguments, this is that one, so
+    /// that submitting twice does the work once. With another function or other arguments the future fails with
+    /// [`Error::Control`](crate::Error::Control).
+    ///
+    /// ```no_run
+    /// # use fdbray::prelude::*;
+    /// # #[remote]
+    /// # fn bill(customer: u32) -> u64 { 0 }
+    /// # async fn f() -> fdbray::Result<()> {
+    /// let total = bill::options().durable_as("invoice-2026-11").remote(7).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn durable_as(self, key: impl Into<String>) -> Self {
+        let key = key.into();
+        self.with_durable(|durable| durable.key = Some(key))
+    }
+
+    /// Among durable calls that wait for a worker the one with the higher number runs first. Default 0. Makes the call
+    /// [durable](Self::durable).
+    pub fn priority(self, n: i32) -> Self {
+        self.with_durable(|durable| durable.priority = n)
+    }
+
+    /// The whole value is kept in the control plane, up to 64 MiB, rather than by the worker that computed it; so it
+    /// survives that. Values of up to 64 KiB always are. Makes the call [durable](Self::durable).
+    pub fn durable_value(self) -> Self {
+        self.with_durable(|durable| durable.value = true)
+    }
+
+    /// How long the value is kept after the end of a durable call, unless it is [released](RemoteFuture::release)
+    /// before. Default seven days; `Duration::ZERO` for ever. Makes the call [durable](Self::durable).
+    pub fn retention(self, limit: Duration) -> Self {
+        self.with_durable(|durable| durable.retention = Some(limit))
+    }
+
+    fn with_durable(self, set: impl FnOnce(&mut Durable)) -> Self {
+        let said = self.template().options().durable.clone();
+        self.with(|options| {
+            let mut durable = options.durable.take().or(said).unwrap_or_default();
+            set(&mut durable);
+            options.durable = Some(durable);
+        })
+    }
+
+    /// While it lives, arguments are encoded as these calls want them.
+    fn encoding(&self) -> Described {
+        Described::set(self.template().is_durable())
+    }
+
     fn with(mut self, set: impl FnOnce(&mut Options)) -> Self {
         set(self.options.get_or_insert_default());
         self.template = OnceLock::new();
@@ -133,8 +210,9 @@ macro_rules! arity {
             /// holds too many pending calls already, the future has ended with
             /// [`Error::Overloaded`](crate::Error::Overloaded); [`submit`](Self::submit) waits instead.
             pub fn remote(&self, $($name: impl IntoArg<$T>),*) -> RemoteFuture<R> {
+                let _encoding = self.encoding();
                 let arguments: [Argument; _] = [$($name.into_arg().at($number, self.function)),*];
-                self.future(runtime::submit(self.template(), arguments))
+                self.future(self.make::<R, _>(arguments))
             }
 
             /// Waits until this process has room for one more pending call, then submits it.
@@ -150,8 +228,13 @@ macro_rules! arity {
             /// # Ok(()) }
             /// ```
             pub fn submit(&self, $($name: impl IntoArg<$T>),*) -> Submit<R> {
+                let _encoding = self.encoding();
                 let arguments: [Argument; _] = [$($name.into_arg().at($number, self.function)),*];
-                Submit::new(self.function, self.template().clone(), arguments)
+                match self.template().is_durable() {
+                    // What the cluster owns needs no room here.
+                    true => Submit::made(self.function, self.make::<R, _>(arguments)),
+                    false => Submit::new(self.function, self.template().clone(), arguments),
+                }
             }
         }
     };
@@ -201,8 +284,25 @@ impl<S> Call<S> {
         RemoteFuture::new(handle, Some(self.function))
     }
 
+    fn make<R, const N: usize>(&self, arguments: [Argument; N]) -> Handle {
+        if self.template().is_durable() {
+            runtime::durable::submit(self.durable_call::<R>(), arguments)
+        } else {
+            runtime::submit(self.template(), arguments)
+        }
+    }
+
+    fn durable_call<R>(&self) -> DurableCall<'_> {
+        DurableCall { template: self.template(), returns: type_name::<R>() }
+    }
+
     fn futures<R, const N: usize>(&self, calls: impl Iterator<Item = [Argument; N]>) -> Vec<RemoteFuture<R>> {
-        let handles = runtime::submit_all(self.template(), calls);
+        let handles = if self.template().is_durable() {
+            let _encoding = self.encoding();
+            runtime::durable::submit_all(self.durable_call::<R>(), calls)
+        } else {
+            runtime::submit_all(self.template(), calls)
+        };
         handles.into_iter().map(|handle| self.future(handle)).collect()
     }
 }
@@ -216,6 +316,10 @@ pub struct Submit<R> {
 }
 
 impl<R> Submit<R> {
+    fn made(function: &'static Function, handle: Handle) -> Self {
+        Submit { function, handle: Box::pin(std::future::ready(handle)), of: PhantomData }
+    }
+
     fn new<const N: usize>(
         function: &'static Function,
         template: Template,

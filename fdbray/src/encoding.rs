@@ -3,6 +3,9 @@
 //! A [`RemoteFuture`](crate::RemoteFuture) inside a value is written as its object's id. What keeps that object alive is
 //! not in the bytes: while encoding, a thread-local collector takes a handle of each; while decoding, a thread-local
 //! [`Source`] says where the bytes came from, so that the new handles are registered before the old ones go.
+//!
+//! Arguments and values of durable futures outlive the binary that wrote them, so they are *described*: MessagePack with
+//! field names, which follows serde's rules for types that change.
 
 use crate::object::Blob;
 use bytes::Bytes;
@@ -28,6 +31,9 @@ impl<T: Serialize + DeserializeOwned> RemoteValue for T {}
 
 /// Encodes `value`, or says why that cannot be done.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, String> {
+    if DESCRIBED.get() {
+        return encode_described(value);
+    }
     let mode = Switched::to(Mode::Encoding);
     let encoded = postcard::serialize_with_flavor(value, Buffer(SCRATCH.take()));
     let handles = mode.handles();
@@ -37,11 +43,53 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, String
     }
 }
 
+/// The same, in the encoding of durable futures.
+pub(crate) fn encode_described<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, String> {
+    let mode = Switched::to(Mode::Encoding);
+    let described = Described::set(true);
+    let encoded = rmp_serde::to_vec_named(value);
+    drop(described);
+    let handles = mode.handles();
+    match encoded {
+        Ok(bytes) => Ok(Encoded { payload: Payload::Described(bytes.into()), handles }),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn decode_described<T: DeserializeOwned>(
+    bytes: &Bytes,
+    source: impl FnOnce() -> Source,
+) -> Result<T, String> {
+    let _mode = Switched::to(Mode::Decoding);
+    SOURCE.set(Some((source(), bytes.clone())));
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(&bytes[..]);
+    T::deserialize(&mut deserializer)
+        .map_err(|error| format!("{} bytes do not hold a `{}`: {error}", bytes.len(), type_name::<T>()))
+}
+
+/// While it lives, what this thread encodes is described, or not.
+pub(crate) struct Described(bool);
+
+impl Described {
+    pub(crate) fn set(on: bool) -> Self {
+        Described(DESCRIBED.replace(on))
+    }
+}
+
+impl Drop for Described {
+    fn drop(&mut self) {
+        DESCRIBED.set(self.0);
+    }
+}
+
 /// Decodes all of `payload`, which came from `source`. The error says why it does not fit.
 pub(crate) fn decode<T: DeserializeOwned>(
     payload: &Payload,
     source: impl FnOnce() -> Source,
 ) -> Result<T, String> {
+    if let Payload::Described(bytes) = payload {
+        return decode_described(bytes, source);
+    }
     // A source costs a few counted references, and most values hold no future. So small ones are decoded without, and
     // again should one be found.
     if payload.len() <= KEEP {
@@ -52,9 +100,8 @@ pub(crate) fn decode<T: DeserializeOwned>(
         }
     }
     let bytes = match payload {
-        Payload::Shared(bytes) => bytes.clone(),
+        Payload::Shared(bytes) | Payload::Described(bytes) => bytes.clone(),
         Payload::InPlace(..) => Bytes::new(),
-        Payload::Described(bytes) => return decode_described(bytes, source),
     };
     let _mode = Switched::to(Mode::Decoding);
     SOURCE.set(Some((source(), bytes)));
@@ -92,6 +139,7 @@ fn keep(mut scratch: Vec<u8>) -> Payload {
 const KEEP: usize = 4096;
 
 thread_local! {
+    static DESCRIBED: Cell<bool> = const { Cell::new(false) };
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     /// Looked at for every value, the two below only where there is something in them.
     static MODE: Cell<Mode> = const { Cell::new(Mode::Outside) };
@@ -160,16 +208,25 @@ impl Drop for Switched {
     }
 }
 
-/// Takes a handle of a future that is being encoded; false outside fdbray's encoding.
-pub(crate) fn collect(handle: &Handle) -> bool {
+/// Takes a handle of a future that is being encoded, or says why it cannot be.
+pub(crate) fn collect(handle: &Handle) -> Result<(), &'static str> {
     if !matches!(MODE.get(), Mode::Encoding | Mode::Collecting) {
-        return false;
+        return Err(
+            "a RemoteFuture can only be serialized inside an argument, a result or a put of fdbray; to keep a durable one \
+             elsewhere, store its id",
+        );
+    }
+    if DESCRIBED.get() && !handle.id().is_durable() {
+        return Err(
+            "a future that a process owns cannot be inside an argument or a result of a durable call, which may outlive \
+             that process; await it first, or make it durable too",
+        );
     }
     MODE.set(Mode::Collecting);
     let mut handles = HANDLES.take();
     handles.push(handle.clone());
     HANDLES.set(handles);
-    true
+    Ok(())
 }
 
 /// A handle of a future whose id was just decoded; `None` outside fdbray's encoding.

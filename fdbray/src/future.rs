@@ -4,9 +4,12 @@ use crate::{
     Error, Result,
     encoding::{adopt, collect, decode},
 };
-use fdbray_worker::{exec::Source, handle::Handle, id::ObjectId, payload::Payload, registry::Function};
+use fdbray_worker::{
+    exec::Source, handle::Handle, id::ObjectId, payload::Payload, registry::Function, runtime::durable,
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned, ser};
 use std::{
+    any::type_name,
     fmt,
     future::{Future, IntoFuture},
     marker::PhantomData,
@@ -52,9 +55,45 @@ impl<T> RemoteFuture<T> {
         RemoteFuture { handle, function, of: PhantomData }
     }
 
-    /// The object's id, the same in every process. It displays, and parses from that.
+    /// The object's id, the same in every process. It displays, and parses from that. For a durable call with a key it
+    /// is certain once [`submitted`](Self::submitted) has returned.
     pub fn id(&self) -> ObjectId {
-        self.handle.id()
+        if self.handle.id().is_durable() { durable::real_id(self.handle.id()) } else { self.handle.id() }
+    }
+
+    /// Waits until the cluster has a [durable](crate::Call::durable) call: from then on it survives this process.
+    ///
+    /// # Errors
+    /// [`Error::Control`] when the call was refused, when the control plane has not answered for 30 s, or when this future
+    /// is not a durable one.
+    pub async fn submitted(&self) -> Result<()> {
+        durable::submitted(&self.handle).await
+    }
+
+    /// Ends the retention of a durable future: its value is removed once nothing in the cluster needs it any more.
+    ///
+    /// # Errors
+    /// As [`submitted`](Self::submitted).
+    pub async fn release(&self) -> Result<()> {
+        durable::release(&self.handle).await
+    }
+
+    /// The durable future with this id (as text) or key, from any process of the cluster.
+    ///
+    /// ```no_run
+    /// # use fdbray::prelude::*;
+    /// # async fn f() -> fdbray::Result<()> {
+    /// let total = RemoteFuture::<u64>::attach("invoice-2026-11").await?.await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Control`] when there is none, when its value is not a `T`, or when the control plane has not answered for
+    /// 30 s.
+    pub async fn attach(id_or_key: impl AsRef<str>) -> Result<Self> {
+        let handle = durable::attach(id_or_key.as_ref(), type_name::<T>()).await?;
+        Ok(RemoteFuture::new(handle, None))
     }
 
     /// Whether the call has ended, in whatever way.
@@ -178,13 +217,16 @@ impl<T: DeserializeOwned> Future for AbortOnDrop<T> {
 
 impl<T> Serialize for RemoteFuture<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() || !collect(&self.handle) {
-            return Err(ser::Error::custom(
-                "a RemoteFuture can only be serialized inside an argument, a result or a put of fdbray; to keep a \
-                 durable one elsewhere, store its id",
-            ));
-        }
-        self.id().serialize(serializer)
+        let refused = if serializer.is_human_readable() {
+            Err(
+                "a RemoteFuture can only be serialized inside an argument, a result or a put of fdbray; to keep a durable \
+                 one elsewhere, store its id",
+            )
+        } else {
+            collect(&self.handle)
+        };
+        refused.map_err(ser::Error::custom)?;
+        self.handle.id().serialize(serializer)
     }
 }
 

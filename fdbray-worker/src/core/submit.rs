@@ -178,6 +178,11 @@ impl Core {
         self.pending_bytes + OVERHEAD + cost <= self.settings.max_pending_bytes
     }
 
+    /// How long the function at this place in the registry runs, in nanoseconds; zero while nothing is known.
+    pub fn run_time(&self, function: u32) -> u64 {
+        self.templates.run_time(function)
+    }
+
     /// Whether [`Core::end`] was called.
     pub fn has_ended(&self) -> bool {
         self.ended

@@ -98,6 +98,7 @@ pub(crate) fn run_inline(registry: &Registry, parent: Current, steal: Steal, wor
         key: steal.key,
         slot: parent.slot,
         depth: parent.depth + 1,
+        described: steal.arguments.is_described(),
     };
     match enter(current, Call { arguments: steal.arguments, futures: steal.futures, key: steal.key }) {
         Ran::Ended(ended) => ended,

@@ -40,6 +40,8 @@ pub(crate) struct Current {
     pub slot: TaskKey,
     /// How many awaited children run on this stack below it.
     pub depth: u32,
+    /// Whether its arguments are, and its result is to be, in the encoding of durable futures.
+    pub described: bool,
 }
 
 thread_local! {
@@ -57,6 +59,11 @@ pub fn current() -> Option<TaskInfo> {
         worker: c.worker,
         root: c.root,
     })
+}
+
+/// Whether the result of the current task is to be in the self-describing encoding of durable futures.
+pub fn result_is_described() -> bool {
+    CURRENT.get().is_some_and(|c| c.described)
 }
 
 /// The same, as the runtime keeps it.

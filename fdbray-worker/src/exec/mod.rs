@@ -14,7 +14,7 @@ mod park;
 mod pool;
 
 pub use boundary::install_panic_hook;
-pub use context::{TaskInfo, current};
+pub use context::{TaskInfo, current, result_is_described};
 pub(crate) use context::{functions_now, last_root, note_waiting, running};
 pub(crate) use drive::Running;
 pub(crate) use input::push_varint;

@@ -206,7 +206,8 @@ fn run_batch(process: &Arc<Process>, slot: &Slot, key: TaskKey, starts: &mut Vec
 fn current(process: &Process, key: TaskKey, task: &Start) -> Option<Current> {
     let function = process.registry().get(task.function)?;
     let (id, attempt, root, worker) = (task.id, task.attempt, task.root, process.me());
-    Some(Current { id, attempt, function, worker, root, key, slot: key, depth: 0 })
+    let described = task.arguments.is_described();
+    Some(Current { id, attempt, function, worker, root, key, slot: key, depth: 0, described })
 }
 
 /// Hands over what this thread has done and not started of its batch, because it will be busy with one task for long.

@@ -40,6 +40,7 @@ pub(super) async fn follow(
                 process.with_core(true, |core, fx| core.member_joined(info, fx));
             }
             Event::Left(id) => {
+                clear_up_after(&process, id);
                 pids.remove(&id);
                 let nothing = |_| None;
                 process.with_core(true, |core, fx| core.member_left(id, false, &nothing, fx));
@@ -47,6 +48,7 @@ pub(super) async fn follow(
             Event::Dead { id, exited } => {
                 let pid = pids.remove(&id);
                 let exited = exited || kill_if_child(pid).await;
+                clear_up_after(&process, id);
                 died(&process, &links, id, exited);
             }
             Event::Tombstoned(tombstone) => {
@@ -63,6 +65,14 @@ pub(super) async fn follow(
             Event::StoreUnreachable(e) => tracing::warn!("the control plane does not answer: {e}"),
             Event::StoreBack => tracing::info!("the control plane answers again"),
         }
+    }
+}
+
+/// Somebody who works returns the claims of who does not any more.
+fn clear_up_after(process: &Process, id: ProcessId) {
+    if let Some(durables) = process.outside().and_then(|o| o.durables()).filter(|_| process.marks().is_some())
+    {
+        durables.died(id);
     }
 }
 

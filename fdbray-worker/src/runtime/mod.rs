@@ -5,6 +5,7 @@
 
 mod calls;
 pub mod children;
+pub mod durable;
 mod entry;
 mod follow;
 pub mod leash;

@@ -2,6 +2,7 @@
 
 use super::{
     Process,
+    durable::Durables,
     logs::{Functions, LogLine, Printer, Stream},
     marks::{MarksView, SLOTS},
     process::mark_of,
@@ -21,6 +22,7 @@ pub(crate) struct Outside {
     pub net: Net,
     /// Set once this process has joined; until then nobody knows it, so nothing depends on it.
     members: OnceLock<MembershipHandle>,
+    durables: OnceLock<Arc<Durables>>,
     pub io: tokio::runtime::Handle,
     links: Arc<Links>,
 }
@@ -83,13 +85,19 @@ impl Links {
 
 impl Outside {
     pub fn new(net: Net, io: tokio::runtime::Handle, links: Arc<Links>) -> Self {
-        Outside { net, members: OnceLock::new(), io, links }
+        Outside { net, members: OnceLock::new(), durables: OnceLock::new(), io, links }
     }
 
     /// This process has joined its cluster.
-    pub fn joined(&self, members: MembershipHandle) {
+    pub fn joined(&self, members: MembershipHandle, durables: Arc<Durables>) {
         // Joined once, by the one who starts the process.
         let _ = self.members.set(members);
+        let _ = self.durables.set(durables);
+    }
+
+    /// What it has to do with durable futures, once it has joined.
+    pub fn durables(&self) -> Option<&Arc<Durables>> {
+        self.durables.get()
     }
 
     /// The cluster, once it was joined.
@@ -129,6 +137,11 @@ impl Outside {
         for peer in fx.dial.drain(..) {
             let addresses = self.member(peer).map(|m| m.addresses.clone()).unwrap_or_default();
             self.net.dial(peer, &addresses);
+        }
+        if !(fx.attach.is_empty() && fx.detach.is_empty() && fx.cancel.is_empty())
+            && let Some(durables) = self.durables()
+        {
+            durables.carry_out(&mut fx.attach, &mut fx.detach, &mut fx.cancel);
         }
         for (peer, why) in fx.close.drain(..) {
             self.net.close(peer, &why);

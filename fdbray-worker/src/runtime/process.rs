@@ -303,7 +303,8 @@ impl Process {
 
     /// The bytes of an object, to serve them to a peer.
     pub fn object(&self, id: ObjectId) -> Option<Payload> {
-        self.lock().object(id)
+        let kept = || self.outside()?.durables()?.kept(id);
+        self.lock().object(id).or_else(|| kept().filter(|_| id.is_durable()))
     }
 
     pub fn me(&self) -> ProcessId {

@@ -3,6 +3,7 @@
 use super::{
     PROCESS, Process,
     children::{self, Born},
+    durable::Durables,
     follow::{Stop, begin_anew, follow, judges},
     local::{LOCAL, Local},
     logs::{Capture, CaptureOptions, LogLine},
@@ -188,6 +189,10 @@ fn work(config: Config, born: Option<Born>) -> Result<ExitCode> {
 /// Lets what runs end, for at most `grace`.
 fn drain(process: &Arc<Process>, grace: Duration) {
     let until = Instant::now() + grace;
+    // While it is a member: others take over what members leave.
+    if let Some((outside, durables)) = process.outside().and_then(|o| Some((o, o.durables()?.clone()))) {
+        wait_on(&outside.io, durables.drain(until), grace);
+    }
     if let Some(outside) = process.outside() {
         let leaving = process.clone();
         // Owners that have not heard of it are told by their leases.
@@ -292,6 +297,7 @@ impl Starting {
         let addresses = net.addresses().to_vec();
         process.set_outside(Outside::new(net, io.clone(), links.clone()));
         let store = Store::open(&url).map_err(Error::control)?;
+        let (joined_store, cluster) = (store.clone(), url.cluster.clone());
         let member = Member {
             id: process.me(),
             role,
@@ -307,14 +313,18 @@ impl Starting {
         self.process()?;
         let peers = links.clone();
         let joining = async move {
-            Membership::join(store, &url.cluster, member, move || peers.peers(), judges(child)).await
+            Membership::join(joined_store, &url.cluster, member, move || peers.peers(), judges(child)).await
         };
         let joined = wait_on(&io, joining, Duration::from_secs(15))
             .ok_or_else(|| Error::control("the control plane did not answer within 15 s"))
             .and_then(|joined| joined.map_err(Error::control));
         let (members, events) = joined.inspect_err(|_| process.with_core(true, |core, fx| core.end(fx)))?;
         if let Some(outside) = process.outside() {
-            outside.joined(members);
+            let durables = Durables::new(&process, store, &cluster, io.clone());
+            outside.joined(members, durables.clone());
+            if role == Role::Worker {
+                durables.serve(self.config.capacity(), process.registry());
+            }
         }
         io.spawn(follow(process.clone(), links, events, stop));
         Ok(process)

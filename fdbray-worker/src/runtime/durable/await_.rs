@@ -1,0 +1,263 @@
+//! Learns how durable futures end, through this process's one inbox, and tells the core.
+
+use super::{Durables, LOOK_AGAIN, calls::described, convert, future_id, object_id, store_error};
+use crate::{
+    cell::Outcome,
+    control::durable::{Cause, DurableError, FutureId, Handled, Notice, Record, State, Target, Value},
+    error::Error,
+    id::{ObjectId, ProcessId},
+    payload::Payload,
+};
+use futures_util::{StreamExt, stream};
+use std::{sync::Arc, time::Duration};
+
+/// Futures that are attached to at once.
+const AT_ONCE: usize = 64;
+/// Records that are read at once.
+const RECORDS: usize = 200;
+
+impl Durables {
+    /// What the core wants for durable futures.
+    pub fn carry_out(
+        self: &Arc<Self>,
+        attach: &mut Vec<ObjectId>,
+        detach: &mut Vec<ObjectId>,
+        cancel: &mut Vec<ObjectId>,
+    ) {
+        self.start();
+        let mut state = self.state();
+        for id in attach.drain(..) {
+            let known = state.expected.contains(&id) || state.real.contains_key(&id);
+            if !known {
+                state.to_attach.push(id);
+                self.attaching.notify_one();
+            }
+        }
+        for id in detach.drain(..) {
+            state.expected.remove(&id);
+            state.submitting.remove(&id);
+            if let Some(real) = state.real.remove(&id)
+                && let Some(aliases) = state.aliases.get_mut(&real)
+            {
+                aliases.retain(|alias| *alias != id);
+            }
+        }
+        for id in cancel.drain(..) {
+            let (durables, real) = (self.clone(), state.real.get(&id).copied().unwrap_or(id));
+            self.io.spawn(async move { durables.cancel(real).await });
+        }
+    }
+
+    async fn cancel(&self, id: ObjectId) {
+        let submitting = self.state().submitting.get(&id).map(tokio::sync::watch::Sender::subscribe);
+        if let Some(mut submitting) = submitting {
+            // The sender goes once the submission is in the store.
+            let _ = submitting.wait_for(Option::is_some).await;
+        }
+        let cancelled = match self.durable().await {
+            Ok(durable) => self.persist(|| durable.cancel(future_id(id))).await.map(drop),
+            Err(error) => Err(error),
+        };
+        match cancelled {
+            Ok(()) | Err(DurableError::NoSuchFuture(_)) => {}
+            Err(error) => tracing::warn!("durable future {id} could not be cancelled: {error}"),
+        }
+    }
+
+    /// Has this process told of the ends of futures that others submitted.
+    pub(super) async fn attach_all(self: Arc<Self>) {
+        loop {
+            self.attaching.notified().await;
+            let ids: Vec<ObjectId> = {
+                let mut state = self.state();
+                let mut ids = std::mem::take(&mut state.to_attach);
+                ids.sort_unstable();
+                ids.dedup();
+                ids.retain(|id| state.expected.insert(*id));
+                ids
+            };
+            if ids.is_empty() {
+                continue;
+            }
+            self.waiting.notify_one();
+            stream::iter(ids).for_each_concurrent(AT_ONCE, |id| self.attach_one(id)).await;
+        }
+    }
+
+    async fn attach_one(&self, id: ObjectId) {
+        let attached = match self.durable().await {
+            Ok(durable) => {
+                let target = Target::Id(future_id(id));
+                self.persist(|| durable.attach(target.clone(), self.me, None)).await
+            }
+            Err(error) => Err(error),
+        };
+        match attached {
+            Ok(record) if record.settled() => self.ended(record).await,
+            Ok(_) => {}
+            Err(DurableError::NoSuchFuture(_)) => {
+                let why =
+                    "the cluster does not know it: it was released, or its retention is over".to_owned();
+                self.tell(
+                    id,
+                    Outcome::Failed(Arc::new(Error::ObjectLost {
+                        object: id,
+                        why,
+                        passed: Default::default(),
+                    })),
+                );
+            }
+            Err(error) => self.tell(id, Outcome::Failed(Arc::new(store_error(&error)))),
+        }
+    }
+
+    /// Reads what this process is told, for as long as it waits for anything.
+    pub(super) async fn read_mail(self: Arc<Self>) {
+        let mut handled: Option<Handled> = None;
+        loop {
+            let idle = {
+                let state = self.state();
+                state.expected.is_empty() && state.running.is_empty()
+            };
+            if idle && handled.is_none() {
+                self.waiting.notified().await;
+            }
+            let mail = match self.durable().await {
+                Ok(durable) => self.persist(|| durable.mail(self.me, handled.clone())).await,
+                Err(error) => Err(error),
+            };
+            let mail = match mail {
+                Ok(mail) => mail,
+                Err(error) => {
+                    tracing::warn!("the ends of durable futures cannot be learned: {error}");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    continue;
+                }
+            };
+            handled = mail.handled;
+            if mail.notices.is_empty() {
+                handled = None;
+                // A watch that fails is looked after by looking again.
+                let again = tokio::time::timeout(LOOK_AGAIN, mail.watch).await;
+                if again.is_err() {
+                    self.look_at_expected().await;
+                }
+                continue;
+            }
+            let mut settled: Vec<FutureId> = Vec::new();
+            for notice in mail.notices {
+                match notice {
+                    Notice::Settled(id) => settled.push(id),
+                    Notice::Revoked(id) => self.revoked(id),
+                }
+            }
+            self.look_at(settled).await;
+        }
+    }
+
+    /// Looks whether anything has ended of which no word came.
+    async fn look_at_expected(&self) {
+        let ids: Vec<FutureId> = {
+            let state = self.state();
+            let submitted = state.expected.iter().filter(|id| !state.submitting.contains_key(id));
+            submitted.map(|id| future_id(*id)).collect()
+        };
+        self.look_at(ids).await;
+    }
+
+    async fn look_at(&self, ids: Vec<FutureId>) {
+        let ids: Vec<FutureId> = {
+            let state = self.state();
+            ids.into_iter().filter(|id| state.expected.contains(&object_id(*id))).collect()
+        };
+        for ids in ids.chunks(RECORDS) {
+            let records = match self.durable().await {
+                Ok(durable) => self.persist(|| durable.records(ids.to_vec())).await,
+                Err(error) => Err(error),
+            };
+            match records {
+                Ok(records) => {
+                    for record in records.into_iter().flatten().filter(Record::settled) {
+                        self.ended(record).await;
+                    }
+                }
+                Err(error) => tracing::warn!("the ends of durable futures cannot be read: {error}"),
+            }
+        }
+    }
+
+    /// A future has ended, as its record tells.
+    pub(super) async fn ended(&self, record: Record) {
+        let (id, function) = (object_id(record.id), record.spec.function);
+        let failed = |cause: Cause| Outcome::Failed(Arc::new(convert::error(id, cause.into())));
+        let outcome = match record.state {
+            State::Realized(realized) => match realized.value {
+                Value::Inline(bytes) => Outcome::Value(described(bytes)),
+                Value::Chunks(_) => match self.stored_value(record.id).await {
+                    Ok(Some(bytes)) => Outcome::Value(described(bytes)),
+                    Ok(None) => return,
+                    Err(error) => Outcome::Failed(Arc::new(store_error(&error))),
+                },
+                Value::Kept(len) => match self.value_of(realized.by, id, len).await {
+                    Some(value) => Outcome::Value(value),
+                    // It is computed again, or fails; then word comes.
+                    None => return self.value_lost(id, realized.by).await,
+                },
+            },
+            State::Failed(now) => Outcome::Failed(Arc::new(convert::error(id, now.failure))),
+            State::Cancelled { .. } => failed(Cause::Cancelled { function }),
+            State::Waiting { .. } | State::Unclaimed { .. } | State::Claimed(_) => return,
+        };
+        self.tell(id, outcome);
+    }
+
+    async fn stored_value(&self, id: FutureId) -> Result<Option<Vec<u8>>, DurableError> {
+        let durable = self.durable().await?;
+        self.persist(|| durable.value(id)).await
+    }
+
+    /// A value that a process keeps.
+    async fn value_of(&self, holder: ProcessId, id: ObjectId, len: u64) -> Option<Payload> {
+        if holder == self.me {
+            return self.kept(id);
+        }
+        let process = self.process()?;
+        match process.outside()?.net.fetch(holder, id, len).await {
+            Ok(bytes) => Some(Payload::Described(bytes)),
+            Err(error) => {
+                tracing::debug!("the value of durable future {id} was not fetched from {holder}: {error}");
+                None
+            }
+        }
+    }
+
+    async fn value_lost(&self, id: ObjectId, holder: ProcessId) {
+        let lost = match self.durable().await {
+            Ok(durable) => self.persist(|| durable.lost(future_id(id), holder)).await.map(drop),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = lost {
+            tracing::warn!("that the value of durable future {id} is lost could not be said: {error}");
+        }
+        // Nobody is told twice of one end, so this asks to be told of the next.
+        let mut state = self.state();
+        state.expected.remove(&id);
+        state.to_attach.push(id);
+        self.attaching.notify_one();
+    }
+
+    fn tell(&self, id: ObjectId, outcome: Outcome) {
+        let aliases = {
+            let mut state = self.state();
+            state.expected.remove(&id);
+            state.aliases.remove(&id).unwrap_or_default()
+        };
+        let Some(process) = self.process() else { return };
+        process.with_core(true, |core, fx| {
+            for alias in aliases {
+                core.durable_ended(alias, outcome.clone(), fx);
+            }
+            core.durable_ended(id, outcome, fx);
+        });
+    }
+}

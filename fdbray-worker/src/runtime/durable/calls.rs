@@ -1,0 +1,194 @@
+//! What user code asks for: submit a call, attach to a future, release it.
+
+use super::{Durables, future_id, object_id, store_error};
+use crate::{
+    control::{
+        durable::{Retention, Submission, Target},
+        members::Capacity,
+    },
+    core::shape::Resources,
+    error::{Error, Result},
+    exec::{Argument, push_varint},
+    handle::Handle,
+    id::ObjectId,
+    payload::Payload,
+    registry::{Function, signature_hash},
+    runtime::{Process, failed, not_started, process},
+    template::Template,
+};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// A durable call, but for its arguments.
+#[derive(Clone, Copy, Debug)]
+pub struct DurableCall<'a> {
+    /// The function with its options.
+    pub template: &'a Template,
+    /// The name of the type of its result.
+    pub returns: &'a str,
+}
+
+/// Makes a durable call. Its arguments have to be in the self-describing encoding.
+pub fn submit(call: DurableCall<'_>, arguments: impl IntoIterator<Item = Argument>) -> Handle {
+    let (process, durables) = match durables() {
+        Ok(both) => both,
+        Err(error) => return failed(error),
+    };
+    match durables.submission(call, arguments) {
+        Ok(submission) => durables.send(process, submission),
+        Err(error) => failed(error),
+    }
+}
+
+/// Makes many.
+pub fn submit_all<A: IntoIterator<Item = Argument>>(
+    call: DurableCall<'_>,
+    calls: impl IntoIterator<Item = A>,
+) -> Vec<Handle> {
+    calls.into_iter().map(|arguments| submit(call, arguments)).collect()
+}
+
+/// Waits until the store has the call.
+///
+/// # Errors
+/// Why it was refused, or that the store does not answer.
+pub async fn submitted(handle: &Handle) -> Result<()> {
+    if !handle.id().is_durable() {
+        return Err(Error::control(
+            "only a durable future is submitted to the cluster: `options().durable()`",
+        ));
+    }
+    let (_, durables) = durables()?;
+    let receiver = durables.state().submitting.get(&handle.id()).map(watch::Sender::subscribe);
+    let Some(mut receiver) = receiver else { return Ok(()) };
+    let ended = receiver.wait_for(Option::is_some).await.map(|ended| ended.clone());
+    // The sender goes once the submission is in the store.
+    ended.ok().flatten().unwrap_or(Ok(()))
+}
+
+/// The id under which the cluster knows the future: another one than the handle's if its key had a future already.
+pub fn real_id(id: ObjectId) -> ObjectId {
+    match durables() {
+        Ok((_, durables)) if id.is_durable() => durables.state().real.get(&id).copied().unwrap_or(id),
+        _ => id,
+    }
+}
+
+/// The future with this id or key; `returns` is the name of the type of its value.
+///
+/// # Errors
+/// There is none, its value is of another type, or the store does not answer.
+pub async fn attach(id_or_key: &str, returns: &str) -> Result<Handle> {
+    let (process, durables) = durables()?;
+    durables.start();
+    // Here and in the type of keys: an id looks like no key.
+    let target = Target::from(id_or_key);
+    let (me, returns) = (durables.me, signature_hash(returns));
+    let durable = durables.durable().await.map_err(|e| store_error(&e))?;
+    let record = durables.persist(|| durable.attach(target.clone(), me, Some(returns))).await;
+    let record = record.map_err(|e| store_error(&e))?;
+    let id = object_id(record.id);
+    let cell = process.with_core(true, |core, fx| core.durable(id, fx));
+    let handle = Handle::counted(cell);
+    durables.state().expected.insert(id);
+    durables.waiting.notify_one();
+    if record.settled() {
+        durables.ended(record).await;
+    }
+    Ok(handle)
+}
+
+/// Ends the retention of a durable future: its value may be removed.
+///
+/// # Errors
+/// The store does not answer.
+pub async fn release(handle: &Handle) -> Result<()> {
+    submitted(handle).await?;
+    let (_, durables) = durables()?;
+    let id = future_id(real_id(handle.id()));
+    let durable = durables.durable().await.map_err(|e| store_error(&e))?;
+    durables.persist(|| durable.release(vec![id])).await.map_err(|e| store_error(&e))
+}
+
+fn durables() -> Result<(&'static Arc<Process>, &'static Arc<Durables>)> {
+    let process = process().ok_or_else(not_started)?;
+    let durables = process.outside().and_then(|o| o.durables()).ok_or_else(|| {
+        Error::control("there is no cluster that could own a future: everything happens in this process")
+    })?;
+    Ok((process, durables))
+}
+
+impl Durables {
+    fn submission(
+        &self,
+        call: DurableCall<'_>,
+        arguments: impl IntoIterator<Item = Argument>,
+    ) -> Result<Submission> {
+        let function: &Function = call.template.function();
+        let name = (function.name)();
+        let (mut bytes, mut futures) = (Vec::new(), Vec::new());
+        for argument in arguments {
+            match argument {
+                Argument::Value(value) => {
+                    push_varint(&mut bytes, value.payload.len() as u64 + 1);
+                    bytes.extend_from_slice(&value.payload);
+                }
+                Argument::Future(handle) if handle.id().is_durable() => {
+                    push_varint(&mut bytes, 0);
+                    futures.push(handle.id());
+                }
+                Argument::Future(handle) => {
+                    return Err(Error::encode(
+                        format!("an argument of the durable call of `{name}`"),
+                        format!(
+                            "future {} is owned by this process: await it first, or make it durable too",
+                            handle.id()
+                        ),
+                    ));
+                }
+                Argument::Failed(error) => return Err(error),
+            }
+        }
+        let options = call.template.options();
+        let asked = options.durable.clone().unwrap_or_default();
+        let Resources { cpus, gpus, memory, named } = Resources::of_options(options)?;
+        let signature = signature_hash((function.signature)());
+        let mut submission = Submission::new(future_id(self.next_id()), name, signature, bytes);
+        submission.returns = signature_hash(call.returns);
+        submission.shape = Capacity { cpus, gpus, memory, named };
+        submission.priority = asked.priority;
+        submission.futures = futures.into_iter().map(future_id).collect();
+        submission.retries = options.retries.unwrap_or(3);
+        submission.retry_errors = options.retry_errors.unwrap_or(0);
+        submission.deadline = options.deadline.map(|d| d.as_secs() + u64::from(d.subsec_nanos() > 0));
+        submission.retention = match asked.retention {
+            None => Retention::default(),
+            Some(limit) if limit.is_zero() => Retention::Forever,
+            Some(limit) => Retention::Ticks(limit.as_secs().max(1)),
+        };
+        submission.durable_value = asked.value;
+        submission.key = asked.key;
+        submission.waiter = Some(self.me);
+        Ok(submission)
+    }
+
+    fn send(self: &Arc<Self>, process: &Arc<Process>, submission: Submission) -> Handle {
+        let id = object_id(submission.id);
+        let cell = process.with_core(false, |core, fx| core.durable(id, fx));
+        {
+            let mut state = self.state();
+            state.submitting.insert(id, watch::channel(None).0);
+            state.expected.insert(id);
+        }
+        if self.start().send(Box::new(submission)).is_err() {
+            return failed(Error::Shutdown);
+        }
+        self.waiting.notify_one();
+        Handle::counted(cell)
+    }
+}
+
+/// The bytes of a described value.
+pub(super) fn described(bytes: Vec<u8>) -> Payload {
+    Payload::Described(bytes.into())
+}

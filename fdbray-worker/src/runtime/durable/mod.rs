@@ -1,0 +1,185 @@
+//! Durable futures in this process: calls that go to the store, futures that are awaited from it, work that is claimed.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `calls` | what user code asks for: submit, attach, release |
+//! | `submit` | sends calls to the store, many in one transaction when there are many |
+//! | `await_` | learns of ends through this process's inbox and tells the core |
+//! | `work` | in a worker: claims, runs here, completes |
+//! | `upkeep` | moves the cluster's clock, clears up after the dead |
+//! | `convert` | records into outcomes and errors, and back |
+//!
+//! A durable future is to the core what a future of another owner is, except that its effects `attach`, `detach` and
+//! `cancel` come here instead of going to a peer. A claimed call is to the core an ordinary call of this process, for this
+//! process alone.
+
+mod await_;
+mod calls;
+mod convert;
+mod submit;
+mod upkeep;
+mod work;
+
+pub use calls::{DurableCall, attach, real_id, release, submit, submit_all, submitted};
+
+use super::Process;
+use crate::{
+    control::{
+        durable::{Durable, DurableError, FutureId, Submission},
+        members::Capacity,
+        store::Store,
+    },
+    error::{Error, Result},
+    id::{ObjectId, ProcessId},
+    payload::Payload,
+    registry::Registry,
+};
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::{
+    future::Future,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::sync::{Notify, OnceCell, mpsc, watch};
+
+/// How long durable calls wait for a store that does not answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A watch is a hint: what it is about is looked at at least this often.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// What this process has to do with durable futures.
+pub(crate) struct Durables {
+    me: ProcessId,
+    process: Weak<Process>,
+    store: Store,
+    cluster: String,
+    io: tokio::runtime::Handle,
+    durable: OnceCell<Durable>,
+    /// The number of the last future that was made here.
+    made: AtomicU64,
+    state: Mutex<State>,
+    submissions: OnceLock<mpsc::UnboundedSender<Box<Submission>>>,
+    /// There are futures to attach to.
+    attaching: Notify,
+    /// Something is waited for.
+    waiting: Notify,
+    /// A claimed call ended, or may not go on.
+    room: Notify,
+    draining: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    /// Submissions that have not been committed, or were refused.
+    submitting: FxHashMap<ObjectId, watch::Sender<Option<Result<()>>>>,
+    /// Futures of whose end this process will be told.
+    expected: FxHashSet<ObjectId>,
+    /// Futures of whose end it wants to be told and will not be yet.
+    to_attach: Vec<ObjectId>,
+    /// Handles made for a key that had a future already: that one, by ours.
+    real: FxHashMap<ObjectId, ObjectId>,
+    /// The same, the other way.
+    aliases: FxHashMap<ObjectId, Vec<ObjectId>>,
+    /// Values that this process keeps for the cluster.
+    kept: FxHashMap<ObjectId, Payload>,
+    /// Claimed calls, by future.
+    running: FxHashMap<FutureId, work::Running>,
+    /// The same futures, by the number of the call in the core.
+    local: FxHashMap<u64, FutureId>,
+}
+
+impl Durables {
+    pub fn new(process: &Arc<Process>, store: Store, cluster: &str, io: tokio::runtime::Handle) -> Arc<Self> {
+        Arc::new(Durables {
+            me: process.me(),
+            process: Arc::downgrade(process),
+            store,
+            cluster: cluster.to_owned(),
+            io,
+            durable: OnceCell::new(),
+            made: AtomicU64::new(0),
+            state: Mutex::default(),
+            submissions: OnceLock::new(),
+            attaching: Notify::new(),
+            waiting: Notify::new(),
+            room: Notify::new(),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// Begins to work for the cluster.
+    pub fn serve(self: &Arc<Self>, capacity: Capacity, registry: &Registry) {
+        let worker = Arc::new(work::Worker::new(capacity, registry));
+        self.start();
+        self.io.spawn(self.clone().claim_work(worker.clone()));
+        self.io.spawn(self.clone().complete_work(worker));
+    }
+
+    /// Begins to submit and to wait, with the first that there is.
+    fn start(self: &Arc<Self>) -> &mpsc::UnboundedSender<Box<Submission>> {
+        self.submissions.get_or_init(|| {
+            let (sender, receiver) = mpsc::unbounded_channel();
+            self.io.spawn(self.clone().submit_all(receiver));
+            self.io.spawn(self.clone().attach_all());
+            self.io.spawn(self.clone().read_mail());
+            self.io.spawn(self.clone().keep_up());
+            sender
+        })
+    }
+
+    /// The futures in the store, whose format is checked the first time.
+    async fn durable(&self) -> Result<&Durable, DurableError> {
+        self.durable.get_or_try_init(|| Durable::open(self.store.clone(), &self.cluster)).await
+    }
+
+    /// Repeats what fails for a reason that may pass, for a while.
+    async fn persist<T, R: Future<Output = Result<T, DurableError>>>(
+        &self,
+        mut attempt: impl FnMut() -> R,
+    ) -> Result<T, DurableError> {
+        let until = Instant::now() + PATIENCE;
+        let mut pause = Duration::from_millis(20);
+        loop {
+            match attempt().await {
+                Err(error) if error.retryable() && Instant::now() + pause < until => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(2));
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    fn process(&self) -> Option<Arc<Process>> {
+        self.process.upgrade()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic runs under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next_id(&self) -> ObjectId {
+        ObjectId::durable(self.me, self.made.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// A value that this process keeps for the cluster.
+    pub fn kept(&self, id: ObjectId) -> Option<Payload> {
+        self.state().kept.get(&id).cloned()
+    }
+}
+
+fn future_id(id: ObjectId) -> FutureId {
+    FutureId::new(id.owner, id.number())
+}
+
+fn object_id(id: FutureId) -> ObjectId {
+    ObjectId::durable(id.process, id.seq)
+}
+
+fn store_error(error: &DurableError) -> Error {
+    Error::control(error)
+}

@@ -1,0 +1,403 @@
+//! The worker's side: claims what it has room for, runs it as calls of its own, completes it, in as few transactions as
+//! that needs.
+
+use super::{Durables, LOOK_AGAIN, State, convert, object_id};
+use crate::{
+    cell::{Outcome as Ended, WaitSet},
+    control::{
+        durable::{
+            Arguments, Claimed, Completed, Durable, DurableError, Failure, FutureId, INLINE_VALUE, Outcome,
+            Record, ShapeId, Token, Wants, fits,
+        },
+        members::Capacity,
+        store::Watch,
+    },
+    core::{Submission, shape::TemplateSpec},
+    error::Error,
+    handle::Handle,
+    id::ProcessId,
+    payload::Payload,
+    registry::Registry,
+    runtime::{Process, start::resources},
+};
+use futures_util::{
+    FutureExt,
+    future::{self, select_all},
+};
+use rustc_hash::FxHashMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+/// Work that is claimed ahead for each slot, by the measured run time of the function.
+const AHEAD: u64 = 20_000_000;
+/// And at most so many in one transaction, or at once.
+const MOST: usize = 500;
+/// Who has not committed a beat for so long claims and completes nothing.
+const BEAT: Duration = Duration::from_secs(3);
+/// How long is waited before a store that failed is asked again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// A claimed call that runs here.
+pub(super) struct Running {
+    token: Token,
+    shape: ShapeId,
+    place: u32,
+    function: &'static str,
+    durable_value: bool,
+    attempt: u32,
+    handle: Handle,
+    /// Its arguments.
+    _futures: Vec<Handle>,
+}
+
+/// What a worker knows of its work.
+pub(super) struct Worker {
+    capacity: Capacity,
+    /// By function: its place in the registry.
+    places: BTreeMap<u64, u32>,
+    kinds: Arc<BTreeSet<u64>>,
+    /// By function and shape: its number in the core.
+    templates: Mutex<FxHashMap<(u64, ShapeId), u32>>,
+    /// Tells of claimed calls that have ended, by their numbers in the core.
+    ends: Arc<WaitSet>,
+}
+
+impl Worker {
+    fn templates(&self) -> MutexGuard<'_, FxHashMap<(u64, ShapeId), u32>> {
+        // Nothing that can panic runs under this lock.
+        self.templates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The functions that have had this shape here.
+    fn last_places(&self, shape: ShapeId) -> BTreeSet<u32> {
+        let templates = self.templates();
+        let of = |((kind, s), _): (&(u64, ShapeId), _)| {
+            (*s == shape).then(|| self.places.get(kind).copied()).flatten()
+        };
+        templates.iter().filter_map(of).collect()
+    }
+
+    pub(super) fn new(capacity: Capacity, registry: &Registry) -> Self {
+        let places: BTreeMap<u64, u32> = registry.names().into_iter().zip(0..).collect();
+        let kinds = Arc::new(places.keys().copied().collect());
+        Worker { capacity, places, kinds, templates: Mutex::default(), ends: WaitSet::new() }
+    }
+}
+
+impl Durables {
+    /// Claims work as long as there is room and something to claim.
+    pub(super) async fn claim_work(self: Arc<Self>, worker: Arc<Worker>) {
+        loop {
+            if let Err(error) = self.claim_round(&worker).await {
+                tracing::debug!("durable work cannot be claimed now: {error}");
+                tokio::time::sleep(PAUSE).await;
+            }
+            if self.draining.load(Ordering::Acquire) {
+                return;
+            }
+        }
+    }
+
+    async fn claim_round(self: &Arc<Self>, worker: &Worker) -> Result<(), DurableError> {
+        let Some(process) = self.process() else { return future::pending().await };
+        let (durable, capacity) = (self.durable().await?, &worker.capacity);
+        let (shapes, more_shapes) = durable.shapes().await?;
+        let shapes: Vec<(ShapeId, Capacity)> =
+            shapes.into_iter().filter(|(_, shape)| fits(capacity, shape)).collect();
+        // Before looking, so that nothing comes unseen in between.
+        let mut watches: Vec<Watch> = vec![more_shapes];
+        for (shape, _) in &shapes {
+            watches.push(durable.watch_shape(*shape).await?);
+        }
+        let room_changed = self.room.notified();
+        tokio::pin!(room_changed);
+        room_changed.as_mut().enable();
+        let mut full = false;
+        while !self.draining.load(Ordering::Acquire) && self.has_beat(&process) {
+            let room = self.room_for(&process, worker, &shapes);
+            full = room.iter().any(|(_, n)| *n == 0);
+            let room: Vec<_> = room.into_iter().filter(|(_, n)| *n > 0).collect();
+            if room.is_empty() {
+                break;
+            }
+            let wants = Wants {
+                most: room.iter().map(|(_, n)| *n).sum::<usize>().min(MOST),
+                shapes: room,
+                start: MOST,
+                kinds: worker.kinds.clone(),
+                nonce: ProcessId::random().get(),
+            };
+            let claimed = durable.claim(self.me, wants).await?;
+            if claimed.is_empty() {
+                break;
+            }
+            self.waiting.notify_one();
+            self.begin(&process, worker, durable, claimed).await;
+        }
+        let watches = select_all(watches.into_iter().map(|watch| watch.boxed()));
+        tokio::select! {
+            _ = watches => {}
+            () = room_changed, if full => {}
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+        }
+        Ok(())
+    }
+
+    fn has_beat(&self, process: &Process) -> bool {
+        let members = process.outside().and_then(|o| o.members());
+        members.is_some_and(|members| members.since_last_beat() < BEAT)
+    }
+
+    /// How many more of each shape this process takes on: what it can run at once, and of short calls some more.
+    fn room_for(
+        &self,
+        process: &Arc<Process>,
+        worker: &Worker,
+        shapes: &[(ShapeId, Capacity)],
+    ) -> Vec<(ShapeId, usize)> {
+        let have = resources(worker.capacity.clone());
+        let mut here: FxHashMap<ShapeId, (usize, BTreeSet<u32>)> = FxHashMap::default();
+        for running in self.state().running.values() {
+            let (count, places) = here.entry(running.shape).or_default();
+            *count += 1;
+            places.insert(running.place);
+        }
+        let time = |places: &BTreeSet<u32>| {
+            let all = process
+                .with_core(false, |core, _| places.iter().map(|p| core.run_time(*p)).collect::<Vec<_>>());
+            // What is not known yet may take long.
+            all.into_iter().map(|time| if time == 0 { AHEAD } else { time }).max()
+        };
+        let room = shapes.iter().map(|(id, shape)| {
+            let slots = have.times(&resources(shape.clone()), MOST as u32) as usize;
+            let (count, places) = here.remove(id).unwrap_or_default();
+            let places = if places.is_empty() { worker.last_places(*id) } else { places };
+            let ahead = AHEAD / time(&places).unwrap_or(AHEAD).max(1);
+            (*id, slots.saturating_mul(1 + ahead as usize).min(MOST).saturating_sub(count))
+        });
+        room.collect()
+    }
+
+    /// Starts what was claimed.
+    async fn begin(
+        self: &Arc<Self>,
+        process: &Arc<Process>,
+        worker: &Worker,
+        durable: &Durable,
+        claimed: Vec<Claimed>,
+    ) {
+        for Claimed { token, attempt, record } in claimed {
+            let begun = match attempt {
+                Some(attempt) => self.begin_one(process, worker, durable, token, attempt, record).await,
+                None => Err(None),
+            };
+            match begun {
+                Ok(()) => {}
+                Err(Some(failure)) => {
+                    self.complete(durable, vec![(token, Outcome::Final(failure))]).await;
+                }
+                Err(None) => {
+                    let given = durable.give_back(self.me, vec![(token, Vec::new())]).await;
+                    if let Err(error) = given {
+                        tracing::debug!("a claim could not be given back: {error}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// The error is a final failure of the call, or nothing when another worker should have it.
+    async fn begin_one(
+        self: &Arc<Self>,
+        process: &Arc<Process>,
+        worker: &Worker,
+        durable: &Durable,
+        token: Token,
+        attempt: u32,
+        record: Record,
+    ) -> Result<(), Option<Failure>> {
+        let (kind, shape) = (record.kind(), ShapeId::of(&record.spec.shape));
+        let place = *worker.places.get(&kind).ok_or(None)?;
+        let function = process.registry().get(place).ok_or(None)?;
+        let name = (function.name)();
+        let arguments = match record.spec.arguments {
+            Arguments::Inline(bytes) => bytes,
+            Arguments::Chunks(_) => match self.persist(|| durable.arguments(record.id)).await {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    tracing::warn!("the arguments of durable future {} cannot be read: {error}", record.id);
+                    return Err(None);
+                }
+            },
+            Arguments::Dropped => return Err(None),
+        };
+        let known = worker.templates().get(&(kind, shape)).copied();
+        let futures: Vec<_> = record.spec.futures.iter().map(|id| object_id(*id)).collect();
+        let (cell, held) = process.with_core(false, |core, fx| {
+            let template = known.unwrap_or_else(|| {
+                core.template(TemplateSpec {
+                    function: place,
+                    name,
+                    shape: resources(record.spec.shape.clone()),
+                    retries: 0,
+                    retry_errors: 0,
+                    logs: false,
+                    here: true,
+                })
+            });
+            worker.templates().insert((kind, shape), template);
+            let held: Vec<_> = futures.iter().map(|id| core.durable(*id, fx)).collect();
+            let submission = Submission {
+                template,
+                arguments: &arguments,
+                described: true,
+                futures,
+                contained: Vec::new(),
+                deadline: None,
+                parent: None,
+            };
+            (core.submit(submission, fx), held)
+        });
+        let handle = Handle::counted(cell);
+        let running = Running {
+            token,
+            shape,
+            place,
+            function: name,
+            durable_value: record.spec.durable_value,
+            attempt,
+            handle: handle.clone(),
+            _futures: held.into_iter().map(Handle::counted).collect(),
+        };
+        let local = handle.id().seq;
+        {
+            let mut state = self.state();
+            state.running.insert(record.id, running);
+            state.local.insert(local, record.id);
+        }
+        handle.watch(&worker.ends, local);
+        Ok(())
+    }
+
+    /// Completes what has ended, all that there is at once.
+    pub(super) async fn complete_work(self: Arc<Self>, worker: Arc<Worker>) {
+        let set = &worker.ends;
+        loop {
+            let first = future::poll_fn(|cx| set.poll_next(cx)).await;
+            let mut ended = vec![first];
+            while ended.len() < MOST
+                && let Some(next) = future::poll_fn(|cx| set.poll_next(cx)).now_or_never()
+            {
+                ended.push(next);
+            }
+            let ended: Vec<Running> = {
+                let State { running, local, .. } = &mut *self.state();
+                ended.iter().filter_map(|n| running.remove(&local.remove(n)?)).collect()
+            };
+            let Some(process) = self.process() else { return };
+            let Ok(durable) = self.durable().await else { continue };
+            let mut outcomes = Vec::with_capacity(ended.len());
+            let mut large = Vec::new();
+            for running in ended {
+                match value_of(&process, &running) {
+                    Ok(value) if value.len() <= INLINE_VALUE => {
+                        outcomes.push((running.token, Outcome::Value(value.to_vec())));
+                    }
+                    Ok(value) => large.push((running, value)),
+                    Err(Error::Shutdown | Error::Cancelled { .. }) => {}
+                    Err(error) if convert::is_final(&error) => {
+                        outcomes.push((running.token, Outcome::Final(convert::failure(&error))));
+                    }
+                    Err(error) => outcomes.push((running.token, Outcome::Error(convert::failure(&error)))),
+                }
+            }
+            self.room.notify_one();
+            if !outcomes.is_empty() {
+                self.complete(durable, outcomes).await;
+            }
+            for (running, value) in large {
+                let durables = self.clone();
+                self.io.spawn(async move { durables.complete_large(running, value).await });
+            }
+        }
+    }
+
+    /// Writes a large value ahead, or keeps it here, and completes its future.
+    async fn complete_large(&self, running: Running, value: Payload) {
+        let Ok(durable) = self.durable().await else { return };
+        let (token, len) = (running.token, value.len() as u64);
+        let outcome = if running.durable_value {
+            match self.persist(|| durable.write_value(self.me, token, &value)).await {
+                Ok(()) => Outcome::Chunks(len),
+                Err(error @ DurableError::TooLarge { .. }) => {
+                    let what = format!("the result of `{}`", running.function);
+                    Outcome::Final(convert::failure(&Error::encode(what, error)))
+                }
+                Err(error) => {
+                    return tracing::warn!(
+                        "the value of durable future {} is not written: {error}",
+                        token.id
+                    );
+                }
+            }
+        } else {
+            self.state().kept.insert(object_id(token.id), Payload::Described(value.into_bytes()));
+            Outcome::Kept(len)
+        };
+        let settled = self.complete(durable, vec![(token, outcome)]).await;
+        if !settled {
+            self.state().kept.remove(&object_id(token.id));
+        }
+        drop(running);
+    }
+
+    /// Whether all of them took effect.
+    async fn complete(&self, durable: &Durable, outcomes: Vec<(Token, Outcome)>) -> bool {
+        let count = outcomes.len();
+        match self.persist(|| durable.complete(self.me, outcomes.clone())).await {
+            Ok(completed) => completed.iter().all(|c| !matches!(c, Completed::Stale)),
+            Err(error) => {
+                tracing::warn!("{count} durable futures that ran here could not be completed: {error}");
+                false
+            }
+        }
+    }
+
+    /// A claim was taken from this process.
+    pub(super) fn revoked(&self, id: FutureId) {
+        let running = self.state().running.remove(&id);
+        if let Some(running) = running {
+            tracing::debug!("durable future {id} is not wanted any more (attempt {})", running.attempt);
+            running.handle.cancel();
+            self.room.notify_one();
+        }
+    }
+
+    /// Claims nothing more, and waits until what runs has been completed, or gives it back at `until`.
+    pub async fn drain(self: Arc<Self>, until: Instant) {
+        self.draining.store(true, Ordering::Release);
+        while !self.state().running.is_empty() && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let left: Vec<_> = self.state().running.drain().map(|(_, r)| (r.token, Vec::new())).collect();
+        if let (false, Ok(durable)) = (left.is_empty(), self.durable().await)
+            && let Err(error) = durable.give_back(self.me, left).await
+        {
+            tracing::debug!("claims could not be given back: {error}");
+        }
+    }
+}
+
+/// The encoded value, if there is one.
+fn value_of(process: &Process, running: &Running) -> Result<Payload, Error> {
+    match running.handle.cell().outcome() {
+        Some(Ended::Value(value)) => Ok(value),
+        Some(Ended::Failed(error)) => Err(Error::from(error)),
+        // It ran here, so its value is here.
+        Some(Ended::Stored { .. }) => process.object(running.handle.id()).ok_or(Error::Shutdown),
+        None => Err(Error::Shutdown),
+    }
+}
