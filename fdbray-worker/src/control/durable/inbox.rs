@@ -2,11 +2,13 @@
 
 use super::FutureId;
 use super::error::DurableError;
+use super::keys::Keys;
 use super::record::{self, Record};
 use super::transition::Durable;
 use super::work::Work;
+use crate::control::members::Members;
 use crate::control::store::key::Element;
-use crate::control::store::{Range, Watch};
+use crate::control::store::{Range, Transaction, Watch};
 use crate::id::ProcessId;
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
@@ -67,6 +69,7 @@ impl Durable {
         self.transition(move |work| {
             let target = target.clone();
             Box::pin(async move {
+                work.require_member(waiter).await?;
                 let id = work.find(&target).await?;
                 let record = work.expect(id)?;
                 if returns.is_some_and(|returns| returns != record.spec.returns) {
@@ -91,41 +94,26 @@ impl Durable {
     /// Removes from an inbox what was `handled`, and reads what is behind it. What is read stays until it is handled,
     /// so that a reader that dies, or does not hear the answer, loses nothing.
     pub async fn mail(&self, of: ProcessId, handled: Option<Handled>) -> Result<Mail, DurableError> {
-        let read = move |tx: crate::control::store::Transaction,
-                         keys: super::keys::Keys,
-                         handled: Option<Handled>| async move {
-            let mut range = Range::children(&keys.inbox(of)).limit(ENTRIES);
-            if let Some(Handled(last)) = &handled {
-                range = range.after(last);
-            }
-            // Nobody changes an entry, and the watch tells of new ones: no need to conflict with who writes them.
-            let entries = tx.snapshot().range(range).await?;
-            let mut notices = Vec::new();
-            for (key, value) in &entries {
-                notices.extend(record::decode::<Vec<Notice>>(key, value)?);
-            }
-            let handled = entries.last().map(|(key, _)| Handled(key.clone())).or(handled);
-            let watch = tx.watch(keys.bell(of))?;
-            Ok::<_, DurableError>(Mail { notices, handled, watch })
+        let (keys, members) = (self.keys.clone(), self.members().clone());
+        let Some(handled) = handled else {
+            let read = move |tx| {
+                let (keys, members) = (keys.clone(), members.clone());
+                async move { read(&tx, &keys, &members, of, None).await }
+            };
+            return self.store.read(read).await;
         };
-        let keys = self.keys.clone();
-        match handled {
-            None => self.store.read(move |tx| read(tx, keys.clone(), None)).await,
-            Some(handled) => {
-                self.store
-                    .transact_idempotent(move |tx| {
-                        let (keys, handled) = (keys.clone(), handled.clone());
-                        async move {
-                            let (begin, _) = keys.inbox(of).children();
-                            let mut end = handled.0.clone();
-                            end.push(0);
-                            tx.clear_range(begin, end)?;
-                            read(tx, keys, Some(handled)).await
-                        }
-                    })
-                    .await
-            }
-        }
+        self.store
+            .transact_idempotent(move |tx| {
+                let (keys, members, handled) = (keys.clone(), members.clone(), handled.clone());
+                async move {
+                    let (begin, _) = keys.inbox(of).children();
+                    let mut end = handled.0.clone();
+                    end.push(0);
+                    tx.clear_range(begin, end)?;
+                    read(&tx, &keys, &members, of, Some(handled)).await
+                }
+            })
+            .await
     }
 
     /// The records of these futures, as far as they are there.
@@ -165,6 +153,32 @@ impl Work {
                 .ok_or_else(|| DurableError::NoSuchFuture(format!("with the key `{key}`"))),
         }
     }
+}
+
+/// What is in an inbox behind what was handled.
+async fn read(
+    tx: &Transaction,
+    keys: &Keys,
+    members: &Members,
+    of: ProcessId,
+    handled: Option<Handled>,
+) -> Result<Mail, DurableError> {
+    // The dead get no mail: they would wait for ever.
+    if tx.get(members.key(of)).await?.is_none() {
+        return Err(DurableError::NotMember(of));
+    }
+    let mut range = Range::children(&keys.inbox(of)).limit(ENTRIES);
+    if let Some(Handled(last)) = &handled {
+        range = range.after(last);
+    }
+    // Nobody changes an entry, and the watch tells of new ones: no need to conflict with who writes them.
+    let entries = tx.snapshot().range(range).await?;
+    let mut notices = Vec::new();
+    for (key, value) in &entries {
+        notices.extend(record::decode::<Vec<Notice>>(key, value)?);
+    }
+    let handled = entries.last().map(|(key, _)| Handled(key.clone())).or(handled);
+    Ok(Mail { notices, handled, watch: tx.watch(keys.bell(of))? })
 }
 
 /// The process that a key of an inbox, a claim or a mark belongs to.

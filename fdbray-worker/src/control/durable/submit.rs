@@ -218,7 +218,11 @@ impl Work {
         self.load(batch.iter().flat_map(|call| call.futures.iter().copied().chain([call.id]))).await?;
         let mut results = Vec::with_capacity(batch.len());
         for call in batch {
-            results.push(self.submit_one(call).await?);
+            let result = self.submit_one(call).await?;
+            if call.arguments.len() > INLINE_ARGUMENTS && !matches!(result, Ok(Submitted::New(_))) {
+                self.unstage(call.id)?;
+            }
+            results.push(result);
         }
         Ok(results)
     }
@@ -232,9 +236,6 @@ impl Work {
                 return Ok(Err(Refused::BadKey { key: key.clone(), why }));
             }
             if let Some(existing) = self.by_key(key).await? {
-                if call.arguments.len() > INLINE_ARGUMENTS {
-                    self.unstage(call.id)?;
-                }
                 return Ok(self.same(call, key, existing));
             }
         }

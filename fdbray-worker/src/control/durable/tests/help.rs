@@ -104,11 +104,15 @@ impl Cluster {
 
     /// All notices, which are handled with that.
     pub(super) async fn notices(&self, of: ProcessId) -> Vec<Notice> {
+        self.try_notices(of).await.unwrap()
+    }
+
+    pub(super) async fn try_notices(&self, of: ProcessId) -> Result<Vec<Notice>, DurableError> {
         let (mut all, mut handled) = (Vec::new(), None);
         loop {
-            let mail = self.mail(of, handled).await.unwrap();
+            let mail = self.mail(of, handled).await?;
             if mail.notices.is_empty() {
-                return all;
+                return Ok(all);
             }
             all.extend(mail.notices);
             handled = mail.handled;
