@@ -58,34 +58,27 @@ pub struct Mail {
 }
 
 impl Durable {
-    /// Has `waiter` told when a future ends, unless it has ended. Returns its record as it is now. `returns`, if given,
-    /// has to be the hash of its result's type.
+    /// Has `waiter` told when these futures end, those that have not. For each its record as it is now. A type, if given,
+    /// has to be the hash of its result's.
     pub async fn attach(
         &self,
-        target: Target,
+        targets: Vec<(Target, Option<u64>)>,
         waiter: ProcessId,
-        returns: Option<u64>,
-    ) -> Result<Record, DurableError> {
+    ) -> Result<Vec<Result<Record, DurableError>>, DurableError> {
+        let targets = Arc::new(targets);
         self.transition(move |work| {
-            let target = target.clone();
+            let targets = targets.clone();
             Box::pin(async move {
                 work.require_member(waiter).await?;
-                let id = work.find(&target).await?;
-                let record = work.expect(id)?;
-                if returns.is_some_and(|returns| returns != record.spec.returns) {
-                    return Err(DurableError::OtherType { id, function: record.spec.function.clone() });
+                work.load(targets.iter().filter_map(|(target, _)| target.id())).await?;
+                let mut records = Vec::with_capacity(targets.len());
+                for (target, returns) in targets.iter() {
+                    records.push(match work.attach(target, waiter, *returns).await {
+                        Err(DurableError::Store(error)) => return Err(error.into()),
+                        result => result,
+                    });
                 }
-                if !record.settled() && record.waiter != Some(waiter) {
-                    if record.waiter.is_none() {
-                        work.edit(id)?.waiter = Some(waiter);
-                    } else {
-                        if !record.waiters {
-                            work.edit(id)?.waiters = true;
-                        }
-                        work.tx.set(work.keys.waiter(id, waiter), b"")?;
-                    }
-                }
-                Ok(work.expect(id)?.clone())
+                Ok(records)
             })
         })
         .await
@@ -140,7 +133,40 @@ impl Durable {
     }
 }
 
+impl Target {
+    fn id(&self) -> Option<FutureId> {
+        match self {
+            Target::Id(id) => Some(*id),
+            Target::Key(_) => None,
+        }
+    }
+}
+
 impl Work {
+    async fn attach(
+        &mut self,
+        target: &Target,
+        waiter: ProcessId,
+        returns: Option<u64>,
+    ) -> Result<Record, DurableError> {
+        let id = self.find(target).await?;
+        let record = self.expect(id)?;
+        if returns.is_some_and(|returns| returns != record.spec.returns) {
+            return Err(DurableError::OtherType { id, function: record.spec.function.clone() });
+        }
+        if !record.settled() && record.waiter != Some(waiter) {
+            if record.waiter.is_none() {
+                self.edit(id)?.waiter = Some(waiter);
+            } else {
+                if !record.waiters {
+                    self.edit(id)?.waiters = true;
+                }
+                self.tx.set(self.keys.waiter(id, waiter), b"")?;
+            }
+        }
+        Ok(self.expect(id)?.clone())
+    }
+
     async fn find(&mut self, target: &Target) -> Result<FutureId, DurableError> {
         match target {
             Target::Id(id) => {

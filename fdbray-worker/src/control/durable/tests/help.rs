@@ -79,6 +79,15 @@ impl Cluster {
         claimed.into_iter().next().expect("something is ready")
     }
 
+    pub(super) async fn attach_one(
+        &self,
+        target: Target,
+        waiter: ProcessId,
+        returns: Option<u64>,
+    ) -> Result<Record, DurableError> {
+        self.durable.attach(vec![(target, returns)], waiter).await?.remove(0)
+    }
+
     /// Claims, starts and realizes one future.
     pub(super) async fn run(&self, by: ProcessId) -> FutureId {
         let token = self.take(by).await.token;
@@ -151,6 +160,7 @@ pub(super) fn wants(most: usize) -> Wants {
     static NONCE: AtomicU64 = AtomicU64::new(1);
     let kinds: BTreeSet<u64> = ["f", "g", "h"].iter().map(|name| function_hash(name, SIGNATURE)).collect();
     Wants {
+        again: false,
         shapes: vec![(ShapeId::of(&one_cpu()), most)],
         most,
         start: 0,

@@ -11,7 +11,7 @@
 use super::help::*;
 use crate::control::durable::*;
 use crate::control::store::memory::Faults;
-use crate::control::store::{Key, Range, StoreError};
+use crate::control::store::{Key, Range};
 use crate::id::ProcessId;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -179,7 +179,7 @@ async fn aftermath(world: &World) {
     let prefix = root.as_ref().len();
     let left = cluster.store.read(move |tx| {
         let range = Range::children(&root);
-        async move { Ok::<_, StoreError>(tx.range(range).await?) }
+        async move { tx.range(range).await }
     });
     for (key, _) in left.await.unwrap() {
         let rest = Key::elements(&key[prefix..]).unwrap();
@@ -399,7 +399,7 @@ async fn attach(
     id: FutureId,
     waiting: &mut BTreeSet<FutureId>,
 ) -> Result<(), DurableError> {
-    match world.cluster.attach(Target::Id(id), me, None).await {
+    match world.cluster.attach_one(Target::Id(id), me, None).await {
         Ok(record) if !record.settled() => drop(waiting.insert(id)),
         Ok(record) => world.see(&record, None),
         Err(error) => gone(error)?,
@@ -434,7 +434,7 @@ async fn chores(world: &World) -> Result<(), DurableError> {
     let cluster = &world.cluster;
     if world.one_of(8) {
         let now = cluster.now().await?;
-        if cluster.tick(now).await?.1 {
+        if cluster.tick(now).await?.moved {
             cluster.sweep().await?;
         }
     }
