@@ -3,6 +3,7 @@
 mod app;
 mod calls;
 pub mod scenarios;
+mod store;
 
 pub use app::{App, Cluster, all_gone};
 pub use calls::{
