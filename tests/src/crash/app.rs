@@ -35,6 +35,16 @@ impl Cluster {
         cluster
     }
 
+    /// A cluster whose store is elsewhere, at `url`.
+    ///
+    /// # Panics
+    /// If there can be no directory for it.
+    pub fn at(program: &str, url: String) -> Self {
+        let mut cluster = Cluster::embedded(program);
+        cluster.store = Shared::at(url);
+        cluster
+    }
+
     /// A cluster whose store is in the directory in any case, for what concerns only that.
     ///
     /// # Panics

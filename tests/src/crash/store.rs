@@ -19,10 +19,9 @@ impl Shared {
     pub(super) fn new(directory: &Path) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let Ok(file) = std::env::var("FDBRAY_TEST_FDB") else { return Shared::embedded(directory) };
-        assert!(
-            cfg!(feature = "foundationdb"),
-            "FDBRAY_TEST_FDB is set, but the tests were built without the feature `foundationdb`"
-        );
+        if cfg!(not(feature = "foundationdb")) {
+            panic!("FDBRAY_TEST_FDB is set, but the tests were built without the feature `foundationdb`");
+        }
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_micros());
         let (pid, n) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         Shared { url: format!("fdb://{file}?cluster=test-{now}-{pid}-{n}"), wipe: true }
@@ -32,6 +31,11 @@ impl Shared {
         Shared { url: format!("lmdb://{}?cluster=crash", directory.display()), wipe: false }
     }
 
+    /// One that goes by itself.
+    pub(super) fn at(url: String) -> Self {
+        Shared { url, wipe: false }
+    }
+
     pub(super) fn url(&self) -> String {
         self.url.clone()
     }
@@ -39,7 +43,8 @@ impl Shared {
     fn remove(&self) -> Result<(), Box<dyn std::error::Error>> {
         let url: ClusterUrl = self.url.parse()?;
         let cluster = Key::new().str("fdbray").str(&url.cluster);
-        let removed = Store::open(&url)?.transact_idempotent(move |tx| {
+        let store = Store::open(&url)?;
+        let removed = store.transact_idempotent(move |tx| {
             let (begin, end) = cluster.children();
             let cleared = tx.clear(&cluster).and_then(|()| tx.clear_range(begin, end));
             async move { cleared }
