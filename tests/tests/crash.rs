@@ -3,6 +3,8 @@
 
 #[path = "crash/drivers.rs"]
 mod drivers;
+#[path = "crash/foundationdb.rs"]
+mod foundationdb;
 #[path = "crash/killed.rs"]
 mod killed;
 #[path = "crash/losses.rs"]

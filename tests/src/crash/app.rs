@@ -1,6 +1,6 @@
 //! The program `crash_app` as drivers and workers of a cluster of its own, each in a process that ends with its test.
 
-use super::{eventually, is_alive, send};
+use super::{eventually, is_alive, send, store::Shared};
 use rustix::process::Signal;
 use std::{
     fs::{self, File},
@@ -13,10 +13,12 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// A directory for the traces of one test, and a cluster whose store is in it.
+/// A directory for the traces of one test, and a cluster whose store is in it or, where `FDBRAY_TEST_FDB` names a cluster
+/// file, in FoundationDB.
 pub struct Cluster {
     program: PathBuf,
     dir: TempDir,
+    store: Shared,
     env: Vec<(String, String)>,
     /// Put before the program's name: `ip netns exec NAME`.
     prefix: Vec<String>,
@@ -28,8 +30,29 @@ impl Cluster {
     /// # Panics
     /// If there can be no directory for it.
     pub fn new(program: &str) -> Self {
+        let mut cluster = Cluster::embedded(program);
+        cluster.store = Shared::new(&cluster.file("store"));
+        cluster
+    }
+
+    /// A cluster whose store is elsewhere, at `url`.
+    ///
+    /// # Panics
+    /// If there can be no directory for it.
+    pub fn at(program: &str, url: String) -> Self {
+        let mut cluster = Cluster::embedded(program);
+        cluster.store = Shared::at(url);
+        cluster
+    }
+
+    /// A cluster whose store is in the directory in any case, for what concerns only that.
+    ///
+    /// # Panics
+    /// If there can be no directory for it.
+    pub fn embedded(program: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("crash-").tempdir().expect("a directory for the test");
-        Cluster { program: program.into(), dir, env: Vec::new(), prefix: Vec::new() }
+        let store = Shared::embedded(&dir.path().join("store"));
+        Cluster { program: program.into(), dir, store, env: Vec::new(), prefix: Vec::new() }
     }
 
     /// Sets a variable in the processes that are started from here on.
@@ -51,7 +74,7 @@ impl Cluster {
 
     /// Its URL.
     pub fn url(&self) -> String {
-        format!("lmdb://{}?cluster=crash", self.file("store").display())
+        self.store.url()
     }
 
     /// Starts a worker and waits until it says that it serves.

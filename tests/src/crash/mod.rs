@@ -3,6 +3,8 @@
 mod app;
 mod calls;
 pub mod scenarios;
+mod server;
+mod store;
 
 pub use app::{App, Cluster, all_gone};
 pub use calls::{
@@ -10,13 +12,22 @@ pub use calls::{
     pid, pids, sleepy, starts, tree, who, work, work_async,
 };
 
+pub use server::FoundationDb;
+
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs,
     future::IntoFuture,
+    io::Write,
     thread,
     time::{Duration, Instant},
 };
+
+/// Says that a test was skipped, and why; also where what tests print is not shown.
+pub fn skipped(test: &str, why: &str) {
+    // If it cannot be said, the test is skipped nevertheless.
+    let _ = writeln!(std::io::stderr(), "skipped {test}: {why}");
+}
 
 /// Sends a signal to one process.
 ///

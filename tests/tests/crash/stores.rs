@@ -10,7 +10,7 @@ use std::{fs, io::Write, path::PathBuf};
 
 #[test]
 fn while_the_store_is_away_for_a_minute_nobody_is_declared_dead_and_calls_go_on() {
-    let cluster = Cluster::new(PROGRAM).env("CRASH_LOG", "warn");
+    let cluster = Cluster::embedded(PROGRAM).env("CRASH_LOG", "warn");
     let workers = [cluster.worker(&["--cpus", "1"]), cluster.worker(&["--cpus", "1"])];
     let mut driver = cluster.driver(&["steady", "75"]);
     driver.says(30, "steady");

@@ -9,6 +9,7 @@ use super::claim::Token;
 use super::error::DurableError;
 use super::record::{Arguments, LARGEST, State, Value};
 use super::transition::Durable;
+use super::work::Work;
 use crate::control::store::Range;
 use crate::id::ProcessId;
 use std::sync::Arc;
@@ -127,5 +128,19 @@ impl Durable {
             read.iter().for_each(|(_, chunk)| bytes.extend_from_slice(chunk));
         }
         Ok(bytes)
+    }
+}
+
+impl Work {
+    /// Whether the last chunk of a value is there. The claimer's mistake if not: nothing may realize what is not there.
+    pub(super) async fn has_written(
+        &self,
+        id: FutureId,
+        attempt: u32,
+        len: u64,
+    ) -> Result<bool, DurableError> {
+        let (last, rest) = (len.saturating_sub(1) / CHUNK as u64, len % CHUNK as u64);
+        let chunk = self.tx.get(self.keys.chunk(id, attempt, last)).await?;
+        Ok(len == 0 || chunk.is_some_and(|chunk| chunk.len() % CHUNK == rest as usize))
     }
 }

@@ -36,6 +36,8 @@ pub struct Wants {
     /// A random number that is used for one batch only. It names the claim, and where in the index the search begins,
     /// so that those who search at once get in each other's way less.
     pub nonce: u64,
+    /// An earlier call with this nonce failed, and may have taken effect nevertheless: what it claimed is the answer.
+    pub again: bool,
 }
 
 /// Names one claim of one future. What is done in its name is discarded when it is not current.
@@ -61,7 +63,8 @@ pub struct Claimed {
 impl Durable {
     /// Claims futures that are ready. An empty answer means that there are none for this worker.
     pub async fn claim(&self, by: ProcessId, wants: Wants) -> Result<Vec<Claimed>, DurableError> {
-        let (wants, again) = (Arc::new(wants), Arc::new(AtomicBool::new(false)));
+        let again = Arc::new(AtomicBool::new(wants.again));
+        let wants = Arc::new(wants);
         self.transition(move |work| {
             let (wants, again) = (wants.clone(), again.clone());
             Box::pin(async move {

@@ -5,7 +5,7 @@
 
 use super::FutureId;
 use super::error::DurableError;
-use super::keys::Timer;
+use super::keys::{Keys, Timer};
 use super::record::{Cause, State};
 use super::settle::failed;
 use super::transition::Durable;
@@ -15,24 +15,39 @@ use crate::control::store::Range;
 /// How many timers one transaction looks at.
 const TIMERS: usize = 100;
 
+/// What became of moving the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tick {
+    /// Where it is.
+    pub now: u64,
+    /// Whether it was this that moved it. If somebody else did, that one does what is due.
+    pub moved: bool,
+    /// Whether something is due: to be done with [`Durable::sweep`].
+    pub due: bool,
+}
+
 impl Durable {
     /// The tick.
     pub async fn now(&self) -> Result<u64, DurableError> {
         self.look(|tx, keys| Box::pin(tick(tx, keys))).await
     }
 
-    /// Moves the clock, unless it moved since it was `seen`. Returns where it is, and whether it was this that moved it.
-    pub async fn tick(&self, seen: u64) -> Result<(u64, bool), DurableError> {
+    /// Moves the clock, unless it moved since it was `seen`.
+    pub async fn tick(&self, seen: u64) -> Result<Tick, DurableError> {
         let keys = self.keys.clone();
         let moved = self.store.transact_idempotent(move |tx| {
             let keys = keys.clone();
             async move {
                 let now = tx.get(keys.clock()).await?.map_or(0, |value| number(&value));
                 if now != seen {
-                    return Ok::<_, DurableError>((now, false));
+                    return Ok::<_, DurableError>(Tick { now, moved: false, due: false });
                 }
-                tx.set(keys.clock(), (now + 1).to_le_bytes())?;
-                Ok((now + 1, true))
+                let now = now + 1;
+                tx.set(keys.clock(), now.to_le_bytes())?;
+                let tx = tx.snapshot();
+                let timers = tx.range(due(&keys, now).limit(1)).await?;
+                let spreading = tx.range(Range::children(&keys.all_spreading()).limit(1)).await?;
+                Ok(Tick { now, moved: true, due: !timers.is_empty() || !spreading.is_empty() })
             }
         });
         moved.await
@@ -61,9 +76,7 @@ impl Work {
     fn sweep(&mut self) -> super::transition::Step<'_, bool> {
         Box::pin(async move {
             let now = self.now;
-            let (begin, _) = self.keys.timers().children();
-            let due = Range::new(begin, self.keys.timers_at(now + 1)).limit(TIMERS);
-            let due = self.tx.snapshot().range(due).await?;
+            let due = self.tx.snapshot().range(due(&self.keys, now).limit(TIMERS)).await?;
             let timers: Vec<_> = due.iter().filter_map(|(key, _)| self.keys.parse_timer(key)).collect();
             self.load(timers.iter().map(|(_, id)| *id)).await?;
             for (timer, id) in timers {
@@ -98,4 +111,9 @@ impl Work {
         }
         Ok(())
     }
+}
+
+/// The timers that are due at a tick.
+fn due(keys: &Keys, now: u64) -> Range {
+    Range::new(keys.timers().children().0, keys.timers_at(now + 1))
 }

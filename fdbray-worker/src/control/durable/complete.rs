@@ -105,6 +105,11 @@ impl Work {
         };
         // Nothing ends that was not started: the claimer's mistake, which must not cost anybody an attempt.
         let Some(attempt) = attempt else { return Ok(Completed::Stale) };
+        if let Outcome::Chunks(len) = outcome
+            && !self.has_written(id, attempt, *len).await?
+        {
+            return Ok(Completed::Stale);
+        }
         let at = self.now;
         let realized = |value| State::Realized(Realized { value, by, attempt, at });
         let end = match outcome {

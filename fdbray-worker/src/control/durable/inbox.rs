@@ -2,11 +2,13 @@
 
 use super::FutureId;
 use super::error::DurableError;
+use super::keys::Keys;
 use super::record::{self, Record};
 use super::transition::Durable;
 use super::work::Work;
+use crate::control::members::Members;
 use crate::control::store::key::Element;
-use crate::control::store::{Range, Watch};
+use crate::control::store::{Range, Transaction, Watch};
 use crate::id::ProcessId;
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
@@ -56,33 +58,27 @@ pub struct Mail {
 }
 
 impl Durable {
-    /// Has `waiter` told when a future ends, unless it has ended. Returns its record as it is now. `returns`, if given,
-    /// has to be the hash of its result's type.
+    /// Has `waiter` told when these futures end, those that have not. For each its record as it is now. A type, if given,
+    /// has to be the hash of its result's.
     pub async fn attach(
         &self,
-        target: Target,
+        targets: Vec<(Target, Option<u64>)>,
         waiter: ProcessId,
-        returns: Option<u64>,
-    ) -> Result<Record, DurableError> {
+    ) -> Result<Vec<Result<Record, DurableError>>, DurableError> {
+        let targets = Arc::new(targets);
         self.transition(move |work| {
-            let target = target.clone();
+            let targets = targets.clone();
             Box::pin(async move {
-                let id = work.find(&target).await?;
-                let record = work.expect(id)?;
-                if returns.is_some_and(|returns| returns != record.spec.returns) {
-                    return Err(DurableError::OtherType { id, function: record.spec.function.clone() });
+                work.require_member(waiter).await?;
+                work.load(targets.iter().filter_map(|(target, _)| target.id())).await?;
+                let mut records = Vec::with_capacity(targets.len());
+                for (target, returns) in targets.iter() {
+                    records.push(match work.attach(target, waiter, *returns).await {
+                        Err(DurableError::Store(error)) => return Err(error.into()),
+                        result => result,
+                    });
                 }
-                if !record.settled() && record.waiter != Some(waiter) {
-                    if record.waiter.is_none() {
-                        work.edit(id)?.waiter = Some(waiter);
-                    } else {
-                        if !record.waiters {
-                            work.edit(id)?.waiters = true;
-                        }
-                        work.tx.set(work.keys.waiter(id, waiter), b"")?;
-                    }
-                }
-                Ok(work.expect(id)?.clone())
+                Ok(records)
             })
         })
         .await
@@ -91,41 +87,26 @@ impl Durable {
     /// Removes from an inbox what was `handled`, and reads what is behind it. What is read stays until it is handled,
     /// so that a reader that dies, or does not hear the answer, loses nothing.
     pub async fn mail(&self, of: ProcessId, handled: Option<Handled>) -> Result<Mail, DurableError> {
-        let read = move |tx: crate::control::store::Transaction,
-                         keys: super::keys::Keys,
-                         handled: Option<Handled>| async move {
-            let mut range = Range::children(&keys.inbox(of)).limit(ENTRIES);
-            if let Some(Handled(last)) = &handled {
-                range = range.after(last);
-            }
-            // Nobody changes an entry, and the watch tells of new ones: no need to conflict with who writes them.
-            let entries = tx.snapshot().range(range).await?;
-            let mut notices = Vec::new();
-            for (key, value) in &entries {
-                notices.extend(record::decode::<Vec<Notice>>(key, value)?);
-            }
-            let handled = entries.last().map(|(key, _)| Handled(key.clone())).or(handled);
-            let watch = tx.watch(keys.bell(of))?;
-            Ok::<_, DurableError>(Mail { notices, handled, watch })
+        let (keys, members) = (self.keys.clone(), self.members().clone());
+        let Some(handled) = handled else {
+            let read = move |tx| {
+                let (keys, members) = (keys.clone(), members.clone());
+                async move { read(&tx, &keys, &members, of, None).await }
+            };
+            return self.store.read(read).await;
         };
-        let keys = self.keys.clone();
-        match handled {
-            None => self.store.read(move |tx| read(tx, keys.clone(), None)).await,
-            Some(handled) => {
-                self.store
-                    .transact_idempotent(move |tx| {
-                        let (keys, handled) = (keys.clone(), handled.clone());
-                        async move {
-                            let (begin, _) = keys.inbox(of).children();
-                            let mut end = handled.0.clone();
-                            end.push(0);
-                            tx.clear_range(begin, end)?;
-                            read(tx, keys, Some(handled)).await
-                        }
-                    })
-                    .await
-            }
-        }
+        self.store
+            .transact_idempotent(move |tx| {
+                let (keys, members, handled) = (keys.clone(), members.clone(), handled.clone());
+                async move {
+                    let (begin, _) = keys.inbox(of).children();
+                    let mut end = handled.0.clone();
+                    end.push(0);
+                    tx.clear_range(begin, end)?;
+                    read(&tx, &keys, &members, of, Some(handled)).await
+                }
+            })
+            .await
     }
 
     /// The records of these futures, as far as they are there.
@@ -152,7 +133,40 @@ impl Durable {
     }
 }
 
+impl Target {
+    fn id(&self) -> Option<FutureId> {
+        match self {
+            Target::Id(id) => Some(*id),
+            Target::Key(_) => None,
+        }
+    }
+}
+
 impl Work {
+    async fn attach(
+        &mut self,
+        target: &Target,
+        waiter: ProcessId,
+        returns: Option<u64>,
+    ) -> Result<Record, DurableError> {
+        let id = self.find(target).await?;
+        let record = self.expect(id)?;
+        if returns.is_some_and(|returns| returns != record.spec.returns) {
+            return Err(DurableError::OtherType { id, function: record.spec.function.clone() });
+        }
+        if !record.settled() && record.waiter != Some(waiter) {
+            if record.waiter.is_none() {
+                self.edit(id)?.waiter = Some(waiter);
+            } else {
+                if !record.waiters {
+                    self.edit(id)?.waiters = true;
+                }
+                self.tx.set(self.keys.waiter(id, waiter), b"")?;
+            }
+        }
+        Ok(self.expect(id)?.clone())
+    }
+
     async fn find(&mut self, target: &Target) -> Result<FutureId, DurableError> {
         match target {
             Target::Id(id) => {
@@ -165,6 +179,32 @@ impl Work {
                 .ok_or_else(|| DurableError::NoSuchFuture(format!("with the key `{key}`"))),
         }
     }
+}
+
+/// What is in an inbox behind what was handled.
+async fn read(
+    tx: &Transaction,
+    keys: &Keys,
+    members: &Members,
+    of: ProcessId,
+    handled: Option<Handled>,
+) -> Result<Mail, DurableError> {
+    // The dead get no mail: they would wait for ever.
+    if tx.get(members.key(of)).await?.is_none() {
+        return Err(DurableError::NotMember(of));
+    }
+    let mut range = Range::children(&keys.inbox(of)).limit(ENTRIES);
+    if let Some(Handled(last)) = &handled {
+        range = range.after(last);
+    }
+    // Nobody changes an entry, and the watch tells of new ones: no need to conflict with who writes them.
+    let entries = tx.snapshot().range(range).await?;
+    let mut notices = Vec::new();
+    for (key, value) in &entries {
+        notices.extend(record::decode::<Vec<Notice>>(key, value)?);
+    }
+    let handled = entries.last().map(|(key, _)| Handled(key.clone())).or(handled);
+    Ok(Mail { notices, handled, watch: tx.watch(keys.bell(of))? })
 }
 
 /// The process that a key of an inbox, a claim or a mark belongs to.

@@ -101,6 +101,7 @@ mod work;
 
 pub use check::{Discrepancy, Report};
 pub use claim::{Claimed, Token, Wants};
+pub use clock::Tick;
 pub use complete::{Completed, Outcome};
 pub use error::{DurableError, Refused};
 pub use id::FutureId;

@@ -52,6 +52,17 @@ impl Durable {
                         cursor = kind.clone().u64(process.get()).children().1;
                     }
                 }
+                for (id, _) in shape::all(&tx, keys).await? {
+                    // Those that are to run in a certain process are behind those that may run anywhere.
+                    let (mut cursor, end) =
+                        (keys.ready_place(id, None).children().1, keys.ready_shape(id).children().1);
+                    while let Some((key, _)) = tx.range(Range::new(cursor, end.clone()).limit(1)).await?.pop()
+                    {
+                        let Some(process) = process(keys.rest(&key).get(1)) else { break };
+                        processes.insert(process);
+                        cursor = keys.ready_place(id, Some(process)).children().1;
+                    }
+                }
                 let mut dead = Vec::new();
                 for process in processes {
                     if tx.get(members.key(process)).await?.is_none() {

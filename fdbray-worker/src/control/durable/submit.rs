@@ -174,10 +174,16 @@ impl Durable {
         submissions: Vec<Submission>,
     ) -> Result<Vec<Result<Submitted, Refused>>, DurableError> {
         for submission in &submissions {
-            if submission.arguments.len() > INLINE_ARGUMENTS {
-                self.stage(submission).await?;
-            }
+            self.write_ahead(submission).await?;
         }
+        self.submit_written(submissions).await
+    }
+
+    /// As [`Durable::submit`], of submissions whose arguments have been [written ahead](Durable::write_ahead).
+    pub(super) async fn submit_written(
+        &self,
+        submissions: Vec<Submission>,
+    ) -> Result<Vec<Result<Submitted, Refused>>, DurableError> {
         let mut results = Vec::with_capacity(submissions.len());
         let mut rest = submissions.into_iter().peekable();
         while rest.peek().is_some() {
@@ -196,7 +202,11 @@ impl Durable {
         Ok(results)
     }
 
-    async fn stage(&self, submission: &Submission) -> Result<(), DurableError> {
+    /// Writes arguments that do not fit into the record.
+    pub(super) async fn write_ahead(&self, submission: &Submission) -> Result<(), DurableError> {
+        if submission.arguments.len() <= INLINE_ARGUMENTS {
+            return Ok(());
+        }
         if submission.arguments.len() > LARGEST {
             return Err(DurableError::TooLarge {
                 what: "arguments",
@@ -218,7 +228,11 @@ impl Work {
         self.load(batch.iter().flat_map(|call| call.futures.iter().copied().chain([call.id]))).await?;
         let mut results = Vec::with_capacity(batch.len());
         for call in batch {
-            results.push(self.submit_one(call).await?);
+            let result = self.submit_one(call).await?;
+            if call.arguments.len() > INLINE_ARGUMENTS && !matches!(result, Ok(Submitted::New(_))) {
+                self.unstage(call.id)?;
+            }
+            results.push(result);
         }
         Ok(results)
     }
@@ -232,9 +246,6 @@ impl Work {
                 return Ok(Err(Refused::BadKey { key: key.clone(), why }));
             }
             if let Some(existing) = self.by_key(key).await? {
-                if call.arguments.len() > INLINE_ARGUMENTS {
-                    self.unstage(call.id)?;
-                }
                 return Ok(self.same(call, key, existing));
             }
         }
@@ -260,6 +271,11 @@ impl Work {
                 Err(error) => return Err(error),
             }
         }
+        let staged = call.arguments.len() > INLINE_ARGUMENTS;
+        if staged && self.tx.get(self.keys.staged(call.id)).await?.is_none() {
+            // The submitter was declared dead meanwhile, and somebody cleared up after it.
+            return Err(DurableError::NotMember(call.id.process));
+        }
         for argument in &missing {
             if !self.expect(*argument)?.dependents {
                 self.edit(*argument)?.dependents = true;
@@ -274,7 +290,7 @@ impl Work {
             // For the rest of this batch.
             self.names.insert(key.clone(), call.id);
         }
-        if call.arguments.len() > INLINE_ARGUMENTS {
+        if staged {
             self.tx.clear(self.keys.staged(call.id))?;
         }
         if let Some(end) = end {

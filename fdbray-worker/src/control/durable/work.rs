@@ -148,6 +148,7 @@ impl Work {
 
     /// Writes what was changed.
     pub(super) async fn finish(mut self) -> Result<Vec<FutureId>, DurableError> {
+        self.unplace().await?;
         let mut shapes = BTreeMap::new();
         for (id, loaded) in &self.loaded {
             let (Ok(record), Some(before)) = (&loaded.record, &loaded.before) else { continue };
@@ -187,6 +188,24 @@ impl Work {
             self.tx.add(self.keys.bell(process), 1)?;
         }
         Ok(self.unspread)
+    }
+
+    /// What became ready to run in a process that is gone may run anywhere. Its death conflicts with this.
+    async fn unplace(&mut self) -> Result<(), DurableError> {
+        let mut gone = Vec::new();
+        for (id, loaded) in &self.loaded {
+            let (Ok(Some(record)), Some(_)) = (&loaded.record, &loaded.before) else { continue };
+            if let (State::Unclaimed { not_before: None, .. }, Some(place)) =
+                (&record.state, record.spec.place)
+                && !self.is_member(place.process).await?
+            {
+                gone.push(*id);
+            }
+        }
+        for id in gone {
+            self.edit(id)?.spec.place = None;
+        }
+        Ok(())
     }
 }
 

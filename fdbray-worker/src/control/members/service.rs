@@ -221,13 +221,14 @@ impl Membership {
 
     /// Reads what changed, and has itself woken when more does.
     async fn follow(&mut self) {
-        let (tail, position, watch) = match self.members.follow(&self.position).await {
-            Ok(followed) => followed,
-            Err(error) => {
-                // The next beat tries again, and says so if the store is away.
+        // The next beat tries again, and says so if the store is away.
+        let (tail, position, watch) = match timeout(BEAT_LIMIT, self.members.follow(&self.position)).await {
+            Ok(Ok(followed)) => followed,
+            Ok(Err(error)) => {
                 tracing::debug!(%error, "could not read what changed among the members");
                 return;
             }
+            Err(_) => return,
         };
         match tail {
             Tail::Reload(members) => self.reload(members),

@@ -79,6 +79,15 @@ impl Cluster {
         claimed.into_iter().next().expect("something is ready")
     }
 
+    pub(super) async fn attach_one(
+        &self,
+        target: Target,
+        waiter: ProcessId,
+        returns: Option<u64>,
+    ) -> Result<Record, DurableError> {
+        self.durable.attach(vec![(target, returns)], waiter).await?.remove(0)
+    }
+
     /// Claims, starts and realizes one future.
     pub(super) async fn run(&self, by: ProcessId) -> FutureId {
         let token = self.take(by).await.token;
@@ -104,11 +113,15 @@ impl Cluster {
 
     /// All notices, which are handled with that.
     pub(super) async fn notices(&self, of: ProcessId) -> Vec<Notice> {
+        self.try_notices(of).await.unwrap()
+    }
+
+    pub(super) async fn try_notices(&self, of: ProcessId) -> Result<Vec<Notice>, DurableError> {
         let (mut all, mut handled) = (Vec::new(), None);
         loop {
-            let mail = self.mail(of, handled).await.unwrap();
+            let mail = self.mail(of, handled).await?;
             if mail.notices.is_empty() {
-                return all;
+                return Ok(all);
             }
             all.extend(mail.notices);
             handled = mail.handled;
@@ -147,6 +160,7 @@ pub(super) fn wants(most: usize) -> Wants {
     static NONCE: AtomicU64 = AtomicU64::new(1);
     let kinds: BTreeSet<u64> = ["f", "g", "h"].iter().map(|name| function_hash(name, SIGNATURE)).collect();
     Wants {
+        again: false,
         shapes: vec![(ShapeId::of(&one_cpu()), most)],
         most,
         start: 0,

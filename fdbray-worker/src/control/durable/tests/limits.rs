@@ -150,7 +150,7 @@ async fn another_format_of_the_store_is_refused_by_name() {
             cluster.store.transact_idempotent(move |tx| async move {
                 let key = Key::new().str("fdbray").str("demo").str("durable").str("format");
                 let record = rmp_serde::to_vec_named(&Format { format, written_by: "9.9.9".into() }).unwrap();
-                Ok::<_, StoreError>(tx.set(key, record)?)
+                tx.set(key, record)
             })
         };
         for (format, hint) in [(2, "upgrade"), (0, "older program")] {

@@ -90,7 +90,7 @@ impl Fdb {
         let handle = Transaction::new(buffer.clone(), self.options.limits);
         // A panic may come when the body is called or when its future runs.
         let run = AssertUnwindSafe(async { start(body, handle.clone()).await }).catch_unwind().await;
-        let Some(Ended { transaction, failed, wrote, watched }) = buffer.end() else {
+        let Some(Ended { transaction, failed, read, wrote, watched }) = buffer.end() else {
             return Ok(Attempt::Failed(StoreError::Ended));
         };
         match (run, handle.verdict(), failed) {
@@ -105,6 +105,15 @@ impl Fdb {
         }
         if mode == Mode::Read && !watched {
             return Ok(Attempt::Committed(None));
+        }
+        // A commit needs a read version. Who read has one; to ask for it before the commit tells a database that is away from
+        // a commit that got no answer.
+        if wrote
+            && !read
+            && let Err(error) = transaction.get_read_version().await
+        {
+            let transaction = transaction.on_error(error).await;
+            return Err(Again { error, committing: false, transaction });
         }
         let stamp = wrote.then(|| transaction.get_versionstamp());
         match transaction.commit().await {

@@ -5,7 +5,8 @@ use super::failure::describe;
 use crate::control::store::OpenError;
 use foundationdb::{FdbError, FdbResult};
 use foundationdb_sys as sys;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, Once, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 /// The API version that this program was built for. All are alike in what is used of them; the newer ones ask for
@@ -22,8 +23,10 @@ const API_VERSION_ALREADY_SET: i32 = 2201;
 const API_VERSION_NOT_SUPPORTED: i32 = 2203;
 const NETWORK_ALREADY_SETUP: i32 = 2009;
 
-/// The thread, until it is stopped.
-static THREAD: Mutex<Option<JoinHandle<()>>> = Mutex::new(None);
+/// The thread that will stop the network thread, once it is unparked. Another one than the thread that exits, which
+/// has lost its thread-locals by then; the client has some.
+static STOPPER: Mutex<Option<JoinHandle<()>>> = Mutex::new(None);
+static STOP: AtomicBool = AtomicBool::new(false);
 
 /// Starts the network thread, unless it runs. A program that uses FoundationDB itself may have started one: that does.
 pub(super) fn start() -> Result<(), OpenError> {
@@ -48,34 +51,54 @@ fn boot() -> Result<(), OpenError> {
         Err(error) if error.code() == NETWORK_ALREADY_SETUP => return Ok(()),
         Err(error) => return Err(OpenError::FoundationDbClient { what: describe(error) }),
     }
-    let thread = std::thread::Builder::new().name("fdbray-fdb".into()).spawn(|| {
-        // SAFETY: the network is set up, and no other thread runs it. `stop` ends it before the process exits.
+    let network = spawn("fdbray-fdb", || {
+        // SAFETY: the network is set up, and no other thread runs it. It is stopped before the process exits.
         if let Err(error) = eval(unsafe { sys::fdb_run_network() }) {
             tracing::error!(%error, "FoundationDB's network thread ended");
         }
-    });
-    let thread = thread.map_err(|error| OpenError::FoundationDbClient {
-        what: format!("its network thread cannot be started: {error}"),
     })?;
-    *THREAD.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
-    // SAFETY: `stop` neither unwinds nor needs anything that is gone when a process exits. Registered after the
-    // client's own destructors, since the client is loaded, it runs before them.
-    if unsafe { libc::atexit(stop) } != 0 {
-        tracing::warn!("FoundationDB's network thread will not be stopped in order when the process exits");
-    }
+    let stopper = spawn("fdbray-fdb-stop", || {
+        while !STOP.load(Ordering::Acquire) {
+            std::thread::park();
+        }
+        // SAFETY: the network is set up.
+        if eval(unsafe { sys::fdb_stop_network() }).is_ok() {
+            // It can only have panicked, which the panic hook reported.
+            let _ = network.join();
+        }
+    })?;
+    *STOPPER.lock().unwrap_or_else(PoisonError::into_inner) = Some(stopper);
     Ok(())
 }
 
-/// Ends the network thread while all that it uses is still there. At the exit of the process, since stores may be
-/// opened again until then.
+/// Has the network thread stopped when the process exits, not sooner, since stores may be opened again until then. To be
+/// called when the client has done something: what exists by then still does when the network thread is stopped.
+pub(super) fn stop_at_exit() {
+    static ASKED: Once = Once::new();
+    ASKED.call_once(|| {
+        // SAFETY: `stop` does not unwind, and needs nothing that is gone when a process exits.
+        if unsafe { libc::atexit(stop) } != 0 {
+            tracing::warn!(
+                "FoundationDB's network thread will not be stopped in order when the process exits"
+            );
+        }
+    });
+}
+
 extern "C" fn stop() {
-    let Some(thread) = THREAD.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-    // SAFETY: the network runs.
-    let stopped = eval(unsafe { sys::fdb_stop_network() });
-    if stopped.is_ok() && thread.thread().id() != std::thread::current().id() {
-        // It can only have panicked, which the panic hook reported.
-        let _ = thread.join();
+    let stopper = STOPPER.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(stopper) = stopper {
+        STOP.store(true, Ordering::Release);
+        stopper.thread().unpark();
+        let _ = stopper.join();
     }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    let thread = std::thread::Builder::new().name(name.into()).spawn(run);
+    thread.map_err(|error| OpenError::FoundationDbClient {
+        what: format!("a thread cannot be started: {error}"),
+    })
 }
 
 fn too_old() -> String {

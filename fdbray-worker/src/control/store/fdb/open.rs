@@ -45,7 +45,9 @@ impl Fdb {
         let usual = Options { limits: Limits::default(), ..options.clone() };
         let patience = options.patience;
         let first = Arc::new(Fdb { database: database.clone(), place: place.clone(), options: usual });
-        match block_on(check_format(Store { engine: first }, path, cluster)) {
+        let checked = block_on(check_format(Store { engine: first }, path, cluster));
+        network::stop_at_exit();
+        match checked {
             Ok(()) => Ok(Arc::new(Fdb { database, place, options })),
             Err(OpenError::Store(StoreError::Unreachable(_))) => {
                 Err(OpenError::NoAnswer { path: path.into(), coordinators, waited: patience })

@@ -23,6 +23,7 @@ struct State {
     stamped: Vec<(StampedKey, Vec<u8>)>,
     /// The first failure.
     failed: Option<FdbError>,
+    read: bool,
     wrote: bool,
     watched: bool,
 }
@@ -31,6 +32,7 @@ struct State {
 pub(super) struct Ended {
     pub(super) transaction: foundationdb::Transaction,
     pub(super) failed: Option<FdbError>,
+    pub(super) read: bool,
     pub(super) wrote: bool,
     pub(super) watched: bool,
 }
@@ -42,13 +44,20 @@ impl Buffer {
         subspace: Vec<u8>,
         place: Place,
     ) -> Self {
-        let state = State { transaction, stamped: Vec::new(), failed: None, wrote: false, watched: false };
+        let state = State {
+            transaction,
+            stamped: Vec::new(),
+            failed: None,
+            read: false,
+            wrote: false,
+            watched: false,
+        };
         Buffer { mode, subspace: subspace.into(), place, state: Arc::new(Mutex::new(Some(state))) }
     }
 
     /// Refuses what comes later, and writes what was left for the end. None if it had ended.
     pub(super) fn end(&self) -> Option<Ended> {
-        let State { transaction, stamped, failed, wrote, watched } = self.lock().take()?;
+        let State { transaction, stamped, failed, read, wrote, watched } = self.lock().take()?;
         for (key, value) in stamped {
             let mut template = self.inside(&key.bytes);
             // FoundationDB takes the place of the stamp from the last four bytes. Keys are shorter than 4 GiB.
@@ -56,7 +65,7 @@ impl Buffer {
             template.extend_from_slice(&offset.to_le_bytes());
             transaction.atomic_op(&template, &value, MutationType::SetVersionstampedKey);
         }
-        Some(Ended { transaction, failed, wrote, watched })
+        Some(Ended { transaction, failed, read, wrote, watched })
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<State>> {
@@ -65,6 +74,13 @@ impl Buffer {
 
     fn with<T>(&self, ask: impl FnOnce(&mut State) -> T) -> Result<T, StoreError> {
         self.lock().as_mut().map(ask).ok_or(StoreError::Ended)
+    }
+
+    fn read<T>(&self, ask: impl FnOnce(&foundationdb::Transaction) -> T) -> Result<T, StoreError> {
+        self.with(|state| {
+            state.read = true;
+            ask(&state.transaction)
+        })
     }
 
     /// The key in the database.
@@ -96,7 +112,7 @@ impl Buffer {
         };
         let mut found = Vec::new();
         for batch in 1.. {
-            let read = self.with(|state| state.transaction.get_range(&option, batch, snapshot))?;
+            let read = self.read(|transaction| transaction.get_range(&option, batch, snapshot))?;
             let pairs = self.value(read.await)?;
             let own = |pair: &foundationdb::future::FdbKeyValue| {
                 (pair.key()[self.subspace.len()..].to_vec(), pair.value().to_vec())
@@ -116,7 +132,7 @@ impl Operations for Buffer {
         let buffer = self.clone();
         Box::pin(async move {
             let key = buffer.inside(&key);
-            let read = buffer.with(|state| state.transaction.get(&key, snapshot))?;
+            let read = buffer.read(|transaction| transaction.get(&key, snapshot))?;
             buffer.value(read.await).map(|value| value.map(|value| value.to_vec()))
         })
     }
