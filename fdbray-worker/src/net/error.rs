@@ -145,7 +145,10 @@ pub enum Ended {
     /// The two do not fit together.
     #[error("{0}")]
     Handshake(#[from] HandshakeError),
-    /// The peer closed its Unix socket: it is gone, or wants no more.
+    /// The peer's process has exited, provably: it does nothing any more.
+    #[error("its process has exited")]
+    Exited,
+    /// The peer closed its Unix socket without a word. Its process may live.
     #[error("the peer closed the connection")]
     Eof,
     /// The connection broke and could not be resumed in time.

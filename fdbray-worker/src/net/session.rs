@@ -10,8 +10,9 @@ use super::{
     manager::Manager,
     socket::Socket,
 };
+use crate::control::members::exit::exit;
 use bytes::{Buf, BytesMut};
-use std::{sync::Arc, time::Duration};
+use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep, timeout, timeout_at},
@@ -25,6 +26,7 @@ pub(crate) async fn run(
     mut resumes: mpsc::Receiver<Box<Caller>>,
 ) {
     let _cleanup = Cleanup { manager: &manager, link: &link };
+    let process = if link.same_host() { socket.peer_process() } else { None };
     let mut next = Resumed { socket, peer_received: 0 };
     let mut fresh = true;
     let why = loop {
@@ -41,7 +43,7 @@ pub(crate) async fn run(
             Stopped::End(why) => break why,
             Stopped::Broken(why) if link.same_host() => {
                 tracing::debug!(peer = %link.peer(), why, "the Unix socket ended");
-                break Ended::Eof;
+                break exited_or_not(&link, process).await;
             }
             Stopped::Broken(why) => {
                 drop(socket);
@@ -69,6 +71,18 @@ pub(crate) async fn run(
         caller.refuse(&manager.options, Refusal::UnknownSession).await;
     }
     end(&manager, &link, &why);
+}
+
+/// What the end of a Unix socket means. A process that is killed closes its sockets just before its exit can be seen, so
+/// that proof is waited for.
+async fn exited_or_not(link: &Link, process: Option<OwnedFd>) -> Ended {
+    let Some(process) = process else { return Ended::Eof };
+    tokio::select! {
+        biased;
+        () = exit(process) => Ended::Exited,
+        why = link.closed() => why,
+        () = sleep(EXIT) => Ended::Eof,
+    }
 }
 
 /// Removes a session and tells the host, in this order, so that the host can dial again at once.
@@ -333,6 +347,9 @@ async fn knock(link: &Link, deadline: Instant) -> Option<Ended> {
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
+
+/// How long after its sockets a process may end, on a busy machine.
+const EXIT: Duration = Duration::from_millis(500);
 
 /// How long a goodbye may take.
 const FAREWELL: Duration = Duration::from_millis(200);

@@ -7,12 +7,13 @@ use rustix::{
         RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
         SendAncillaryMessage, SendFlags, Shutdown,
     },
+    process::{Pid, PidfdFlags, pidfd_open},
 };
 use std::{
     collections::VecDeque,
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     time::Duration,
 };
 use tokio::io::{Interest, unix::AsyncFd};
@@ -210,7 +211,28 @@ impl Socket {
 
     /// The user of the process at the other end of a Unix socket.
     pub(crate) fn peer_uid(&self) -> io::Result<u32> {
-        Ok(rustix::net::sockopt::socket_peercred(self.fd.get_ref())?.uid.as_raw())
+        Ok(self.peer_credentials()?.uid)
+    }
+
+    /// A descriptor of the process at the other end of a Unix socket, which tells when that has exited. `None` when it is in
+    /// a pid namespace that this process does not see, or has exited already.
+    pub(crate) fn peer_process(&self) -> Option<OwnedFd> {
+        let pid = Pid::from_raw(self.peer_credentials().ok()?.pid)?;
+        // If another process has the number by now, the one that was meant has exited, and this only says so late.
+        pidfd_open(pid, PidfdFlags::empty()).ok()
+    }
+
+    /// Not by rustix, whose process ids cannot be 0, as that of a process in another pid namespace is.
+    fn peer_credentials(&self) -> io::Result<libc::ucred> {
+        let mut found = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
+        let mut len = size_of::<libc::ucred>() as libc::socklen_t;
+        let fd = self.fd.get_ref().as_raw_fd();
+        let to = (&raw mut found).cast();
+        // SAFETY: the descriptor is open, and the kernel writes at most `len` bytes of plain numbers.
+        match unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, to, &raw mut len) } {
+            0 => Ok(found),
+            _ => Err(io::Error::last_os_error()),
+        }
     }
 
     /// Ends the sending direction: the peer reads to the end of what was sent.

@@ -74,10 +74,10 @@ impl Host for Served {
             _ => None,
         };
         tracing::debug!("the session with {peer} is over: {why}");
-        // Who says goodbye may still run, and start what it has until it drops it.
-        let gone = matches!(why, Ended::Eof | Ended::Refused(_));
+        // Whoever lives may start what it has until it notices that the session is over.
+        let exited = *why == Ended::Exited;
         let marks = self.links.take_marks(peer);
-        let started = |lease| marks(lease).filter(|_| gone);
+        let started = |lease| marks(lease).filter(|_| exited);
         process.with_core(true, |core, fx| core.ended_session(peer, refused.as_deref(), &started, fx));
         if let Some(members) = process.outside().and_then(super::outside::Outside::members) {
             members.look_at(peer);

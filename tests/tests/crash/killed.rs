@@ -3,8 +3,11 @@
 use fdbray::{Error, settle};
 use fdbray_tests::crash::{aborts, children_of, counted, send, starts, within, work, work_async};
 use futures_util::StreamExt;
-use rustix::process::Signal;
-use std::{collections::BTreeMap, path::Path, process, time::Duration};
+use rustix::{
+    net::{AddressFamily, Shutdown, shutdown, sockopt},
+    process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_open},
+};
+use std::{collections::BTreeMap, fs, path::Path, process, time::Duration};
 
 /// Kills a worker of this driver.
 fn kill_one_of(workers: usize) -> u32 {
@@ -82,6 +85,50 @@ async fn without_retries_nothing_starts_twice_and_what_had_not_started_runs_anyw
     assert_eq!(values + died, 4_000);
     // What ran when the worker was killed, and what had ended but not been told: not everything that had been sent.
     assert!((1..600).contains(&died), "{died} calls ended with the worker");
+}
+
+/// Ends, in the worker `pid`, the sending direction of its connections with this process, so that it notices last that
+/// their session is over.
+fn hang_up_on_us(pid: u32) {
+    let process = |pid| Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    let worker = pidfd_open(process(pid), PidfdFlags::empty()).unwrap();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten() {
+        let name = entry.file_name().to_str().unwrap().parse().unwrap();
+        // It may have been closed since.
+        if let Ok(socket) = pidfd_getfd(&worker, name, PidfdGetfdFlags::empty())
+            && sockopt::socket_domain(&socket) == Ok(AddressFamily::UNIX)
+            && sockopt::socket_acceptconn(&socket) == Ok(false)
+            && sockopt::socket_peercred(&socket).is_ok_and(|peer| peer.pid == process(process::id()))
+        {
+            shutdown(&socket, Shutdown::Write).unwrap();
+        }
+    }
+}
+
+#[fdbray::test(workers = 1, cpus = 2)]
+async fn without_retries_nothing_starts_twice_when_a_session_ends_and_its_worker_lives() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("starts").display().to_string();
+    let calls = counted::options().retries(0).map((0..2_000_u64).map(|n| (n, 50_u64, file.clone())));
+    let mut done = fdbray::as_completed(calls);
+    let all = async {
+        let mut values = 0;
+        while let Some(result) = done.next().await {
+            match result {
+                Ok(_) => values += 1,
+                Err(Error::WorkerDied { attempts: 1, .. }) => continue,
+                Err(e) => panic!("neither a value nor a death: {e}"),
+            }
+            if values % 500 == 250 {
+                hang_up_on_us(children_of(process::id(), 1)[0]);
+            }
+        }
+    };
+    within(60, "all calls settle", all).await;
+    let mut by_call: BTreeMap<u64, usize> = BTreeMap::new();
+    starts(Path::new(&file)).iter().for_each(|s| *by_call.entry(s.n).or_default() += 1);
+    let twice: Vec<_> = by_call.iter().filter(|(_, starts)| **starts > 1).collect();
+    assert!(twice.is_empty(), "started more than once: {twice:?}");
 }
 
 #[fdbray::test(workers = 1, cpus = 2)]

@@ -228,7 +228,7 @@ fn the_side_that_waits_to_be_dialled_finds_out_that_the_peer_is_gone() {
 }
 
 #[test]
-fn the_end_of_a_unix_socket_is_the_end_of_the_session() {
+fn the_end_of_a_unix_socket_is_the_end_of_the_session_but_no_proof_that_the_process_exited() {
     let (a, b) = (Node::start(options("eof")), Node::start(options("eof")));
     b.connect(&a);
     b.host.queue(a.id, "last words");
