@@ -66,12 +66,15 @@ pub fn notes(file: String, n: u64, millis: u64) -> u64 {
 pub async fn scenario() -> fdbray::Result<()> {
     let args: Vec<String> = env::args().skip(1).collect();
     let arg = |n: usize| args.get(n).map_or("", String::as_str);
-    let number = |n: usize| arg(n).parse::<u64>().unwrap_or_else(|e| panic!("argument {n}, {:?}: {e}", arg(n)));
+    let number =
+        |n: usize| arg(n).parse::<u64>().unwrap_or_else(|e| panic!("argument {n}, {:?}: {e}", arg(n)));
     match arg(0) {
         "all" => all().await?,
         "submit" => {
             let all: Vec<_> = (0..number(1))
-                .map(|n| notes::options().durable_as(format!("note-{n}")).retries(10).remote(arg(2), n, number(3)))
+                .map(|n| {
+                    notes::options().durable_as(format!("note-{n}")).retries(10).remote(arg(2), n, number(3))
+                })
                 .collect();
             for future in &all {
                 future.submitted().await?;

@@ -1,18 +1,18 @@
 //! Learns how durable futures end, through this process's one inbox, and tells the core.
 
-use super::{Durables, LOOK_AGAIN, calls::described, convert, future_id, object_id, store_error};
+use super::{Attach, Durables, LOOK_AGAIN, calls::described, convert, future_id, object_id, store_error};
 use crate::{
     cell::Outcome,
     control::durable::{Cause, DurableError, FutureId, Handled, Notice, Record, State, Target, Value},
     error::Error,
+    handle::Handle,
     id::{ObjectId, ProcessId},
     payload::Payload,
 };
-use futures_util::{StreamExt, stream};
 use std::{sync::Arc, time::Duration};
 
 /// Futures that are attached to at once.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 200;
 /// Records that are read at once.
 const RECORDS: usize = 200;
 
@@ -29,7 +29,7 @@ impl Durables {
         for id in attach.drain(..) {
             let known = state.expected.contains(&id) || state.real.contains_key(&id);
             if !known {
-                state.to_attach.push(id);
+                state.to_attach.push(Attach::of(id));
                 self.attaching.notify_one();
             }
         }
@@ -64,51 +64,72 @@ impl Durables {
         }
     }
 
-    /// Has this process told of the ends of futures that others submitted.
+    /// Has this process told of the ends of futures that others submitted, many in one transaction.
     pub(super) async fn attach_all(self: Arc<Self>) {
         loop {
             self.attaching.notified().await;
-            let ids: Vec<ObjectId> = {
-                let mut state = self.state();
-                let mut ids = std::mem::take(&mut state.to_attach);
-                ids.sort_unstable();
-                ids.dedup();
-                ids.retain(|id| state.expected.insert(*id));
-                ids
-            };
-            if ids.is_empty() {
-                continue;
+            let mut wanted = std::mem::take(&mut self.state().to_attach);
+            while !wanted.is_empty() {
+                let rest = wanted.split_off(wanted.len().min(AT_ONCE));
+                self.attach_some(std::mem::replace(&mut wanted, rest)).await;
             }
-            self.waiting.notify_one();
-            stream::iter(ids).for_each_concurrent(AT_ONCE, |id| self.attach_one(id)).await;
         }
     }
 
-    async fn attach_one(&self, id: ObjectId) {
-        let attached = match self.durable().await {
-            Ok(durable) => {
-                let target = Target::Id(future_id(id));
-                self.persist(|| durable.attach(target.clone(), self.me, None)).await
+    async fn attach_some(&self, wanted: Vec<Attach>) {
+        // Before the store knows, so that no word comes unexpected.
+        for wanted in &wanted {
+            if let Target::Id(id) = &wanted.target {
+                self.state().expected.insert(object_id(*id));
             }
+        }
+        let targets: Vec<_> = wanted.iter().map(|w| (w.target.clone(), w.returns)).collect();
+        let attached = match self.durable().await {
+            Ok(durable) => self.persist(|| durable.attach(targets.clone(), self.me)).await,
             Err(error) => Err(error),
         };
-        match attached {
-            Ok(record) if record.settled() => self.ended(record).await,
-            Ok(_) => {}
-            Err(DurableError::NoSuchFuture(_)) => {
-                let why =
-                    "the cluster does not know it: it was released, or its retention is over".to_owned();
-                self.tell(
-                    id,
-                    Outcome::Failed(Arc::new(Error::ObjectLost {
-                        object: id,
-                        why,
-                        passed: Default::default(),
-                    })),
-                );
+        let attached = match attached {
+            Ok(attached) => attached,
+            Err(error) => wanted.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let (mut settled, mut by_key) = (Vec::new(), Vec::new());
+        for (wanted, attached) in wanted.into_iter().zip(attached) {
+            match (attached, wanted.reply) {
+                (Ok(record), reply) => {
+                    let id = object_id(record.id);
+                    self.state().expected.insert(id);
+                    if let Some(reply) = reply {
+                        // Before the end is told, so that there is a future to tell it of.
+                        if let Some(process) = self.process() {
+                            let held =
+                                Handle::counted(process.with_core(true, |core, fx| core.durable(id, fx)));
+                            // Who asked may be gone.
+                            let _ = reply.send(Ok(held));
+                        }
+                    }
+                    if record.settled() {
+                        settled.push(record);
+                    } else if matches!(wanted.target, Target::Key(_)) {
+                        by_key.push(record.id);
+                    }
+                }
+                (Err(error), Some(reply)) => {
+                    // Who asked may be gone.
+                    let _ = reply.send(Err(store_error(&error)));
+                }
+                (Err(error), None) => {
+                    if let Target::Id(id) = wanted.target {
+                        self.tell(object_id(id), Outcome::Failed(Arc::new(lost_or(object_id(id), &error))));
+                    }
+                }
             }
-            Err(error) => self.tell(id, Outcome::Failed(Arc::new(store_error(&error)))),
         }
+        self.waiting.notify_one();
+        for record in settled {
+            self.ended(record).await;
+        }
+        // It may have ended before it was known which one it is.
+        self.look_at(by_key).await;
     }
 
     /// Reads what this process is told, for as long as it waits for anything.
@@ -242,7 +263,7 @@ impl Durables {
         // Nobody is told twice of one end, so this asks to be told of the next.
         let mut state = self.state();
         state.expected.remove(&id);
-        state.to_attach.push(id);
+        state.to_attach.push(Attach::of(id));
         self.attaching.notify_one();
     }
 
@@ -259,5 +280,16 @@ impl Durables {
             }
             core.durable_ended(id, outcome, fx);
         });
+    }
+}
+
+/// What a future that cannot be attached to ends with.
+fn lost_or(id: ObjectId, error: &DurableError) -> Error {
+    match error {
+        DurableError::NoSuchFuture(_) => {
+            let why = "the cluster does not know it: it was released, or its retention is over".to_owned();
+            Error::ObjectLost { object: id, why, passed: Default::default() }
+        }
+        error => store_error(error),
     }
 }

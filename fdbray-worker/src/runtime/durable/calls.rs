@@ -1,6 +1,6 @@
 //! What user code asks for: submit a call, attach to a future, release it.
 
-use super::{Durables, future_id, object_id, store_error};
+use super::{Attach, Durables, future_id, object_id, store_error};
 use crate::{
     control::{
         durable::{Retention, Submission, Target},
@@ -17,7 +17,7 @@ use crate::{
     template::Template,
 };
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 /// A durable call, but for its arguments.
 #[derive(Clone, Copy, Debug)]
@@ -79,23 +79,17 @@ pub fn real_id(id: ObjectId) -> ObjectId {
 /// # Errors
 /// There is none, its value is of another type, or the store does not answer.
 pub async fn attach(id_or_key: &str, returns: &str) -> Result<Handle> {
-    let (process, durables) = durables()?;
+    let (_, durables) = durables()?;
     durables.start();
-    // Here and in the type of keys: an id looks like no key.
-    let target = Target::from(id_or_key);
-    let (me, returns) = (durables.me, signature_hash(returns));
-    let durable = durables.durable().await.map_err(|e| store_error(&e))?;
-    let record = durables.persist(|| durable.attach(target.clone(), me, Some(returns))).await;
-    let record = record.map_err(|e| store_error(&e))?;
-    let id = object_id(record.id);
-    let cell = process.with_core(true, |core, fx| core.durable(id, fx));
-    let handle = Handle::counted(cell);
-    durables.state().expected.insert(id);
-    durables.waiting.notify_one();
-    if record.settled() {
-        durables.ended(record).await;
-    }
-    Ok(handle)
+    let (reply, answer) = oneshot::channel();
+    let attach = Attach {
+        target: Target::from(id_or_key),
+        returns: Some(signature_hash(returns)),
+        reply: Some(reply),
+    };
+    durables.state().to_attach.push(attach);
+    durables.attaching.notify_one();
+    answer.await.map_err(|_| Error::Shutdown)?
 }
 
 /// Ends the retention of a durable future: its value may be removed.

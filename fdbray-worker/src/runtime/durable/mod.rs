@@ -25,11 +25,12 @@ pub use calls::{DurableCall, attach, real_id, release, submit, submit_all, submi
 use super::Process;
 use crate::{
     control::{
-        durable::{Durable, DurableError, FutureId, Submission},
+        durable::{Durable, DurableError, FutureId, Submission, Target},
         members::Capacity,
         store::Store,
     },
     error::{Error, Result},
+    handle::Handle,
     id::{ObjectId, ProcessId},
     payload::Payload,
     registry::Registry,
@@ -43,7 +44,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::sync::{Notify, OnceCell, mpsc, watch};
+use tokio::sync::{Notify, OnceCell, mpsc, oneshot, watch};
 
 /// How long durable calls wait for a store that does not answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -77,8 +78,8 @@ struct State {
     submitting: FxHashMap<ObjectId, watch::Sender<Option<Result<()>>>>,
     /// Futures of whose end this process will be told.
     expected: FxHashSet<ObjectId>,
-    /// Futures of whose end it wants to be told and will not be yet.
-    to_attach: Vec<ObjectId>,
+    /// Futures of whose end somebody here wants to be told, not asked for yet.
+    to_attach: Vec<Attach>,
     /// Handles made for a key that had a future already: that one, by ours.
     real: FxHashMap<ObjectId, ObjectId>,
     /// The same, the other way.
@@ -89,6 +90,21 @@ struct State {
     running: FxHashMap<FutureId, work::Running>,
     /// The same futures, by the number of the call in the core.
     local: FxHashMap<u64, FutureId>,
+}
+
+/// A future to attach to.
+struct Attach {
+    target: Target,
+    /// The hash of its type, if that is to be checked.
+    returns: Option<u64>,
+    /// Who wants to know whether there is one.
+    reply: Option<oneshot::Sender<Result<Handle>>>,
+}
+
+impl Attach {
+    fn of(id: ObjectId) -> Self {
+        Attach { target: Target::Id(future_id(id)), returns: None, reply: None }
+    }
 }
 
 impl Durables {

@@ -1,6 +1,6 @@
 //! Sends calls to the store: one transaction for all that came while the last one ran.
 
-use super::{Durables, convert, object_id, store_error};
+use super::{Attach, Durables, convert, object_id, store_error};
 use crate::{
     cell::Outcome,
     control::durable::{Submission, Submitted},
@@ -49,7 +49,7 @@ impl Durables {
             state.expected.remove(&id);
             state.real.insert(id, real);
             state.aliases.entry(real).or_default().push(id);
-            state.to_attach.push(real);
+            state.to_attach.push(Attach::of(real));
         }
         self.attaching.notify_one();
         self.said(id, Ok(()));

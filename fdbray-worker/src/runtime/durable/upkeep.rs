@@ -32,11 +32,11 @@ impl Durables {
         if Some(now) != seen {
             return Ok(now);
         }
-        let (now, moved) = durable.tick(now).await?;
-        if moved {
+        let tick = durable.tick(now).await?;
+        if tick.moved && tick.due {
             while durable.sweep().await? {}
         }
-        Ok(now)
+        Ok(tick.now)
     }
 
     /// Looks for processes that are no members any more and have left something, and drops values that nobody needs.

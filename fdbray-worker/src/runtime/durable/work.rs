@@ -27,7 +27,10 @@ use futures_util::{
 use rustc_hash::FxHashMap;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -61,6 +64,8 @@ pub(super) struct Worker {
     kinds: Arc<BTreeSet<u64>>,
     /// By function and shape: its number in the core.
     templates: Mutex<FxHashMap<(u64, ShapeId), u32>>,
+    /// Names the claim of which it is not known whether it took effect; zero if there is none.
+    unsure: AtomicU64,
     /// Tells of claimed calls that have ended, by their numbers in the core.
     ends: Arc<WaitSet>,
 }
@@ -83,7 +88,14 @@ impl Worker {
     pub(super) fn new(capacity: Capacity, registry: &Registry) -> Self {
         let places: BTreeMap<u64, u32> = registry.names().into_iter().zip(0..).collect();
         let kinds = Arc::new(places.keys().copied().collect());
-        Worker { capacity, places, kinds, templates: Mutex::default(), ends: WaitSet::new() }
+        Worker {
+            capacity,
+            places,
+            kinds,
+            templates: Mutex::default(),
+            unsure: AtomicU64::new(0),
+            ends: WaitSet::new(),
+        }
     }
 }
 
@@ -123,14 +135,18 @@ impl Durables {
             if room.is_empty() {
                 break;
             }
+            let unsure = worker.unsure.load(Ordering::Relaxed);
             let wants = Wants {
                 most: room.iter().map(|(_, n)| *n).sum::<usize>().min(MOST),
                 shapes: room,
                 start: MOST,
                 kinds: worker.kinds.clone(),
-                nonce: ProcessId::random().get(),
+                nonce: if unsure == 0 { ProcessId::random().get() } else { unsure },
+                again: unsure != 0,
             };
+            worker.unsure.store(wants.nonce, Ordering::Relaxed);
             let claimed = durable.claim(self.me, wants).await?;
+            worker.unsure.store(0, Ordering::Relaxed);
             if claimed.is_empty() {
                 break;
             }
