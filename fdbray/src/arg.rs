@@ -2,7 +2,7 @@
 
 use crate::{
     RemoteFuture,
-    encoding::encode,
+    encoding::{RemoteValue, describe, encode, is_described},
     object::{Blob, Slab},
 };
 use bytemuck::Pod;
@@ -29,8 +29,14 @@ impl<T: ?Sized> Arg<T> {
     }
 
     /// The value that `future` will have.
-    pub fn future<P>(future: &RemoteFuture<P>) -> Self {
-        Arg { argument: Argument::Future(future.handle().clone()), of: PhantomData }
+    pub fn future<P: RemoteValue>(future: &RemoteFuture<P>) -> Self {
+        let handle = future.handle().clone();
+        let argument = if is_described() && !handle.id().is_durable() {
+            Argument::ToDescribe(handle, describe::<P>)
+        } else {
+            Argument::Future(handle)
+        };
+        Arg { argument, of: PhantomData }
     }
 
     /// As argument `number` (from 1) of a call of `function`.
@@ -95,13 +101,13 @@ impl<T: Serialize> IntoArg<T> for &T {
     }
 }
 
-impl<T> IntoArg<T> for RemoteFuture<T> {
+impl<T: RemoteValue> IntoArg<T> for RemoteFuture<T> {
     fn into_arg(self) -> Arg<T> {
         Arg::future(&self)
     }
 }
 
-impl<T> IntoArg<T> for &RemoteFuture<T> {
+impl<T: RemoteValue> IntoArg<T> for &RemoteFuture<T> {
     fn into_arg(self) -> Arg<T> {
         Arg::future(self)
     }
@@ -139,28 +145,28 @@ by_value! {
 }
 
 #[diagnostic::do_not_recommend]
-impl<P: Lends<str>> IntoArg<str> for RemoteFuture<P> {
+impl<P: Lends<str> + RemoteValue> IntoArg<str> for RemoteFuture<P> {
     fn into_arg(self) -> Arg<str> {
         Arg::future(&self)
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<P: Lends<str>> IntoArg<str> for &RemoteFuture<P> {
+impl<P: Lends<str> + RemoteValue> IntoArg<str> for &RemoteFuture<P> {
     fn into_arg(self) -> Arg<str> {
         Arg::future(self)
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<T, P: Lends<[T]>> IntoArg<[T]> for RemoteFuture<P> {
+impl<T, P: Lends<[T]> + RemoteValue> IntoArg<[T]> for RemoteFuture<P> {
     fn into_arg(self) -> Arg<[T]> {
         Arg::future(&self)
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<T, P: Lends<[T]>> IntoArg<[T]> for &RemoteFuture<P> {
+impl<T, P: Lends<[T]> + RemoteValue> IntoArg<[T]> for &RemoteFuture<P> {
     fn into_arg(self) -> Arg<[T]> {
         Arg::future(self)
     }

@@ -67,6 +67,17 @@ fn decode_described<T: DeserializeOwned>(
         .map_err(|error| format!("{} bytes do not hold a `{}`: {error}", bytes.len(), type_name::<T>()))
 }
 
+/// The value of a future that a process owns, in the encoding of durable futures.
+pub(crate) fn describe<T: RemoteValue>(future: &Handle, payload: &Payload) -> Result<Encoded, String> {
+    let value: T = decode(payload, || Source::Object(future.clone()))?;
+    encode_described(&value)
+}
+
+/// Whether what this thread encodes is described.
+pub(crate) fn is_described() -> bool {
+    DESCRIBED.get()
+}
+
 /// While it lives, what this thread encodes is described, or not.
 pub(crate) struct Described(bool);
 

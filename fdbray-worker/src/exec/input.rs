@@ -14,6 +14,8 @@ pub enum Argument {
     Value(Encoded),
     /// The value that a future will have.
     Future(Handle),
+    /// The same, of a call whose arguments are described, with what describes the value.
+    ToDescribe(Handle, fn(&Handle, &Payload) -> Result<Encoded, String>),
     /// A value that could not be encoded: the call fails with this error.
     Failed(Error),
 }

@@ -151,7 +151,7 @@ fn prepare(
                 futures.push(object.id());
                 keep.push(object);
             }
-            Argument::Future(handle) => {
+            Argument::Future(handle) | Argument::ToDescribe(handle, _) => {
                 push_varint(scratch, 0);
                 futures.push(handle.id());
                 keep.push(handle);

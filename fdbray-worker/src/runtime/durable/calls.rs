@@ -11,13 +11,16 @@ use crate::{
     exec::{Argument, push_varint},
     handle::Handle,
     id::ObjectId,
-    payload::Payload,
+    payload::{Encoded, Payload},
     registry::{Function, signature_hash},
     runtime::{Process, failed, not_started, process},
     template::Template,
 };
-use std::sync::Arc;
-use tokio::sync::{oneshot, watch};
+use std::{future::poll_fn, sync::Arc};
+use tokio::{
+    sync::{oneshot, watch},
+    task::spawn_blocking,
+};
 
 /// A durable call, but for its arguments.
 #[derive(Clone, Copy, Debug)]
@@ -34,10 +37,55 @@ pub fn submit(call: DurableCall<'_>, arguments: impl IntoIterator<Item = Argumen
         Ok(both) => both,
         Err(error) => return failed(error),
     };
-    match durables.submission(call, arguments) {
-        Ok(submission) => durables.send(process, submission),
+    let parts = match parts(arguments) {
+        Ok(parts) => parts,
+        Err(error) => return failed(error),
+    };
+    match durables.submission(call) {
+        Ok(submission) => durables.send(process, submission, parts),
         Err(error) => failed(error),
     }
+}
+
+/// An argument on its way into the store.
+enum Part {
+    Value(Payload),
+    Durable(ObjectId),
+    /// Owned by this process: its value is stored in its place.
+    Owned(Handle, Describe),
+}
+
+type Describe = fn(&Handle, &Payload) -> Result<Encoded, String>;
+
+fn parts(arguments: impl IntoIterator<Item = Argument>) -> Result<Vec<Part>> {
+    let part = |argument| match argument {
+        Argument::Value(value) => Ok(Part::Value(value.payload)),
+        Argument::ToDescribe(handle, describe) => Ok(Part::Owned(handle, describe)),
+        Argument::Future(handle) if handle.id().is_durable() => Ok(Part::Durable(handle.id())),
+        Argument::Future(handle) => Err(Error::encode(
+            "an argument of a durable call",
+            format!("future {} is owned by a process, and its type is not known here", handle.id()),
+        )),
+        Argument::Failed(error) => Err(error),
+    };
+    arguments.into_iter().map(part).collect()
+}
+
+/// Puts the values of what this process owns in its place. User code describes them, so not on the I/O thread.
+async fn gather(parts: Vec<Part>, function: &str) -> Result<Vec<Part>> {
+    let mut gathered = Vec::with_capacity(parts.len());
+    for part in parts {
+        let Part::Owned(handle, describe) = part else {
+            gathered.push(part);
+            continue;
+        };
+        let value = poll_fn(|cx| handle.poll(cx)).await.map_err(|e| e.passed_to(function))?;
+        let described = spawn_blocking(move || describe(&handle, &value)).await;
+        let described = described.map_err(|_| "its encoding panicked".to_owned()).and_then(|d| d);
+        let what = || format!("an argument of the durable call of `{function}`");
+        gathered.push(Part::Value(described.map_err(|why| Error::encode(what(), why))?.payload));
+    }
+    Ok(gathered)
 }
 
 /// Makes many.
@@ -113,45 +161,18 @@ fn durables() -> Result<(&'static Arc<Process>, &'static Arc<Durables>)> {
 }
 
 impl Durables {
-    fn submission(
-        &self,
-        call: DurableCall<'_>,
-        arguments: impl IntoIterator<Item = Argument>,
-    ) -> Result<Submission> {
+    /// The submission, but for its arguments.
+    fn submission(&self, call: DurableCall<'_>) -> Result<Submission> {
         let function: &Function = call.template.function();
         let name = (function.name)();
-        let (mut bytes, mut futures) = (Vec::new(), Vec::new());
-        for argument in arguments {
-            match argument {
-                Argument::Value(value) => {
-                    push_varint(&mut bytes, value.payload.len() as u64 + 1);
-                    bytes.extend_from_slice(&value.payload);
-                }
-                Argument::Future(handle) if handle.id().is_durable() => {
-                    push_varint(&mut bytes, 0);
-                    futures.push(handle.id());
-                }
-                Argument::Future(handle) => {
-                    return Err(Error::encode(
-                        format!("an argument of the durable call of `{name}`"),
-                        format!(
-                            "future {} is owned by this process: await it first, or make it durable too",
-                            handle.id()
-                        ),
-                    ));
-                }
-                Argument::Failed(error) => return Err(error),
-            }
-        }
         let options = call.template.options();
         let asked = options.durable.clone().unwrap_or_default();
         let Resources { cpus, gpus, memory, named } = Resources::of_options(options)?;
         let signature = signature_hash((function.signature)());
-        let mut submission = Submission::new(future_id(self.next_id()), name, signature, bytes);
+        let mut submission = Submission::new(future_id(self.next_id()), name, signature, Vec::new());
         submission.returns = signature_hash(call.returns);
         submission.shape = Capacity { cpus, gpus, memory, named };
         submission.priority = asked.priority;
-        submission.futures = futures.into_iter().map(future_id).collect();
         submission.retries = options.retries.unwrap_or(3);
         submission.retry_errors = options.retry_errors.unwrap_or(0);
         submission.deadline = options.deadline.map(|d| d.as_secs() + u64::from(d.subsec_nanos() > 0));
@@ -166,7 +187,7 @@ impl Durables {
         Ok(submission)
     }
 
-    fn send(self: &Arc<Self>, process: &Arc<Process>, submission: Submission) -> Handle {
+    fn send(self: &Arc<Self>, process: &Arc<Process>, submission: Submission, parts: Vec<Part>) -> Handle {
         let id = object_id(submission.id);
         let cell = process.with_core(false, |core, fx| core.durable(id, fx));
         {
@@ -174,11 +195,40 @@ impl Durables {
             state.submitting.insert(id, watch::channel(None).0);
             state.expected.insert(id);
         }
+        if parts.iter().any(|part| matches!(part, Part::Owned(..))) {
+            let durables = self.clone();
+            self.io.spawn(async move {
+                match gather(parts, &submission.function).await {
+                    Ok(parts) => durables.queue(submission, parts),
+                    Err(error) => durables.refused(id, error),
+                }
+            });
+        } else {
+            self.queue(submission, parts);
+        }
+        Handle::counted(cell)
+    }
+
+    fn queue(self: &Arc<Self>, mut submission: Submission, parts: Vec<Part>) {
+        let id = object_id(submission.id);
+        for part in parts {
+            match part {
+                Part::Value(value) => {
+                    push_varint(&mut submission.arguments, value.len() as u64 + 1);
+                    submission.arguments.extend_from_slice(&value);
+                }
+                Part::Durable(id) => {
+                    push_varint(&mut submission.arguments, 0);
+                    submission.futures.push(future_id(id));
+                }
+                // All of them were gathered.
+                Part::Owned(..) => {}
+            }
+        }
         if self.start().send(Box::new(submission)).is_err() {
-            return failed(Error::Shutdown);
+            return self.refused(id, Error::Shutdown);
         }
         self.waiting.notify_one();
-        Handle::counted(cell)
     }
 }
 

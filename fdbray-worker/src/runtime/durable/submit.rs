@@ -55,7 +55,7 @@ impl Durables {
         self.said(id, Ok(()));
     }
 
-    fn refused(&self, id: ObjectId, error: Error) {
+    pub(super) fn refused(&self, id: ObjectId, error: Error) {
         self.state().expected.remove(&id);
         self.said(id, Err(error.clone()));
         if let Some(process) = self.process() {
