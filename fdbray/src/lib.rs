@@ -43,6 +43,7 @@ extern crate self as fdbray;
 pub mod __private;
 mod arg;
 mod call;
+pub mod cluster;
 mod encoding;
 mod future;
 mod object;

@@ -52,13 +52,18 @@ thread_local! {
 
 /// The task that the current code runs in; `None` outside tasks.
 pub fn current() -> Option<TaskInfo> {
-    CURRENT.get().map(|c| TaskInfo {
-        id: c.id,
-        attempt: c.attempt,
+    CURRENT.get().map(|c| (c, durable(&c).unwrap_or((c.id, c.attempt)))).map(|(c, (id, attempt))| TaskInfo {
+        id,
+        attempt,
         function: (c.function.name)(),
         worker: c.worker,
         root: c.root,
     })
+}
+
+/// The durable future that a claimed call computes.
+fn durable(current: &Current) -> Option<(ObjectId, u32)> {
+    current.described.then(|| crate::runtime::durable::task_of(current.id)).flatten()
 }
 
 /// Whether the result of the current task is to be in the self-describing encoding of durable futures.

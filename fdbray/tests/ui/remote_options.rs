@@ -19,7 +19,7 @@ fn wrong() {}
 #[remote(cpus: 2)]
 fn colon() {}
 
-#[remote(resources = 3, durable)]
+#[remote(resources = 3, durable = true)]
 fn list() {}
 
 fn main() {}

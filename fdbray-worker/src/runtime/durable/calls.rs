@@ -152,7 +152,7 @@ pub async fn release(handle: &Handle) -> Result<()> {
     durables.persist(|| durable.release(vec![id])).await.map_err(|e| store_error(&e))
 }
 
-fn durables() -> Result<(&'static Arc<Process>, &'static Arc<Durables>)> {
+pub(super) fn durables() -> Result<(&'static Arc<Process>, &'static Arc<Durables>)> {
     let process = process().ok_or_else(not_started)?;
     let durables = process.outside().and_then(|o| o.durables()).ok_or_else(|| {
         Error::control("there is no cluster that could own a future: everything happens in this process")
@@ -230,6 +230,14 @@ impl Durables {
         }
         self.waiting.notify_one();
     }
+}
+
+/// The durable future that the call `local` of this process computes, and in which attempt.
+pub(crate) fn task_of(local: ObjectId) -> Option<(ObjectId, u32)> {
+    let (_, durables) = durables().ok()?;
+    let state = durables.state();
+    let id = state.local.get(&local.seq)?;
+    Some((object_id(*id), state.running.get(id)?.attempt()))
 }
 
 /// The bytes of a described value.

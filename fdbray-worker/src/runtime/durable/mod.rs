@@ -7,6 +7,7 @@
 //! | `await_` | learns of ends through this process's inbox and tells the core |
 //! | `work` | in a worker: claims, runs here, completes |
 //! | `upkeep` | moves the cluster's clock, clears up after the dead |
+//! | `list` | looking at the cluster |
 //! | `convert` | records into outcomes and errors, and back |
 //!
 //! A durable future is to the core what a future of another owner is, except that its effects `attach`, `detach` and
@@ -16,11 +17,18 @@
 mod await_;
 mod calls;
 mod convert;
+mod list;
 mod submit;
 mod upkeep;
 mod work;
 
+pub use crate::control::{
+    durable::{Filter, Stage},
+    members::{Capacity as MemberCapacity, Member},
+};
+pub(crate) use calls::task_of;
 pub use calls::{DurableCall, attach, real_id, release, submit, submit_all, submitted};
+pub use list::{FutureInfo, FuturePage, UnschedulableShape, list, members, unschedulable};
 
 use super::Process;
 use crate::{
@@ -90,6 +98,8 @@ struct State {
     running: FxHashMap<FutureId, work::Running>,
     /// The same futures, by the number of the call in the core.
     local: FxHashMap<u64, FutureId>,
+    /// Shapes of which it was said that nobody can run them.
+    said: FxHashSet<FutureId>,
 }
 
 /// A future to attach to.

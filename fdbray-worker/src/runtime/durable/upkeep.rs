@@ -1,7 +1,11 @@
 //! What is done by whoever is there: moving the cluster's clock, and clearing up after the dead.
 
 use super::{Durables, LOOK_AGAIN, object_id};
-use crate::{control::durable::DurableError, id::ProcessId};
+use crate::{
+    control::{durable::DurableError, members::Member},
+    id::ProcessId,
+    runtime::start::resources,
+};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -17,6 +21,7 @@ impl Durables {
             if looked.is_none_or(|at: Instant| at.elapsed() > LOOK_AGAIN) {
                 looked = Some(Instant::now());
                 self.report(self.clear_up().await, "what the dead left behind cannot be cleared up");
+                self.report(self.say_unschedulable().await, "what no worker can run cannot be listed");
             }
             let moved = self.move_clock(seen).await;
             seen = moved.as_ref().ok().copied();
@@ -52,6 +57,31 @@ impl Durables {
             let needed: Vec<_> = records.into_iter().flatten().map(|r| object_id(r.id)).collect();
             let mut state = self.state();
             ids.iter().filter(|id| !needed.contains(id)).for_each(|id| drop(state.kept.remove(id)));
+        }
+        Ok(())
+    }
+
+    /// Who waits for something that nobody can run is told.
+    async fn say_unschedulable(&self) -> Result<(), DurableError> {
+        if self.state().expected.is_empty() {
+            return Ok(());
+        }
+        let members = self.process().and_then(|p| Some(p.outside()?.members()?.members()));
+        let members: Vec<Member> =
+            members.iter().flat_map(|m| m.values()).map(|m| Member::clone(m)).collect();
+        for found in self.durable().await?.unschedulable(&members).await? {
+            if self.state().said.insert(found.example) {
+                let closest = match &found.closest {
+                    Some((worker, lacks)) => format!("the closest, {worker}, {lacks}"),
+                    None => "there is none".to_owned(),
+                };
+                tracing::warn!(
+                    "no worker can run {} durable futures, such as {}, which need {}: {closest}; they wait for one",
+                    found.futures,
+                    object_id(found.example),
+                    resources(found.shape),
+                );
+            }
         }
         Ok(())
     }

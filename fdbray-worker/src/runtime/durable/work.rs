@@ -70,6 +70,12 @@ pub(super) struct Worker {
     ends: Arc<WaitSet>,
 }
 
+impl Running {
+    pub(super) fn attempt(&self) -> u32 {
+        self.attempt
+    }
+}
+
 impl Worker {
     fn templates(&self) -> MutexGuard<'_, FxHashMap<(u64, ShapeId), u32>> {
         // Nothing that can panic runs under this lock.
