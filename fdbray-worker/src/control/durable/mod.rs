@@ -76,6 +76,7 @@
 //! | `inbox`, `chunks` | waiting; bytes that are too large for a record |
 //! | `clock`, `recover` | what is done by whoever comes by |
 //! | `list`, `check` | looking |
+//! | [`service`] | runs all this for a process: batches, the inbox, claiming, the clock |
 
 mod check;
 mod chunks;
@@ -91,6 +92,7 @@ mod keys;
 mod list;
 mod record;
 mod recover;
+pub mod service;
 mod settle;
 mod shape;
 mod submit;

@@ -1,6 +1,6 @@
 //! The transitions, one by one, on both engines; under faults in `storm`.
 
-mod help;
+pub(super) mod help;
 mod limits;
 mod steps;
 mod storm;
