@@ -356,6 +356,11 @@ impl Process {
         }
     }
 
+    /// Whether its futures have ended with it.
+    pub fn has_ended(&self) -> bool {
+        self.lock().has_ended()
+    }
+
     /// Who waits for what.
     pub fn describe(&self) -> String {
         format!("{:?}, ticking {}, {:?}", &*self.lock(), self.ticking.load(Ordering::Relaxed), self.pool)
