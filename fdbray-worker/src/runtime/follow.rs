@@ -41,6 +41,7 @@ pub(super) async fn follow(
             }
             Event::Left(id) => {
                 pids.remove(&id);
+                links.departed(id);
                 let nothing = |_| None;
                 process.with_core(true, |core, fx| core.member_left(id, false, &nothing, fx));
             }
@@ -68,6 +69,7 @@ pub(super) async fn follow(
 
 /// What a process has started is known for certain only once it starts nothing more.
 fn died(process: &Arc<Process>, links: &Links, id: ProcessId, exited: bool) {
+    links.departed(id);
     let marks = links.take_marks(id);
     let started = |lease| marks(lease).filter(|_| exited);
     process.with_core(true, |core, fx| core.member_left(id, true, &started, fx));
