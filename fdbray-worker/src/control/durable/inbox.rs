@@ -14,8 +14,8 @@ use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// How many entries are read at once.
-const ENTRIES: usize = 20;
+/// How many entries are read at once. Few in tests.
+const ENTRIES: usize = if cfg!(test) { 2 } else { 20 };
 
 /// What a process is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -20,7 +20,7 @@
 //! - **Every transition may run again after it took effect**, because an unknown commit result says no more than that. It
 //!   reads what it would have written: the future's id was chosen by the submitter, claims carry the nonce of their batch,
 //!   attempts their claim. Nothing unconditional is retried.
-//! - **The index is a function of the records** ([`entries`]): a transition changes records, and the unit of work that
+//! - **The index is a function of the records** (`entries.rs`): a transition changes records, and the unit of work that
 //!   runs it writes the difference between the entries before and after. [`Durable::check`] compares them, on live
 //!   clusters too.
 //! - **A claim is not a start.** Only starting spends an attempt; who dies with claims that it has not started costs nobody
@@ -57,7 +57,7 @@
 //! | `("chunk", F, attempt, n)` | 90,000 bytes, the last one fewer: of the arguments (attempt 0) or of the value that this attempt computed |
 //! | `("staged", F)` | nothing. Chunks of arguments were written ahead of a submission that has not come |
 //!
-//! `ready`, `claim`, `timer`, `waiting`, `hold`, `spread` and `key` are entries in the sense of [`entries`]. To wipe the
+//! `ready`, `claim`, `timer`, `waiting`, `hold`, `spread` and `key` follow from the records alone. To wipe the
 //! durable futures of one cluster, clear the range of `("fdbray", cluster, "durable")`.
 //!
 //! # Versions

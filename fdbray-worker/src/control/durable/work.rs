@@ -13,10 +13,10 @@ use crate::id::ProcessId;
 use futures_util::future::try_join_all;
 use std::collections::BTreeMap;
 
-/// How many notices are in one entry of an inbox.
-const NOTICES: usize = 1000;
+/// How many notices are in one entry of an inbox. Few in tests, as the next one.
+const NOTICES: usize = if cfg!(test) { 3 } else { 1000 };
 /// How many futures one transaction tells of the end of those that they waited for.
-const SPREAD: usize = 200;
+const SPREAD: usize = if cfg!(test) { 4 } else { 200 };
 
 /// What one transaction does to durable futures. Nothing is written before [`Work::finish`].
 pub(super) struct Work {

@@ -58,7 +58,9 @@ impl Keeper {
         let tick = self.durable.tick(seen).await?;
         self.seen = Some(tick.now);
         self.moves = tick.moved;
-        while tick.due && self.durable.sweep().await? {}
+        if tick.due {
+            self.durable.sweep().await?;
+        }
         Ok(())
     }
 

@@ -67,6 +67,8 @@ struct Log {
     seen: BTreeMap<FutureId, Vec<u8>>,
     /// All that there ever were.
     workers: Vec<ProcessId>,
+    /// Who was declared dead.
+    buried: BTreeSet<ProcessId>,
     /// Who cannot be reached any more.
     dead: BTreeSet<ProcessId>,
     /// How much there was of what, so that no seed tests nothing.
@@ -99,8 +101,12 @@ fn storm(seed: u64) {
             let victim = lives.swap_remove(world.below(lives.len()));
             let (id, worker) = (victim.0, victim.1);
             world.log.borrow_mut().dead.insert(id);
-            let cluster = world.cluster.clone();
-            chores.push(Box::pin(async move { cluster.bury(id).await }));
+            let cemetery = world.clone();
+            chores.push(Box::pin(async move {
+                if cemetery.cluster.bury(id).await {
+                    cemetery.log.borrow_mut().buried.insert(id);
+                }
+            }));
             if world.one_of(2) {
                 world.count("pauses");
                 paused.push((step + 100 + world.below(2000) as u64, victim));
@@ -201,6 +207,7 @@ async fn aftermath(world: &World) {
         "existing",
         "fenced",
         "notices",
+        "stale",
     ] {
         let count = log.counts.get(what).copied().unwrap_or_default();
         assert!(count > 0, "no {what} in this seed: {:?}", log.counts);
@@ -235,6 +242,7 @@ fn born(world: &Rc<World>, n: u64, worker: bool) -> (ProcessId, bool, Life) {
 /// What a worker does until it dies.
 async fn work(world: &World, me: ProcessId) -> Result<(), DurableError> {
     let cluster = &world.cluster;
+    let mut given_back = Vec::new();
     loop {
         chores(world).await?;
         let wants = Wants { start: world.below(4), nonce: world.next(), ..wants(1 + world.below(6)) };
@@ -243,6 +251,7 @@ async fn work(world: &World, me: ProcessId) -> Result<(), DurableError> {
         for Claimed { token, attempt, record } in claimed {
             if attempt.is_none() && world.one_of(10) {
                 cluster.give_back(me, vec![(token, vec![])]).await?;
+                given_back.push(token);
                 continue;
             }
             let missing = arguments(world, &record).await?;
@@ -261,13 +270,30 @@ async fn work(world: &World, me: ProcessId) -> Result<(), DurableError> {
             assert_eq!(cluster.arguments(token.id).await.unwrap_or_else(|_| vec![7]).first(), Some(&7));
             outcomes.push((token, outcome(world, me, token, attempt, &record).await?));
             if world.one_of(3) {
-                cluster.complete(me, std::mem::take(&mut outcomes)).await?;
+                complete(world, me, std::mem::take(&mut outcomes)).await?;
             }
         }
-        cluster.complete(me, outcomes).await?;
+        complete(world, me, outcomes).await?;
+        if let Some(token) = given_back.first().copied().filter(|_| world.one_of(3)) {
+            // A thread of it that has not heard.
+            given_back.remove(0);
+            world.count("stale");
+            assert_eq!(cluster.start(me, vec![token]).await?, [None]);
+            let completed = cluster.complete(me, vec![(token, Outcome::Value(vec![]))]).await?;
+            assert_ne!(completed, [Completed::Settled]);
+            cluster.give_back(me, vec![(token, vec![])]).await?;
+        }
         cluster.try_notices(me).await?;
         pause().await;
     }
+}
+
+/// Whoever is declared dead completes nothing, whether or not somebody has taken its work.
+async fn complete(world: &World, me: ProcessId, outcomes: Vec<(Token, Outcome)>) -> Result<(), DurableError> {
+    let dead = world.log.borrow().buried.contains(&me) && !outcomes.is_empty();
+    let completed = world.cluster.complete(me, outcomes).await?;
+    assert!(!dead, "{completed:?} by a process that was declared dead before");
+    Ok(())
 }
 
 /// What an attempt comes to. Every value names the attempt, so that two that both won would be seen.
