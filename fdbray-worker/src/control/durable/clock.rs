@@ -136,7 +136,8 @@ impl Work {
                 }
             }
             Timer::Expiry if record.settled() && record.expires.is_some_and(|tick| tick <= now) => {
-                self.expire(id).await?;
+                let held = self.held(id).await?;
+                self.expire(id, held)?;
             }
             // It was changed earlier in this transaction.
             Timer::Deadline | Timer::Retry | Timer::Expiry => {}

@@ -64,13 +64,14 @@
 //!
 //! Records outlive binaries. They are maps with field names; fields may be added with a default, and `v` counts up when
 //! that is not enough. A record with a newer `v` is [refused by name](DurableError::NewerRecord) where it was asked for,
-//! and passed over where it was met in a batch: somebody who can read it will come by. A newer format of the whole is
+//! and passed over where it was met in a batch: somebody who can read it will come by. So a program that only changes a
+//! record leaves its `v` as low as what it writes allows. A newer format of the whole is
 //! [refused](DurableError::OtherFormat) at the start. Functions are named, and signatures hashed, so that workers of
 //! different builds share the work by what they have.
 //!
 //! | file | job |
 //! |---|---|
-//! | `record`, `id`, `shape`, `keys`, `entries` | what is stored |
+//! | `record`, `id`, `shape`, `keys`, `entries`, `encoding` | what is stored |
 //! | `transition`, `work` | how a transition runs |
 //! | `submit`, `claim`, `complete`, `end` | the transitions; `settle` is what they share |
 //! | `inbox`, `chunks` | waiting; bytes that are too large for a record |
@@ -83,6 +84,7 @@ mod chunks;
 mod claim;
 mod clock;
 mod complete;
+mod encoding;
 mod end;
 mod entries;
 mod error;

@@ -28,6 +28,7 @@ struct Shared {
     attachments: Batcher<(Target, Option<u64>), Record>,
     starts: Batcher<Token, Option<u32>>,
     completions: Batcher<(Token, Outcome), Completed>,
+    releases: Batcher<FutureId, ()>,
     room: Arc<Notify>,
     tasks: Vec<AbortHandle>,
 }
@@ -84,6 +85,17 @@ impl DurableHandle {
                 async move { Ok(durable.complete(me, outcomes).await?.into_iter().map(Ok).collect()) }
             })
         };
+        let releases = {
+            let durable = durable.clone();
+            Batcher::start(move |ids: Vec<FutureId>| {
+                let durable = durable.clone();
+                async move {
+                    let released = ids.iter().map(|_| Ok(())).collect();
+                    durable.release(ids).await?;
+                    Ok(released)
+                }
+            })
+        };
         let mailbox = Arc::new(Mailbox::default());
         let room = Arc::new(Notify::new());
         let mut tasks = vec![
@@ -94,14 +106,29 @@ impl DurableHandle {
             let work = worker::run(durable.clone(), me, executor, room.clone());
             tasks.push(tokio::spawn(work).abort_handle());
         }
-        let shared =
-            Shared { durable, me, mailbox, submissions, attachments, starts, completions, room, tasks };
+        let shared = Shared {
+            durable,
+            me,
+            mailbox,
+            submissions,
+            attachments,
+            starts,
+            completions,
+            releases,
+            room,
+            tasks,
+        };
         DurableHandle { shared: Arc::new(shared) }
     }
 
     /// The futures themselves, for what is rare: cancelling, releasing, listing, values in chunks.
     pub fn durable(&self) -> &Durable {
         &self.shared.durable
+    }
+
+    /// The process.
+    pub fn me(&self) -> ProcessId {
+        self.shared.me
     }
 
     /// Submits a call. In order with the submissions before it, so that those may be arguments.
@@ -179,6 +206,11 @@ impl DurableHandle {
                 Answer(answer)
             }
         }
+    }
+
+    /// Ends the retention of a future. See [`Durable::release`].
+    pub fn release(&self, id: FutureId) -> Answer<()> {
+        self.shared.releases.ask(id)
     }
 
     /// Says that the executor has room again.

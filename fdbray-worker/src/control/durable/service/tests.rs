@@ -115,10 +115,15 @@ async fn the_same_on_lmdb() {
     let driver = driver(&cluster).await;
     let _worker = worker(&cluster, 9, false).await;
     let pending: Vec<_> = (0..1000).map(|_| driver.submit(cluster.call())).collect();
+    let mut released = Vec::new();
     for pending in pending {
-        value(pending).await;
+        let id: FutureId = value(pending).await.parse().unwrap();
+        released.push(driver.release(id));
     }
-    cluster.checked().await;
+    for released in released {
+        released.await.unwrap();
+    }
+    assert_eq!(cluster.checked().await.futures, [0; 6]);
 }
 
 #[tokio::test(start_paused = true)]
