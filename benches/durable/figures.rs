@@ -9,7 +9,7 @@ use std::{
     collections::VecDeque,
     env, io,
     ops::{AddAssign, Sub},
-    process::{Child, Command, ExitCode},
+    process::{Child, Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
 
@@ -142,6 +142,8 @@ async fn attach(futures: usize) -> fdbray::Result<String> {
         .env("FDBRAY_CLUSTER", &url)
         .env(FIGURE, "submit")
         .env(COUNT, futures.to_string())
+        // This process's own line is the one that counts.
+        .stdout(Stdio::null())
         .status();
     if !submitted.map_err(Error::application)?.success() {
         return Err(Error::application("the process that submits failed"));
