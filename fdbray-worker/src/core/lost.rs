@@ -5,6 +5,8 @@ use crate::{error::Error, id::ProcessId};
 
 /// Between two attempts to connect to a member that did not answer.
 const REDIAL: super::Nanos = 500 * super::MILLISECOND;
+/// The pause doubles with each time that the two do not fit together, so often at most: to 32 s.
+const MOST_DOUBLINGS: u32 = 6;
 
 impl Core {
     /// The session with `peer` is over. `started` tells up to which number the tasks of a lease (by its mark) may have
@@ -18,8 +20,9 @@ impl Core {
         fx: &mut Effects,
     ) {
         if let Some(entry) = self.peers.all.get_mut(&peer) {
+            entry.refusals = if why.is_some() { entry.refusals + 1 } else { 0 };
             entry.refused = why.map(str::to_owned);
-            entry.not_before = self.now + REDIAL;
+            entry.not_before = self.now + (REDIAL << entry.refusals.saturating_sub(1).min(MOST_DOUBLINGS));
         }
         self.session_over(peer, started, fx);
         self.turn(fx);

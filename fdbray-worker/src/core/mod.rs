@@ -48,6 +48,8 @@ pub mod shape;
 mod share;
 mod submit;
 pub mod table;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 pub use blocking::Steal;
@@ -111,6 +113,7 @@ pub struct Core {
     /// Objects whose last reference may be gone, likewise.
     unreferenced: Vec<crate::id::ObjectId>,
     pending_bytes: u64,
+    room_wanted: submit::RoomWanted,
     ended: bool,
     /// What the functions are called between binaries that differ, and which place that is in the registry.
     functions: Vec<u64>,
@@ -136,6 +139,7 @@ impl Core {
             dirty: Dirty::default(),
             unreferenced: Vec::new(),
             pending_bytes: 0,
+            room_wanted: Default::default(),
             ended: false,
             functions: Vec::new(),
             places: FxHashMap::default(),

@@ -45,6 +45,8 @@ pub(super) struct Peer {
     foreign: bool,
     /// Why it cannot be used, though it is a member.
     pub refused: Option<String>,
+    /// How often in a row that turned out.
+    pub refusals: u32,
     /// No new attempt to connect before this.
     pub not_before: super::Nanos,
 }
@@ -141,9 +143,12 @@ impl Core {
         peer.member = true;
         peer.refused = None;
         peer.capacity = info.capacity;
-        // A connection that stands before the first call needs it saves that call the time.
+        // A connection that stands before the first call needs it saves that call the time. Whoever was dialled before it
+        // was in the list is dialled where the list says.
         if executes && peer.session.is_none() {
             peer.session = Some(Session::new(true));
+        }
+        if peer.session.is_some() && !peer.connected {
             fx.dial.push(info.id);
         }
         self.dirty.extend(0..self.owner.queues());
@@ -210,6 +215,7 @@ impl Core {
         entry.connected = true;
         entry.established = true;
         entry.refused = None;
+        entry.refusals = 0;
         let session = entry.session.get_or_insert_with(|| Session::new(true));
         if fresh {
             session.set_keeps(keeps);

@@ -37,6 +37,29 @@ pub struct Submission<'a> {
     pub parent: Option<TaskKey>,
 }
 
+/// What those want who wait for room. They are told together, and try again.
+pub(super) struct RoomWanted {
+    /// Bytes of the smallest call; `u64::MAX` when nobody waits.
+    least: u64,
+    /// Bytes of all.
+    total: u64,
+}
+
+impl Default for RoomWanted {
+    fn default() -> Self {
+        RoomWanted { least: u64::MAX, total: 0 }
+    }
+}
+
+impl RoomWanted {
+    /// Whether it is time to try again: for all of them, or for a good part, so that many do not try in vain each time
+    /// that one call ends.
+    fn is_there(&self, pending: u64, limit: u64) -> bool {
+        let enough = self.least.max(self.total.min(limit / 8));
+        self.least != u64::MAX && (pending == 0 || limit.saturating_sub(pending) >= enough)
+    }
+}
+
 impl Submission<'_> {
     /// Bytes that it holds while it is pending.
     pub fn cost(&self) -> u64 {
@@ -63,6 +86,21 @@ impl Core {
         let cell = self.add_call(call, fx);
         self.turn(fx);
         cell
+    }
+
+    /// Makes a call if it has room, or is alone (then it goes, or is refused as too large, but does not wait for ever).
+    /// Otherwise [`Effects::room`] says when it is time to try again.
+    pub fn submit_if_room(&mut self, call: Submission<'_>, fx: &mut Effects) -> Option<Arc<Cell>> {
+        let cost = call.cost();
+        if self.ended
+            || self.pending_bytes == 0
+            || self.pending_bytes + cost <= self.settings.max_pending_bytes
+        {
+            return Some(self.submit(call, fx));
+        }
+        self.room_wanted.least = self.room_wanted.least.min(cost);
+        self.room_wanted.total += cost;
+        None
     }
 
     /// Makes a call within a batch; [`Core::end_batch`] sends it off.
@@ -173,11 +211,6 @@ impl Core {
         cell
     }
 
-    /// Whether a call that holds `cost` bytes would have room.
-    pub fn has_room(&self, cost: u64) -> bool {
-        self.pending_bytes + OVERHEAD + cost <= self.settings.max_pending_bytes
-    }
-
     /// How long the function at this place in the registry runs, in nanoseconds; zero while nothing is known.
     pub fn run_time(&self, function: u32) -> u64 {
         self.templates.run_time(function)
@@ -241,9 +274,11 @@ impl Core {
     pub(super) fn end_pending(&mut self, seq: u64, fx: &mut Effects) {
         let Some(record) = self.table.get_mut(seq).filter(|r| r.flags.pending) else { return };
         record.flags.pending = false;
-        let was_tight = self.pending_bytes * 10 > self.settings.max_pending_bytes * 9;
         self.pending_bytes = self.pending_bytes.saturating_sub(OVERHEAD + record.arguments.len() as u64);
-        fx.room |= was_tight;
+        if self.room_wanted.is_there(self.pending_bytes, self.settings.max_pending_bytes) {
+            self.room_wanted = RoomWanted::default();
+            fx.room = true;
+        }
     }
 
     /// In whose terminal the output of calls made by `parent` is shown.

@@ -89,11 +89,12 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// Lets a dialler come as far as that, or tells it why not.
+    /// Lets a dialler come as far as that, or tells it why not. `proven_to_be` is who it is, once that is known.
     pub(crate) async fn receive(
         socket: Socket,
         options: &Options,
         addresses: &[String],
+        proven_to_be: &mut Option<ProcessId>,
     ) -> Result<Self, HandshakeError> {
         within(options, async {
             check_user(&socket)?;
@@ -117,6 +118,7 @@ impl Caller {
                 send(&socket, &hello::encode(&Answer::Refuse(Refusal::Secret)), &[]).await?;
                 return Err(HandshakeError::SecretWrong);
             }
+            *proven_to_be = Some(theirs.from);
             let proof = hello::prove(secret, Side::Acceptor, &transcript);
             if !fit(&ours, &theirs) {
                 let differ = Answer::Differ { proof, listing: hello::bounded(&options.listing) };

@@ -12,13 +12,16 @@ use super::{
 };
 use crate::id::ProcessId;
 use rustc_hash::FxHashMap;
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 use tokio::{
-    sync::{mpsc, watch},
-    time::timeout,
+    sync::{Notify, mpsc, watch},
+    time::{Instant, timeout, timeout_at},
 };
 
 /// The sessions of a process.
@@ -29,6 +32,10 @@ pub(crate) struct Manager {
     pub(crate) bulk: super::bulk::Lane,
     /// Held for look-ups and changes only, never while the host is called.
     peers: Mutex<FxHashMap<ProcessId, Peer>>,
+    /// Why who was turned away, and when that was last logged.
+    said: Mutex<FxHashMap<(Option<ProcessId>, String), Instant>>,
+    /// Somebody's session has begun, or somebody is being dialled.
+    stirred: Notify,
     /// No session begins any more. Set under the lock of `peers`.
     stopped: AtomicBool,
 }
@@ -42,6 +49,10 @@ struct Peer {
     proposed: Option<u64>,
     /// How many sessions there have been.
     sessions: u64,
+    /// How often this process has dialled it.
+    dials: u64,
+    /// How many wait for the connection that the peer makes by itself, because it cannot be dialled.
+    waiting: u32,
 }
 
 impl Manager {
@@ -57,6 +68,8 @@ impl Manager {
             addresses,
             bulk,
             peers: Mutex::default(),
+            said: Mutex::default(),
+            stirred: Notify::new(),
             stopped: AtomicBool::new(false),
         })
     }
@@ -80,15 +93,17 @@ impl Manager {
             return;
         };
         let (done, dialling) = watch::channel(());
-        let before = {
+        let (before, dials) = {
             let mut peers = self.peers();
             let entry = peers.entry(peer).or_default();
-            if entry.link.is_some() || entry.dialling.is_some() {
+            if entry.link.is_some() || entry.dialling.is_some() || entry.waiting > 0 && addresses.is_empty() {
                 return;
             }
             entry.dialling = Some(dialling);
             entry.proposed = Some(nonce);
-            entry.sessions
+            entry.dials += 1;
+            self.stirred.notify_waiters();
+            (entry.sessions, entry.dials)
         };
         let connected = self.connect(peer, nonce, &addresses).await;
         let failed = match connected {
@@ -113,9 +128,11 @@ impl Manager {
             entry.sessions != before
         };
         drop(done);
+        let dialled = addresses.iter().any(|address| address.starts_with("tcp:"));
         match failed {
             // The peer's connection stays instead, and the host knows of that one.
             Some(_) if begun => {}
+            Some(Ended::Refused(_)) if !dialled && self.comes_by_itself(peer, before, dials).await => {}
             Some(why) => {
                 tracing::debug!(%peer, %why, "dialling came to nothing");
                 self.host.ended(peer, nonce, &why);
@@ -123,6 +140,30 @@ impl Manager {
             None => {}
         }
         self.prune(peer);
+    }
+
+    /// Waits for the connection that a peer makes which cannot be dialled, or not from here. False if none came, and nobody
+    /// has dialled it since.
+    async fn comes_by_itself(&self, peer: ProcessId, before: u64, dials: u64) -> bool {
+        let deadline = Instant::now() + self.options.patience;
+        self.peers().entry(peer).or_default().waiting += 1;
+        let came = loop {
+            let stirred = self.stirred.notified();
+            tokio::pin!(stirred);
+            stirred.as_mut().enable();
+            let come =
+                |entry: &Peer| entry.sessions != before || entry.dials != dials || entry.link.is_some();
+            if self.peers().get(&peer).is_some_and(come) {
+                break true;
+            }
+            if timeout_at(deadline, stirred).await.is_err() {
+                break false;
+            }
+        };
+        if let Some(entry) = self.peers().get_mut(&peer) {
+            entry.waiting -= 1;
+        }
+        came
     }
 
     /// Tries one address after the other; gives also those that a broken connection is to be made again with.
@@ -168,9 +209,10 @@ impl Manager {
 
     /// Takes in a connection that somebody made.
     pub(crate) async fn take_in(self: Arc<Self>, socket: Socket) {
-        let caller = match Caller::receive(socket, &self.options, &self.addresses).await {
+        let mut proven = None;
+        let caller = match Caller::receive(socket, &self.options, &self.addresses, &mut proven).await {
             Ok(caller) => Box::new(caller),
-            Err(e) => return self.rejected(None, &e),
+            Err(e) => return self.rejected(proven, &e),
         };
         let (peer, nonce) = (caller.theirs.from, caller.theirs.nonce);
         let link = self.link(peer).filter(|link| link.nonce() == nonce);
@@ -254,6 +296,7 @@ impl Manager {
                     None => {
                         entry.link = Some(link.clone());
                         entry.sessions += 1;
+                        self.stirred.notify_waiters();
                         return true;
                     }
                     Some(older) => older.clone(),
@@ -281,7 +324,8 @@ impl Manager {
     /// Forgets a peer that there is nothing to know of.
     fn prune(&self, peer: ProcessId) {
         let mut peers = self.peers();
-        if peers.get(&peer).is_some_and(|entry| entry.link.is_none() && entry.dialling.is_none()) {
+        let idle = |entry: &Peer| entry.link.is_none() && entry.dialling.is_none() && entry.waiting == 0;
+        if peers.get(&peer).is_some_and(idle) {
             peers.remove(&peer);
         }
     }
@@ -290,9 +334,30 @@ impl Manager {
         match e {
             // Whoever knocks to see whether this process lives says no more than that.
             HandshakeError::Broken(_) => tracing::debug!(error = %e, "a handshake did not come to its end"),
-            _ => tracing::warn!(error = %e, "a connection was turned away"),
+            _ if self.says_again(peer, e) => {
+                tracing::debug!(error = %e, "a connection was turned away again")
+            }
+            _ => match peer {
+                Some(peer) => tracing::warn!(%peer, error = %e, "a connection was turned away"),
+                None => tracing::warn!(error = %e, "a connection was turned away"),
+            },
         }
         self.host.rejected(peer, e);
+    }
+
+    /// Whether `e` was said of `peer` not long ago: whoever is turned away tries again and again.
+    fn says_again(&self, peer: Option<ProcessId>, e: &HandshakeError) -> bool {
+        let now = Instant::now();
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.len() >= MOST_SAID {
+            said.clear();
+        }
+        let before = said.insert((peer, e.to_string()), now);
+        let again = before.filter(|before| now.duration_since(*before) < SILENCE);
+        if let Some(before) = again {
+            said.insert((peer, e.to_string()), before);
+        }
+        again.is_some()
     }
 
     fn peers(&self) -> MutexGuard<'_, FxHashMap<ProcessId, Peer>> {
@@ -300,3 +365,9 @@ impl Manager {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// The same is logged of the same peer once in this time.
+const SILENCE: Duration = Duration::from_secs(600);
+
+/// Beyond so many different ones, what was said is forgotten.
+const MOST_SAID: usize = 1024;

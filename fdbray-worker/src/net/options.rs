@@ -33,6 +33,8 @@ pub struct Options {
     pub resume: Duration,
     /// How long a handshake may take. Default 5 s.
     pub silence: Duration,
+    /// How long a peer that cannot be dialled may take to dial this process. Default 5 s.
+    pub patience: Duration,
     /// Bytes that may be on their way here on the bulk lane at once; a larger value travels alone. Default 256 MiB.
     pub fetch_budget: u64,
     /// The most bytes that one value may have. Default 1 GiB and 64 KiB.
@@ -56,6 +58,7 @@ impl Options {
             tcp_only: false,
             resume: Duration::from_secs(2),
             silence: Duration::from_secs(5),
+            patience: Duration::from_secs(5),
             fetch_budget: 256 << 20,
             max_value: (1 << 30) + (64 << 10),
         }

@@ -42,8 +42,10 @@ impl Net {
         &self.manager.addresses
     }
 
-    /// Brings about a session with `peer`: over its Unix socket if that can be reached, else over TCP. The host hears of
-    /// it by `connected`, or by `ended`. Does nothing when there is a session, or a dial is under way.
+    /// Brings about a session with `peer`: over its Unix socket if that can be reached, else over TCP. A peer without a TCP
+    /// address has [`Options::patience`] to make a connection by itself. The host hears of the session by `connected`, or
+    /// by `ended`. Does nothing when there is one, or a dial is under way; while the peer's own connection is waited for,
+    /// it may be dialled with addresses that were not known before.
     pub fn dial(&self, peer: ProcessId, addresses: &[String]) {
         self.io.spawn(self.manager.clone().dial(peer, addresses.to_vec()));
     }

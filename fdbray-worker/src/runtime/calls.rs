@@ -85,9 +85,7 @@ pub async fn submit_when_room(template: &Template, arguments: impl IntoIterator<
     let attempt = || {
         process.with_core(false, |core, fx| {
             let submission = call.submission(process, template, &bytes);
-            // Alone it goes, or is refused as too large, but does not wait for ever.
-            let room = core.has_room(submission.cost()) || core.pending_bytes() == 0;
-            room.then(|| core.submit(submission, fx))
+            core.submit_if_room(submission, fx)
         })
     };
     Handle::counted(process.when_room(attempt).await)

@@ -42,6 +42,7 @@ pub(super) async fn follow(
             Event::Left(id) => {
                 clear_up_after(&process, id);
                 pids.remove(&id);
+                links.departed(id);
                 let nothing = |_| None;
                 process.with_core(true, |core, fx| core.member_left(id, false, &nothing, fx));
             }
@@ -78,6 +79,7 @@ fn clear_up_after(process: &Process, id: ProcessId) {
 
 /// What a process has started is known for certain only once it starts nothing more.
 fn died(process: &Arc<Process>, links: &Links, id: ProcessId, exited: bool) {
+    links.departed(id);
     let marks = links.take_marks(id);
     let started = |lease| marks(lease).filter(|_| exited);
     process.with_core(true, |core, fx| core.member_left(id, true, &started, fx));

@@ -14,8 +14,11 @@ use crate::{
     net::{Link, Net},
     payload::Payload,
 };
-use rustc_hash::FxHashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
+};
 
 /// The world outside this process.
 pub(crate) struct Outside {
@@ -33,6 +36,7 @@ pub(crate) struct Links {
     all: RwLock<FxHashMap<ProcessId, Arc<Link>>>,
     /// What peers on this host have started, readable also after they died.
     marks: Mutex<FxHashMap<ProcessId, Arc<MarksView>>>,
+    departed: Mutex<Departed>,
 }
 
 impl Links {
@@ -66,6 +70,15 @@ impl Links {
 
     pub fn peers(&self) -> Vec<ProcessId> {
         self.all.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+
+    /// Notes that a process has exited or left its cluster, so that it is not dialled any more: ids are not used again.
+    pub fn departed(&self, id: ProcessId) {
+        self.departed.lock().unwrap_or_else(PoisonError::into_inner).add(id);
+    }
+
+    fn is_departed(&self, id: ProcessId) -> bool {
+        self.departed.lock().unwrap_or_else(PoisonError::into_inner).ids.contains(&id)
     }
 
     /// Up to which number the tasks of a lease may have been started by a peer that is gone.
@@ -123,6 +136,23 @@ impl Outside {
         }
     }
 
+    fn dial(&self, process: &Arc<Process>, peer: ProcessId) {
+        if self.links.is_departed(peer) {
+            let process = process.clone();
+            let nothing = |_| None;
+            self.io.spawn(async move {
+                process.with_core(true, |core, fx| core.ended_session(peer, None, &nothing, fx));
+            });
+            return;
+        }
+        let addresses = self.member(peer).map(|m| m.addresses.clone()).unwrap_or_default();
+        self.net.dial(peer, &addresses);
+        if let (false, Some(members)) = (addresses.iter().any(|a| a.starts_with("tcp:")), self.members()) {
+            // One on this host that is gone is not waited for.
+            members.look_at(peer);
+        }
+    }
+
     /// Carries out what the core wants of the network.
     pub fn carry_out(&self, process: &Arc<Process>, direct: bool, fx: &mut Effects) {
         for flush in fx.flush.drain(..) {
@@ -135,8 +165,7 @@ impl Outside {
             self.io.spawn(async move { fetch_value(&process, fetch).await });
         }
         for peer in fx.dial.drain(..) {
-            let addresses = self.member(peer).map(|m| m.addresses.clone()).unwrap_or_default();
-            self.net.dial(peer, &addresses);
+            self.dial(process, peer);
         }
         if !(fx.attach.is_empty() && fx.detach.is_empty() && fx.cancel.is_empty())
             && let Some(durables) = self.durables()
@@ -148,6 +177,29 @@ impl Outside {
         }
     }
 }
+
+/// The ids of processes that are gone, the last ones.
+#[derive(Default)]
+struct Departed {
+    ids: FxHashSet<ProcessId>,
+    order: VecDeque<ProcessId>,
+}
+
+impl Departed {
+    fn add(&mut self, id: ProcessId) {
+        if self.ids.insert(id) {
+            self.order.push_back(id);
+        }
+        if self.order.len() > MOST_DEPARTED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+    }
+}
+
+/// Of older ones it is found out again, more slowly, that they are gone.
+const MOST_DEPARTED: usize = 4096;
 
 async fn fetch_value(process: &Arc<Process>, Fetch { id, from, len }: Fetch) {
     let value = match process.outside() {

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use std::{
     cell::RefCell,
     collections::{BTreeMap, VecDeque},
+    future::{Future, poll_fn},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -291,8 +292,15 @@ impl Process {
             if let Some(done) = attempt() {
                 return done;
             }
-            exec::note_waiting();
-            freed.await;
+            poll_fn(|cx| {
+                let polled = freed.as_mut().poll(cx);
+                if polled.is_pending() {
+                    // Whatever else woke the task, it waits for this still.
+                    exec::note_waiting();
+                }
+                polled
+            })
+            .await;
         }
     }
 
@@ -354,6 +362,11 @@ impl Process {
         if let Some(outside) = self.outside.get() {
             outside.leave().await;
         }
+    }
+
+    /// Whether its futures have ended with it.
+    pub fn has_ended(&self) -> bool {
+        self.lock().has_ended()
     }
 
     /// Who waits for what.

@@ -76,6 +76,9 @@ impl Host for Served {
         tracing::debug!("the session with {peer} is over: {why}");
         // Whoever lives may start what it has until it notices that the session is over.
         let exited = *why == Ended::Exited;
+        if exited {
+            self.links.departed(peer);
+        }
         let marks = self.links.take_marks(peer);
         let started = |lease| marks(lease).filter(|_| exited);
         process.with_core(true, |core, fx| core.ended_session(peer, refused.as_deref(), &started, fx));

@@ -19,6 +19,7 @@ fn two_binaries_that_differ_do_not_work_together_and_both_say_which_functions_di
         assert!(ended.stdout.contains(function), "nothing about {function}: {ended}");
         assert!(worker.errors().contains(function), "nothing about {function}: {}", worker.log());
     }
+    assert!(worker.errors().matches("was turned away").count() <= 1, "said again: {}", worker.log());
     // Those of its own binary still work with it.
     app(&["add"]).env("FDBRAY_CLUSTER", cluster.url()).succeeds(LIMIT).says_after_driver(&["3"]);
 }

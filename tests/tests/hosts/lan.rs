@@ -74,7 +74,9 @@ impl Lan {
             if let [.., here, there] = words[..]
                 && let (Some(here), Some(there)) = (port(here), port(there))
             {
-                self.filter(host, &format!("tcp sport {there} tcp dport {here} reject with tcp reset"));
+                // But not the other side's reset: whoever sends next is to learn of it from that.
+                let others = format!("tcp sport {there} tcp dport {here} tcp flags & rst == 0");
+                self.filter(host, &format!("{others} reject with tcp reset"));
             }
         }
     }

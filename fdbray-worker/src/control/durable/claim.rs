@@ -1,7 +1,6 @@
 //! Claiming: a worker with room takes a batch of ready futures, starts attempts, or gives them back.
 
 use super::FutureId;
-use super::entries::SOFT;
 use super::error::DurableError;
 use super::keys::Ready;
 use super::record::{Cause, Claim, Record, State};
@@ -19,8 +18,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const BATCH: usize = 500;
 /// How many kinds and priorities of one shape are looked at in one transaction.
 const GROUPS: usize = 64;
-/// For how many ticks a future that would rather run elsewhere is left alone.
-const LEFT_ALONE: u64 = 2;
 
 /// What a worker wants to claim.
 #[derive(Clone, Debug)]
@@ -161,9 +158,6 @@ impl Work {
                 room -= picked.len();
                 found.extend(picked);
             }
-            if room > 0 {
-                found.extend(self.pick_elsewhere(*shape, by, room, wants).await?);
-            }
         }
         self.load(found.iter().copied()).await?;
         let mut claimed = Vec::with_capacity(found.len());
@@ -231,28 +225,6 @@ impl Work {
             }
         }
         Ok(picked)
-    }
-
-    /// Ready futures that would rather run in another process but have waited for that long enough.
-    async fn pick_elsewhere(
-        &self,
-        shape: ShapeId,
-        by: ProcessId,
-        room: usize,
-        wants: &Wants,
-    ) -> Result<Vec<FutureId>, DurableError> {
-        let tx = self.tx.snapshot();
-        let (_, begin) = self.keys.ready_place(shape, None).children();
-        let (_, end) = self.keys.ready_shape(shape).children();
-        let found = tx.range(Range::new(begin, end).limit(GROUPS)).await?;
-        let entries =
-            found.iter().filter(|(_, value)| value == SOFT).filter_map(|(key, _)| self.keys.parse_ready(key));
-        let old = entries.filter(|ready| {
-            ready.place != Some(by)
-                && ready.since + LEFT_ALONE <= self.now
-                && wants.kinds.contains(&ready.kind)
-        });
-        Ok(old.map(|ready| ready.id).take(room).collect())
     }
 
     /// What a process has claimed in one batch.

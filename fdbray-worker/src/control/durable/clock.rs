@@ -4,6 +4,7 @@
 //! are never quicker than seconds; and who has moved it does what has become due.
 
 use super::FutureId;
+use super::entries::LEFT_ALONE;
 use super::error::DurableError;
 use super::keys::{Keys, Timer};
 use super::record::{Cause, State};
@@ -102,6 +103,13 @@ impl Work {
             Timer::Retry if matches!(record.state, State::Unclaimed { not_before: Some(tick), .. } if tick <= now) =>
             {
                 self.edit(id)?.state = State::Unclaimed { since: now, not_before: None };
+            }
+            Timer::Place => {
+                let waited = matches!(record.state, State::Unclaimed { since, not_before: None } if since + LEFT_ALONE <= now);
+                if waited && record.spec.place.is_some_and(|place| !place.hard) {
+                    // Anybody may have it now.
+                    self.edit(id)?.spec.place = None;
+                }
             }
             Timer::Expiry if record.settled() && record.expires.is_some_and(|tick| tick <= now) => {
                 self.expire(id).await?;

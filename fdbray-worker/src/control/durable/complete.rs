@@ -53,7 +53,8 @@ impl Durable {
         while rest.peek().is_some() {
             let (mut batch, mut bytes) = (Vec::new(), 0);
             while let Some((token, outcome)) = rest.next_if(|_| bytes < BATCH_BYTES && batch.len() < BATCH) {
-                bytes += 1000 + outcome.size()?;
+                outcome.check()?;
+                bytes += 1000 + if let Outcome::Value(value) = &outcome { value.len() } else { 0 };
                 batch.push((token, outcome));
             }
             let batch = Arc::new(batch);
@@ -76,7 +77,8 @@ impl Durable {
 }
 
 impl Outcome {
-    fn size(&self) -> Result<usize, DurableError> {
+    /// Whether it fits into a record.
+    pub(super) fn check(&self) -> Result<(), DurableError> {
         match self {
             Outcome::Value(value) if value.len() > INLINE_VALUE => Err(DurableError::TooLarge {
                 what: "a value in a record",
@@ -84,8 +86,7 @@ impl Outcome {
                 limit: INLINE_VALUE,
                 hint: "keep it, or write it in chunks",
             }),
-            Outcome::Value(value) => Ok(value.len()),
-            _ => Ok(0),
+            _ => Ok(()),
         }
     }
 }

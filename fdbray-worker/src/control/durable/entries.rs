@@ -9,6 +9,9 @@ use super::record::{Record, State};
 use super::shape::ShapeId;
 use crate::control::store::KeyValue;
 
+/// For how many ticks a future that would rather run in a certain process is left to that.
+pub(super) const LEFT_ALONE: u64 = 2;
+
 /// Keys and values that are in the store because of this record, in no order.
 pub(super) fn entries(keys: &Keys, record: &Record) -> Vec<KeyValue> {
     let (id, spec) = (record.id, &record.spec);
@@ -22,7 +25,10 @@ pub(super) fn entries(keys: &Keys, record: &Record) -> Vec<KeyValue> {
         }
         State::Unclaimed { not_before: Some(tick), .. } => add(keys.timer(*tick, Timer::Retry, id), b""),
         State::Unclaimed { since, not_before: None } => {
-            add(keys.ready_entry(&ready(record, *since)), soft(record))
+            add(keys.ready_entry(&ready(record, *since)), b"");
+            if spec.place.is_some_and(|place| !place.hard) {
+                add(keys.timer(since.saturating_add(LEFT_ALONE), Timer::Place, id), b"");
+            }
         }
         State::Claimed(claim) => add(keys.claim(claim.by, id), &claim.nonce.to_le_bytes()),
         State::Realized(_) | State::Failed(_) | State::Cancelled { .. } => {}
@@ -68,14 +74,4 @@ pub(super) fn distinct(futures: &[FutureId]) -> Vec<FutureId> {
     distinct.sort_unstable();
     distinct.dedup();
     distinct
-}
-
-/// What says that others may take a placed future.
-pub(super) const SOFT: &[u8] = b"soft";
-
-fn soft(record: &Record) -> &'static [u8] {
-    match record.spec.place {
-        Some(place) if !place.hard => SOFT,
-        _ => b"",
-    }
 }

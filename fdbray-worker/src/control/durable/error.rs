@@ -72,6 +72,9 @@ pub enum DurableError {
         /// What to do instead.
         hint: &'static str,
     },
+    /// It was refused when it was submitted.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -51,7 +51,7 @@ pub struct Handled(Vec<u8>);
 pub struct Mail {
     /// The notices, oldest first.
     pub notices: Vec<Notice>,
-    /// To be handed to the next call once the notices have been handled; none if there was nothing.
+    /// To be handed to the next call once the notices have been handled; none if there never was anything.
     pub handled: Option<Handled>,
     /// Resolves when more comes. A hint: to be on the safe side, read again each 30 s.
     pub watch: Watch,
@@ -84,26 +84,28 @@ impl Durable {
         .await
     }
 
-    /// Removes from an inbox what was `handled`, and reads what is behind it. What is read stays until it is handled,
+    /// Reads what is in an inbox behind what was `handled`. What is read stays until it is [removed](Durable::clear_mail),
     /// so that a reader that dies, or does not hear the answer, loses nothing.
     pub async fn mail(&self, of: ProcessId, handled: Option<Handled>) -> Result<Mail, DurableError> {
-        let (keys, members) = (self.keys.clone(), self.members().clone());
-        let Some(handled) = handled else {
-            let read = move |tx| {
-                let (keys, members) = (keys.clone(), members.clone());
-                async move { read(&tx, &keys, &members, of, None).await }
-            };
-            return self.store.read(read).await;
-        };
+        let members = self.members().clone();
+        self.look(move |tx, keys| {
+            let (members, handled) = (members.clone(), handled.clone());
+            Box::pin(async move { read(tx, keys, &members, of, handled).await })
+        })
+        .await
+    }
+
+    /// Removes from an inbox what was handled, and what is older.
+    pub async fn clear_mail(&self, of: ProcessId, handled: Handled) -> Result<(), DurableError> {
+        let keys = self.keys.clone();
         self.store
             .transact_idempotent(move |tx| {
-                let (keys, members, handled) = (keys.clone(), members.clone(), handled.clone());
+                let (keys, handled) = (keys.clone(), handled.clone());
                 async move {
                     let (begin, _) = keys.inbox(of).children();
                     let mut end = handled.0.clone();
                     end.push(0);
-                    tx.clear_range(begin, end)?;
-                    read(&tx, &keys, &members, of, Some(handled)).await
+                    Ok(tx.clear_range(begin, end)?)
                 }
             })
             .await

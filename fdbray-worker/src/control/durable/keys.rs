@@ -30,6 +30,7 @@ pub(super) struct Ready {
 pub(super) enum Timer {
     Deadline,
     Retry,
+    Place,
     Expiry,
 }
 
@@ -140,6 +141,7 @@ impl Keys {
         let timer = match timer {
             Timer::Deadline => "deadline",
             Timer::Retry => "retry",
+            Timer::Place => "place",
             Timer::Expiry => "expiry",
         };
         id.append(self.timers_at(tick).str(timer))
@@ -151,6 +153,7 @@ impl Keys {
         let timer = match rest.get(1)? {
             Element::Str(timer) if timer == "deadline" => Timer::Deadline,
             Element::Str(timer) if timer == "retry" => Timer::Retry,
+            Element::Str(timer) if timer == "place" => Timer::Place,
             Element::Str(timer) if timer == "expiry" => Timer::Expiry,
             _ => return None,
         };

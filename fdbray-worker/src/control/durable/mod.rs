@@ -42,9 +42,9 @@
 //! | `("clock")` | the number of the tick. Moved by whoever has seen it unchanged for one second |
 //! | `("future", F)` | MessagePack [`Record`] |
 //! | `("key", text)` | the id, as text, of the future that was submitted under this key |
-//! | `("ready", shape, place, -priority, kind, shard, since, F)` | `soft` or nothing. A future that may be claimed: of this [shape](ShapeId); to run in the process `place`, 0 for anywhere (others may take it after 2 ticks if it says `soft`); `kind` is the [hash of function and signature](crate::registry::function_hash); `shard` is the process xor the number, modulo 16; `since` is a tick |
+//! | `("ready", shape, place, -priority, kind, shard, since, F)` | nothing. A future that may be claimed: of this [shape](ShapeId); to run in the process `place`, 0 for anywhere; `kind` is the [hash of function and signature](crate::registry::function_hash); `shard` is the process xor the number, modulo 16; `since` is a tick |
 //! | `("claim", process, F)` | the nonce of the batch. A future that this process has claimed |
-//! | `("timer", tick, what, F)` | nothing. From this tick on its `deadline` is over, it may be tried again (`retry`), or its retention has ended (`expiry`) |
+//! | `("timer", tick, what, F)` | nothing. From this tick on its `deadline` is over, it may be tried again (`retry`), it may run anywhere (`place`), or its retention has ended (`expiry`) |
 //! | `("waiting", A, F)` | nothing. `F` waits for the end of `A` |
 //! | `("hold", A, F)` | nothing. `F` may need the value of `A`, which is not removed before |
 //! | `("spread", F)` | nothing. It has ended, and more wait for it than have been told |

@@ -125,7 +125,7 @@ pub enum Arguments {
 pub struct Place {
     /// In this process.
     pub process: ProcessId,
-    /// Nowhere else, as long as that lives. Otherwise others may take it when it has waited for a tick.
+    /// Nowhere else, as long as that lives. Otherwise others may take it when it has waited for 2 ticks.
     pub hard: bool,
 }
 

@@ -47,7 +47,7 @@ mod scratch {
 
         /// An empty store for the whole place: also what opening writes is removed.
         pub(in crate::control) fn empty(&self) -> Store {
-            let store = open(self.options.clone());
+            let store = open("test", self.options.clone());
             self.wipe().unwrap();
             store
         }
@@ -60,11 +60,15 @@ mod scratch {
         /// A store for a place of the parent's.
         pub(in crate::control) fn of_parent(name: &str) -> Store {
             let byte = |at| u8::from_str_radix(&name[at..at + 2], 16).unwrap();
-            open(Options { subspace: (0..name.len()).step_by(2).map(byte).collect(), ..Options::default() })
+            open(
+                "test",
+                Options { subspace: (0..name.len()).step_by(2).map(byte).collect(), ..Options::default() },
+            )
         }
 
         fn wipe(&self) -> Result<(), StoreError> {
-            let store = open(Options { limits: Limits::default(), ..self.options.clone() });
+            // Not the cluster of the test, which may be made unreadable.
+            let store = open("wipe", Options { limits: Limits::default(), ..self.options.clone() });
             block_on(store.transact_idempotent(|tx| async move { tx.clear_range(b"", b"\xff") }))
         }
     }
@@ -77,9 +81,9 @@ mod scratch {
         }
     }
 
-    fn open(options: Options) -> Store {
+    fn open(cluster: &str, options: Options) -> Store {
         let file = std::env::var_os("FDBRAY_TEST_FDB").expect("asked for before");
-        Store::foundationdb(file, "test", options).unwrap_or_else(|error| panic!("{error}"))
+        Store::foundationdb(file, cluster, options).unwrap_or_else(|error| panic!("{error}"))
     }
 }
 

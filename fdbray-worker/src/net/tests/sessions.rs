@@ -75,6 +75,38 @@ fn a_dial_that_leads_nowhere_does_not_keep_the_peer_out() {
     assert!(low.host.pending().is_empty() && high.host.pending().is_empty());
 }
 
+#[test]
+fn a_peer_that_cannot_be_dialled_has_time_to_make_a_connection_by_itself() {
+    // Whichever has the lower id.
+    for _ in 0..6 {
+        let (a, b) = (Node::start(tcp("itself")), Node::start(hidden("itself")));
+        a.dial(&b);
+        a.net.dial(b.id, &["unix:@fdbray-nobody-is-here".into()]);
+        std::thread::sleep(Duration::from_millis(50));
+        b.dial(&a);
+        for node in [&a, &b] {
+            assert!(matches!(node.host.next(), Event::Connected { fresh: true, .. }));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(a.host.pending().is_empty() && b.host.pending().is_empty());
+    }
+}
+
+#[test]
+fn a_peer_that_makes_none_is_given_up_once_and_can_be_dialled_where_it_turns_out_to_be() {
+    let (a, b) = (tcp("none"), Node::start(tcp("none")));
+    let a = Node::start(Options { patience: Duration::from_millis(300), ..a });
+    a.net.dial(b.id, &[]);
+    a.net.dial(b.id, &[]);
+    assert!(a.host.pending().is_empty());
+    assert!(matches!(a.host.next(), Event::Ended(Ended::Refused(_))));
+    a.net.dial(b.id, &[]);
+    // By now the list says where it is.
+    a.connect(&b);
+    std::thread::sleep(Duration::from_millis(400));
+    assert!(a.host.pending().is_empty() && b.host.pending().is_empty());
+}
+
 /// Frames sent both ways by several threads while `trouble` happens; all arrive, in order, once.
 fn under_load(a: &Node, b: &Node, trouble: impl FnOnce() + Send) {
     const THREADS: u32 = 3;

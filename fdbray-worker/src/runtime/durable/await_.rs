@@ -135,12 +135,13 @@ impl Durables {
     /// Reads what this process is told, for as long as it waits for anything.
     pub(super) async fn read_mail(self: Arc<Self>) {
         let mut handled: Option<Handled> = None;
+        let mut cleared = true;
         loop {
             let idle = {
                 let state = self.state();
                 state.expected.is_empty() && state.running.is_empty()
             };
-            if idle && handled.is_none() {
+            if idle && cleared {
                 self.waiting.notified().await;
             }
             let mail = match self.durable().await {
@@ -149,15 +150,24 @@ impl Durables {
             };
             let mail = match mail {
                 Ok(mail) => mail,
+                // Declared dead, or leaving: the core has ended, or does.
+                Err(DurableError::NotMember(_)) => return,
                 Err(error) => {
+                    // No wait without end: the work goes on, and can be attached to again.
                     tracing::warn!("the ends of durable futures cannot be learned: {error}");
+                    let expected: Vec<ObjectId> = self.state().expected.iter().copied().collect();
+                    for id in expected {
+                        self.tell(id, Outcome::Failed(Arc::new(store_error(&error))));
+                    }
                     tokio::time::sleep(Duration::from_secs(1)).await;
                     continue;
                 }
             };
             handled = mail.handled;
             if mail.notices.is_empty() {
-                handled = None;
+                if let (false, Some(handled)) = (cleared, &handled) {
+                    cleared = self.clear_mail(handled.clone()).await;
+                }
                 // A watch that fails is looked after by looking again.
                 let again = tokio::time::timeout(LOOK_AGAIN, mail.watch).await;
                 if again.is_err() {
@@ -165,6 +175,7 @@ impl Durables {
                 }
                 continue;
             }
+            cleared = false;
             let mut settled: Vec<FutureId> = Vec::new();
             for notice in mail.notices {
                 match notice {
@@ -173,6 +184,14 @@ impl Durables {
                 }
             }
             self.look_at(settled).await;
+        }
+    }
+
+    /// Removes what was handled, now that it is quiet; whether it could.
+    async fn clear_mail(&self, handled: Handled) -> bool {
+        match self.durable().await {
+            Ok(durable) => durable.clear_mail(self.me, handled).await.is_ok(),
+            Err(_) => false,
         }
     }
 

@@ -98,6 +98,8 @@ struct State {
     running: FxHashMap<FutureId, work::Running>,
     /// The same futures, by the number of the call in the core.
     local: FxHashMap<u64, FutureId>,
+    /// Calls that have ended and are not completed.
+    completing: usize,
     /// Shapes of which it was said that nobody can run them.
     said: FxHashSet<FutureId>,
 }
@@ -173,6 +175,21 @@ impl Durables {
                 Err(error) if error.retryable() && Instant::now() + pause < until => {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_secs(2));
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    /// Repeats what fails for a reason that may pass until it does: what this process holds, nobody else can end.
+    async fn insist<T, R: Future<Output = Result<T, DurableError>>>(
+        &self,
+        mut attempt: impl FnMut() -> R,
+    ) -> Result<T, DurableError> {
+        loop {
+            match self.persist(&mut attempt).await {
+                Err(error) if error.retryable() => {
+                    tracing::warn!("the control plane does not answer: {error}")
                 }
                 ended => return ended,
             }

@@ -108,9 +108,13 @@ impl Worker {
 impl Durables {
     /// Claims work as long as there is room and something to claim.
     pub(super) async fn claim_work(self: Arc<Self>, worker: Arc<Worker>) {
+        let mut said = false;
         loop {
             if let Err(error) = self.claim_round(&worker).await {
-                tracing::debug!("durable work cannot be claimed now: {error}");
+                let passes = error.retryable() || matches!(error, DurableError::NotMember(_));
+                if !passes && !std::mem::replace(&mut said, true) {
+                    tracing::error!("this worker claims no durable work: {error}");
+                }
                 tokio::time::sleep(PAUSE).await;
             }
             if self.draining.load(Ordering::Acquire) {
@@ -158,6 +162,10 @@ impl Durables {
             }
             self.waiting.notify_one();
             self.begin(&process, worker, durable, claimed).await;
+        }
+        if !self.has_beat(&process) {
+            tokio::time::sleep(PAUSE).await;
+            return Ok(());
         }
         let watches = select_all(watches.into_iter().map(|watch| watch.boxed()));
         tokio::select! {
@@ -222,7 +230,7 @@ impl Durables {
                     self.complete(durable, vec![(token, Outcome::Final(failure))]).await;
                 }
                 Err(None) => {
-                    let given = durable.give_back(self.me, vec![(token, Vec::new())]).await;
+                    let given = self.insist(|| durable.give_back(self.me, vec![(token, Vec::new())])).await;
                     if let Err(error) = given {
                         tracing::debug!("a claim could not be given back: {error}");
                     }
@@ -315,12 +323,15 @@ impl Durables {
             {
                 ended.push(next);
             }
+            let (Some(process), Ok(durable)) = (self.process(), self.durable().await) else { return };
+            // What was revoked is not there any more.
             let ended: Vec<Running> = {
-                let State { running, local, .. } = &mut *self.state();
-                ended.iter().filter_map(|n| running.remove(&local.remove(n)?)).collect()
+                let State { running, local, completing, .. } = &mut *self.state();
+                let ended: Vec<_> = ended.iter().filter_map(|n| running.remove(&local.remove(n)?)).collect();
+                *completing += ended.len();
+                ended
             };
-            let Some(process) = self.process() else { return };
-            let Ok(durable) = self.durable().await else { continue };
+            let count = ended.len();
             let mut outcomes = Vec::with_capacity(ended.len());
             let mut large = Vec::new();
             for running in ended {
@@ -329,7 +340,8 @@ impl Durables {
                         outcomes.push((running.token, Outcome::Value(value.to_vec())));
                     }
                     Ok(value) => large.push((running, value)),
-                    Err(Error::Shutdown | Error::Cancelled { .. }) => {}
+                    // Its claim goes with this process.
+                    Err(Error::Shutdown) if process.has_ended() => {}
                     Err(error) if convert::is_final(&error) => {
                         outcomes.push((running.token, Outcome::Final(convert::failure(&error))));
                     }
@@ -340,9 +352,13 @@ impl Durables {
             if !outcomes.is_empty() {
                 self.complete(durable, outcomes).await;
             }
+            self.state().completing -= count - large.len();
             for (running, value) in large {
                 let durables = self.clone();
-                self.io.spawn(async move { durables.complete_large(running, value).await });
+                self.io.spawn(async move {
+                    durables.complete_large(running, value).await;
+                    durables.state().completing -= 1;
+                });
             }
         }
     }
@@ -352,7 +368,7 @@ impl Durables {
         let Ok(durable) = self.durable().await else { return };
         let (token, len) = (running.token, value.len() as u64);
         let outcome = if running.durable_value {
-            match self.persist(|| durable.write_value(self.me, token, &value)).await {
+            match self.insist(|| durable.write_value(self.me, token, &value)).await {
                 Ok(()) => Outcome::Chunks(len),
                 Err(error @ DurableError::TooLarge { .. }) => {
                     let what = format!("the result of `{}`", running.function);
@@ -379,7 +395,7 @@ impl Durables {
     /// Whether all of them took effect.
     async fn complete(&self, durable: &Durable, outcomes: Vec<(Token, Outcome)>) -> bool {
         let count = outcomes.len();
-        match self.persist(|| durable.complete(self.me, outcomes.clone())).await {
+        match self.insist(|| durable.complete(self.me, outcomes.clone())).await {
             Ok(completed) => completed.iter().all(|c| !matches!(c, Completed::Stale)),
             Err(error) => {
                 tracing::warn!("{count} durable futures that ran here could not be completed: {error}");
@@ -401,7 +417,11 @@ impl Durables {
     /// Claims nothing more, and waits until what runs has been completed, or gives it back at `until`.
     pub async fn drain(self: Arc<Self>, until: Instant) {
         self.draining.store(true, Ordering::Release);
-        while !self.state().running.is_empty() && Instant::now() < until {
+        let busy = || {
+            let state = self.state();
+            !state.running.is_empty() || state.completing > 0
+        };
+        while busy() && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let left: Vec<_> = self.state().running.drain().map(|(_, r)| (r.token, Vec::new())).collect();

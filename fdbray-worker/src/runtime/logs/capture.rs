@@ -66,7 +66,7 @@ impl Capture {
         let queue = Arc::new(Queue::new(WAITING));
         let wake = eventfd(0, EventfdFlags::CLOEXEC)?;
         let (originals, [out, err]) = match options.given {
-            true => (None, [reopen(1)?, reopen(2)?]),
+            true => (None, [drained(reopen(1)?), drained(reopen(2)?)]),
             false => redirect().map(|(originals, outs)| (Some(originals), outs))?,
         };
         let (ends, [reader_done, sink_done]) = ends();
@@ -339,6 +339,14 @@ fn reopen(fd: u8) -> io::Result<OwnedFd> {
     let from = open(format!("/proc/self/fd/{fd}"), flags, Mode::empty())?;
     let _ = fcntl_setpipe_size(&from, PIPE);
     Ok(from)
+}
+
+/// A pipe without what is in it: printed before this process could run anything, so that it is of no task; the header of
+/// a test harness, say.
+fn drained(pipe: OwnedFd) -> OwnedFd {
+    let mut buffer = [0; 16 << 10];
+    while matches!(retry_on_intr(|| read(&pipe, &mut buffer)), Ok(1..)) {}
+    pipe
 }
 
 unsafe extern "C" {

@@ -1,7 +1,9 @@
 //! What the tests share: clusters, members, calls, and the checker after each test.
 
 use crate::control::durable::*;
-use crate::control::members::{Capacity, Cause as Death, Host, Member, Members, Role, Tombstone};
+use crate::control::members::{
+    Capacity, Cause as Death, Host, Member, MemberError, Members, Role, Tombstone,
+};
 use crate::control::store::memory::{Faults, Memory};
 use crate::control::store::{Store, lmdb};
 use crate::id::ProcessId;
@@ -12,14 +14,14 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub(super) const SIGNATURE: u64 = 77;
+pub(in crate::control::durable) const SIGNATURE: u64 = 77;
 
 /// A cluster with its durable futures.
 #[derive(Clone)]
-pub(super) struct Cluster {
-    pub(super) durable: Durable,
-    pub(super) members: Members,
-    pub(super) store: Store,
+pub(in crate::control::durable) struct Cluster {
+    pub(in crate::control::durable) durable: Durable,
+    pub(in crate::control::durable) members: Members,
+    pub(in crate::control::durable) store: Store,
     next: Arc<AtomicU64>,
 }
 
@@ -31,17 +33,21 @@ impl Deref for Cluster {
 }
 
 impl Cluster {
-    pub(super) async fn new(store: Store) -> Self {
+    pub(in crate::control::durable) async fn new(store: Store) -> Self {
         let durable = Durable::open(store.clone(), "demo").await.unwrap();
         Cluster { durable, members: Members::new(store.clone(), "demo"), store, next: Arc::default() }
     }
 
-    pub(super) async fn with(faults: Faults) -> Self {
+    pub(in crate::control::durable) async fn with(faults: Faults) -> Self {
         Cluster::new(Memory::new(faults).store()).await
     }
 
     /// A new member.
-    pub(super) async fn join(&self, n: u64) -> ProcessId {
+    pub(in crate::control::durable) async fn join(&self, n: u64) -> ProcessId {
+        self.try_join(n).await.unwrap()
+    }
+
+    pub(in crate::control::durable) async fn try_join(&self, n: u64) -> Result<ProcessId, MemberError> {
         let id = process(n);
         let host = Host { boot_id: "elsewhere".into(), pid_namespace: 1, pid: 1, started: 0 };
         let member = Member {
@@ -55,31 +61,31 @@ impl Cluster {
             version: "0.1.0".into(),
             host,
         };
-        self.members.register(&member).await.unwrap();
-        id
+        self.members.register(&member).await?;
+        Ok(id)
     }
 
-    pub(super) async fn bury(&self, id: ProcessId) {
+    pub(in crate::control::durable) async fn bury(&self, id: ProcessId) {
         self.members.bury(Tombstone { id, by: process(u64::MAX), cause: Death::Exited }).await.unwrap();
     }
 
     /// A call of `f` that nobody else makes.
-    pub(super) fn call(&self) -> Submission {
+    pub(in crate::control::durable) fn call(&self) -> Submission {
         let id = FutureId::new(process(1), self.next.fetch_add(1, Ordering::Relaxed));
         Submission::new(id, "f", SIGNATURE, vec![1, 2, 3])
     }
 
-    pub(super) async fn submit_one(&self, call: Submission) -> FutureId {
+    pub(in crate::control::durable) async fn submit_one(&self, call: Submission) -> FutureId {
         self.durable.submit(vec![call]).await.unwrap().pop().unwrap().unwrap().id()
     }
 
     /// Claims and starts one future.
-    pub(super) async fn take(&self, by: ProcessId) -> Claimed {
+    pub(in crate::control::durable) async fn take(&self, by: ProcessId) -> Claimed {
         let claimed = self.durable.claim(by, Wants { start: 1, ..wants(1) }).await.unwrap();
         claimed.into_iter().next().expect("something is ready")
     }
 
-    pub(super) async fn attach_one(
+    pub(in crate::control::durable) async fn attach_one(
         &self,
         target: Target,
         waiter: ProcessId,
@@ -89,21 +95,26 @@ impl Cluster {
     }
 
     /// Claims, starts and realizes one future.
-    pub(super) async fn run(&self, by: ProcessId) -> FutureId {
+    pub(in crate::control::durable) async fn run(&self, by: ProcessId) -> FutureId {
         let token = self.take(by).await.token;
         self.end(by, token, Outcome::Value(b"done".to_vec())).await;
         token.id
     }
 
-    pub(super) async fn end(&self, by: ProcessId, token: Token, outcome: Outcome) -> Completed {
+    pub(in crate::control::durable) async fn end(
+        &self,
+        by: ProcessId,
+        token: Token,
+        outcome: Outcome,
+    ) -> Completed {
         self.durable.complete(by, vec![(token, outcome)]).await.unwrap()[0]
     }
 
-    pub(super) async fn stage(&self, id: FutureId) -> Stage {
+    pub(in crate::control::durable) async fn stage(&self, id: FutureId) -> Stage {
         self.durable.record(id).await.unwrap().state.stage()
     }
 
-    pub(super) async fn ticks(&self, ticks: u64) {
+    pub(in crate::control::durable) async fn ticks(&self, ticks: u64) {
         for _ in 0..ticks {
             let now = self.now().await.unwrap();
             self.tick(now).await.unwrap();
@@ -112,15 +123,21 @@ impl Cluster {
     }
 
     /// All notices, which are handled with that.
-    pub(super) async fn notices(&self, of: ProcessId) -> Vec<Notice> {
+    pub(in crate::control::durable) async fn notices(&self, of: ProcessId) -> Vec<Notice> {
         self.try_notices(of).await.unwrap()
     }
 
-    pub(super) async fn try_notices(&self, of: ProcessId) -> Result<Vec<Notice>, DurableError> {
+    pub(in crate::control::durable) async fn try_notices(
+        &self,
+        of: ProcessId,
+    ) -> Result<Vec<Notice>, DurableError> {
         let (mut all, mut handled) = (Vec::new(), None);
         loop {
             let mail = self.mail(of, handled).await?;
             if mail.notices.is_empty() {
+                if let Some(handled) = mail.handled {
+                    self.clear_mail(of, handled).await?;
+                }
                 return Ok(all);
             }
             all.extend(mail.notices);
@@ -128,7 +145,7 @@ impl Cluster {
         }
     }
 
-    pub(super) async fn checked(&self) -> Report {
+    pub(in crate::control::durable) async fn checked(&self) -> Report {
         let report = self.check().await.unwrap();
         assert!(report.clean(), "{}", report.summary());
         report
@@ -136,7 +153,7 @@ impl Cluster {
 }
 
 /// Runs a test on each engine that is there, with the checker behind it.
-pub(super) async fn everywhere<F: Future<Output = ()>>(test: impl Fn(Cluster) -> F) {
+pub(in crate::control::durable) async fn everywhere<F: Future<Output = ()>>(test: impl Fn(Cluster) -> F) {
     let directory = tempfile::tempdir().unwrap();
     let lmdb = Store::lmdb(directory.path(), lmdb::Options::default()).unwrap();
     let troubled = Faults { seed: 7, conflicts: 150, delays: 300, unknown: 150 };
@@ -147,16 +164,16 @@ pub(super) async fn everywhere<F: Future<Output = ()>>(test: impl Fn(Cluster) ->
     }
 }
 
-pub(super) fn process(n: u64) -> ProcessId {
+pub(in crate::control::durable) fn process(n: u64) -> ProcessId {
     ProcessId::new(n).unwrap()
 }
 
-pub(super) fn one_cpu() -> Capacity {
+pub(in crate::control::durable) fn one_cpu() -> Capacity {
     Capacity { cpus: 10_000, ..Capacity::default() }
 }
 
 /// Up to so many of one CPU, by a worker that has `f`, `g` and `h`.
-pub(super) fn wants(most: usize) -> Wants {
+pub(in crate::control::durable) fn wants(most: usize) -> Wants {
     static NONCE: AtomicU64 = AtomicU64::new(1);
     let kinds: BTreeSet<u64> = ["f", "g", "h"].iter().map(|name| function_hash(name, SIGNATURE)).collect();
     Wants {

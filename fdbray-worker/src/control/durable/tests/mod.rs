@@ -1,6 +1,7 @@
 //! The transitions, one by one, on both engines; under faults in `storm`.
 
-mod help;
+mod checker;
+pub(super) mod help;
 mod limits;
 mod steps;
 mod storm;

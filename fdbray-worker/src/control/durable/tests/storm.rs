@@ -214,7 +214,11 @@ fn born(world: &Rc<World>, n: u64, worker: bool) -> (ProcessId, bool, Life) {
         world.log.borrow_mut().workers.push(id);
     }
     let life = async move {
-        world.cluster.join(n).await;
+        if world.cluster.try_join(n).await.is_err() {
+            // It was declared dead while it registered.
+            assert!(world.log.borrow().dead.contains(&id));
+            return;
+        }
         let ended = if worker { work(&world, id).await } else { drive(&world, id).await };
         match ended {
             Err(DurableError::NotMember(of)) => {
@@ -365,7 +369,7 @@ async fn drive(world: &World, me: ProcessId) -> Result<(), DurableError> {
                 cluster.release(vec![id]).await?;
             }
         }
-        let mail = cluster.mail(me, handled.take()).await?;
+        let mail = cluster.mail(me, handled.clone()).await?;
         for notice in &mail.notices {
             let Notice::Settled(id) = notice else { panic!("a driver claims nothing") };
             world.count("notices");
@@ -376,6 +380,11 @@ async fn drive(world: &World, me: ProcessId) -> Result<(), DurableError> {
             }
         }
         handled = mail.handled;
+        if let Some(handled) = handled.clone()
+            && world.one_of(3)
+        {
+            cluster.clear_mail(me, handled).await?;
+        }
         if mail.notices.is_empty() && (world.calm.get() || world.one_of(2)) && !waiting.is_empty() {
             // Nothing but the bell wakes it, unless it has something else to do.
             let mut watch = pin!(mail.watch);

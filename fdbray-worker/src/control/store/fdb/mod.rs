@@ -145,11 +145,17 @@ impl Engine for Fdb {
                 if let Err(error) = transaction.set_option(limit) {
                     return Attempt::Failed(self.place.error(error));
                 }
+                let run = Instant::now();
                 let again = match self.run(mode, &body, transaction).await {
                     Ok(attempt) => return attempt,
                     Err(again) => again,
                 };
-                let failed = match (failure::meaning(again.error, again.committing), again.transaction) {
+                let meaning = match failure::meaning(again.error, again.committing) {
+                    // Its read version is from before a recovery of the database.
+                    Meaning::TooOld if run.elapsed() < self.options.limits.time => Meaning::Later,
+                    meaning => meaning,
+                };
+                let failed = match (meaning, again.transaction) {
                     (Meaning::Unknown, _) => StoreError::CommitUnknown,
                     (Meaning::TooOld, _) => StoreError::TimeLimit(self.options.limits.time),
                     // A database that is behind or overloaded may be so for long.
