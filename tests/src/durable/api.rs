@@ -132,9 +132,8 @@ pub(super) async fn keys() -> fdbray::Result<()> {
     }
     assert!(RemoteFuture::<i64>::attach("no such key").await.is_err());
     let (id, argument) = (first.id().to_string(), add::remote(&first, 1));
-    argument.submitted().await?;
+    assert_eq!(argument.await?, 4);
     first.release().await?;
-    argument.await?;
     for gone in ["k", &id] {
         within(10, "a released future goes", async {
             while RemoteFuture::<i64>::attach(gone).await.is_ok() {

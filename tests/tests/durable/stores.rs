@@ -15,7 +15,7 @@ fn while_the_store_is_away_durable_calls_end_with_an_error_and_what_ran_is_compl
     let _worker = cluster.worker(&["--cpus", "2"]);
     let mut driver = cluster.driver(&["away", &notes]);
     driver.says(30, "ready");
-    let mut holder = cluster.other(&["hold-store", &cluster.url(), "45"]);
+    let mut holder = cluster.other(&["hold-store", &cluster.url(), "40"]);
     holder.says(20, "holds");
     fs::write(format!("{notes}.away"), "").unwrap();
     let refused = driver.says(60, "refused");
