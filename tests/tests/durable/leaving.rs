@@ -56,28 +56,44 @@ fn a_worker_that_was_stopped_completes_nothing_that_others_have_and_comes_back_a
 
 #[test]
 fn a_worker_that_is_told_to_leave_ends_what_it_runs_and_leaves_the_rest() {
-    let cluster = cluster();
+    let cluster = cluster().env("CRASH_LOG", "info");
     let (notes, until) = (file(&cluster, "notes"), file(&cluster, "until"));
     let mut leaving = cluster.worker(&["--cpus", "2"]);
     let mut driver = cluster.driver(&["waits", "6", &notes, &until]);
     driver.says(30, "submitted");
     eventually(30, "calls run", || (notes_in(Path::new(&notes)).len() == 2).then_some(()));
     leaving.signal(Signal::TERM);
-    // It takes on nothing more while it waits for what runs.
-    let look = Look::at(&cluster);
-    let mut waiting = cluster.driver(&["submit", "10", &notes, "0", "wait"]);
-    assert!(waiting.errors().is_empty(), "{}", waiting.log());
+    eventually(10, "it is leaving", || leaving.errors().contains("claims no more").then_some(()));
     fs::write(&until, "").unwrap();
     leaving.succeeds(30);
+    let look = Look::at(&cluster);
     assert_eq!(look.count(Stage::Realized), 2, "what ran was completed");
-    assert_eq!(look.count(Stage::Claimed), 0);
+    assert_eq!(look.count(Stage::Unclaimed), 4, "it took on nothing more");
     let _other = cluster.worker(&["--cpus", "2"]);
     driver.says(60, "all");
     driver.succeeds(20);
-    waiting.kill();
-    let records = look.records();
-    assert!(records.iter().all(|record| record.attempts <= 1 && record.died == 0), "no attempt is spent twice");
-    look.until(30, Stage::Realized, records.len());
+    assert!(look.records().iter().all(|record| (record.attempts, record.died) == (1, 0)), "no attempt was wasted");
+    look.leaves_nothing();
+}
+
+#[test]
+fn workers_that_leave_under_load_lose_nothing_and_waste_no_attempt() {
+    let cluster = cluster();
+    let mut driver = cluster.driver(&["many", "5000"]);
+    driver.says(60, "submitted");
+    let look = Look::at(&cluster);
+    for round in 1..=3 {
+        let mut leaving = cluster.worker(&["--cpus", "1"]);
+        let some = round * 500;
+        eventually(60, "calls have ended", || (look.count(Stage::Realized) > some).then_some(()));
+        leaving.signal(Signal::TERM);
+        leaving.succeeds(60);
+        assert_eq!(look.count(Stage::Claimed), 0);
+    }
+    let _last = cluster.worker(&["--cpus", "1"]);
+    driver.says(90, "all");
+    driver.succeeds(20);
+    assert!(look.records().iter().all(|record| (record.attempts, record.died) == (1, 0)), "no attempt was wasted");
     look.leaves_nothing();
 }
 

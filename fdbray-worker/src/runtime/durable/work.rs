@@ -434,6 +434,7 @@ impl Durables {
     /// Claims nothing more, and waits until what runs has been completed, or gives it back at `until`.
     pub async fn drain(self: Arc<Self>, until: Instant) {
         self.draining.store(true, Ordering::Release);
+        tracing::info!("this worker claims no more durable work: it leaves the cluster");
         let busy = || {
             let state = self.state();
             !state.running.is_empty() || state.completing > 0 || state.claiming

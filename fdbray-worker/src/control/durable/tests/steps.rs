@@ -2,6 +2,8 @@
 
 use super::help::*;
 use crate::control::durable::*;
+use crate::registry::function_hash;
+use std::{collections::BTreeSet, sync::Arc};
 
 #[tokio::test]
 async fn a_future_goes_from_submission_to_its_value() {
