@@ -311,8 +311,10 @@ impl Process {
 
     /// The bytes of an object, to serve them to a peer.
     pub fn object(&self, id: ObjectId) -> Option<Payload> {
+        let object = self.lock().object(id);
+        // Not under the core's lock.
         let kept = || self.outside()?.durables()?.kept(id);
-        self.lock().object(id).or_else(|| kept().filter(|_| id.is_durable()))
+        object.or_else(|| kept().filter(|_| id.is_durable()))
     }
 
     pub fn me(&self) -> ProcessId {

@@ -84,6 +84,17 @@ impl Cluster {
         self.start("worker", &all, &[])
     }
 
+    /// Starts another program as a worker, and does not wait for it.
+    pub fn worker_of(&self, program: &str, args: &[&str]) -> App {
+        let url = self.url();
+        self.start_program(program, "worker", &[&["--worker", "--cluster", &url], args].concat(), &[])
+    }
+
+    /// Starts another program as a driver that joins the cluster.
+    pub fn driver_of(&self, program: &str, args: &[&str]) -> App {
+        self.start_program(program, "driver", args, &[("FDBRAY_CLUSTER", &self.url())])
+    }
+
     /// Starts a driver that joins the cluster.
     pub fn driver(&self, args: &[&str]) -> App {
         self.start("driver", args, &[("FDBRAY_CLUSTER", &self.url())])
@@ -108,9 +119,12 @@ impl Cluster {
     }
 
     fn start(&self, name: &str, args: &[&str], env: &[(&str, &str)]) -> App {
+        self.start_program(&self.program.display().to_string(), name, args, env)
+    }
+
+    fn start_program(&self, program: &str, name: &str, args: &[&str], env: &[(&str, &str)]) -> App {
         let words: Vec<&str> = self.prefix.iter().map(String::as_str).collect();
-        let program = self.program.display().to_string();
-        let words = [&words[..], &[&program], args].concat();
+        let words = [&words[..], &[program], args].concat();
         let mut command = Command::new(words[0]);
         command.args(&words[1..]);
         for (variable, _) in std::env::vars().filter(|(v, _)| v.starts_with("FDBRAY_")) {

@@ -23,18 +23,30 @@ const GROUPS: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Wants {
     /// For each shape that fits: how many of it, best first.
-    pub shapes: Vec<(ShapeId, usize)>,
+    pub shapes: Vec<(ShapeId, Room)>,
     /// How many in all.
     pub most: usize,
     /// How many of them are started at once, in the same transaction, because there is room right now.
     pub start: usize,
     /// The functions it has: see [`function_hash`](crate::registry::function_hash).
     pub kinds: Arc<BTreeSet<u64>>,
+    /// Those of them that are known to be quick.
+    pub quick: Arc<BTreeSet<u64>>,
     /// A random number that is used for one batch only. It names the claim, and where in the index the search begins,
     /// so that those who search at once get in each other's way less.
     pub nonce: u64,
     /// An earlier call with this nonce failed, and may have taken effect nevertheless: what it claimed is the answer.
     pub again: bool,
+}
+
+/// How many futures of one shape a worker takes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Of all functions.
+    pub all: usize,
+    /// Of functions that are not known to be [quick](Wants::quick): what is claimed and cannot run at once is kept from
+    /// others for as long as what runs takes.
+    pub slow: usize,
 }
 
 /// Names one claim of one future. What is done in its name is discarded when it is not current.
@@ -152,11 +164,9 @@ impl Work {
         let mut found = Vec::new();
         let most = wants.most.min(BATCH);
         for (shape, times) in &wants.shapes {
-            let mut room = (*times).min(most - found.len());
+            let mut room = Room { all: times.all.min(most - found.len()), slow: times.slow };
             for place in [Some(by), None] {
-                let picked = self.pick(*shape, place, room, wants).await?;
-                room -= picked.len();
-                found.extend(picked);
+                found.extend(self.pick(*shape, place, &mut room, wants).await?);
             }
         }
         self.load(found.iter().copied()).await?;
@@ -183,7 +193,7 @@ impl Work {
         &self,
         shape: ShapeId,
         place: Option<ProcessId>,
-        room: usize,
+        room: &mut Room,
         wants: &Wants,
     ) -> Result<Vec<FutureId>, DurableError> {
         let tx = self.tx.snapshot();
@@ -191,7 +201,7 @@ impl Work {
         let mut picked: Vec<FutureId> = Vec::new();
         let mut seen = 0;
         let mut next: Option<Ready> = None;
-        while picked.len() < room {
+        while room.all > 0 {
             // The groups of the next priority: one seek each, whatever is in them.
             let mut groups: Vec<Ready> = next.take().into_iter().collect();
             while seen < GROUPS {
@@ -200,7 +210,8 @@ impl Work {
                 seen += 1;
                 let Some(ready) = self.keys.parse_ready(key) else { break };
                 cursor = self.keys.ready_group(&ready).children().1;
-                if !wants.kinds.contains(&ready.kind) {
+                let quick = wants.quick.contains(&ready.kind);
+                if !wants.kinds.contains(&ready.kind) || (room.slow == 0 && !quick) {
                     continue;
                 }
                 if groups.first().is_some_and(|group| group.priority != ready.priority) {
@@ -216,11 +227,18 @@ impl Work {
             let turn = wants.nonce as usize % groups.len();
             groups.rotate_left(turn);
             for group in groups {
+                let quick = wants.quick.contains(&group.kind);
                 let (begin, end) = self.keys.ready_group(&group).children();
                 let middle: Vec<u8> = self.keys.ready_shard(&group, wants.nonce >> 32).into();
                 for range in [Range::new(middle.clone(), end), Range::new(begin, middle.clone())] {
-                    let found = tx.range(range.limit(room - picked.len())).await?;
+                    let most = if quick { room.all } else { room.all.min(room.slow) };
+                    if most == 0 {
+                        continue;
+                    }
+                    let found = tx.range(range.limit(most)).await?;
                     picked.extend(found.iter().filter_map(|(key, _)| Some(self.keys.parse_ready(key)?.id)));
+                    room.all -= found.len();
+                    room.slow -= if quick { 0 } else { found.len() };
                 }
             }
         }

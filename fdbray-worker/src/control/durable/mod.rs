@@ -102,7 +102,7 @@ mod transition;
 mod work;
 
 pub use check::{Discrepancy, Report};
-pub use claim::{Claimed, Token, Wants};
+pub use claim::{Claimed, Room, Token, Wants};
 pub use clock::Tick;
 pub use complete::{Completed, Outcome};
 pub use error::{DurableError, Refused};

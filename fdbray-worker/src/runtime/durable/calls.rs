@@ -3,7 +3,7 @@
 use super::{Attach, Durables, future_id, object_id, store_error};
 use crate::{
     control::{
-        durable::{Retention, Submission, Target},
+        durable::{LARGEST, Retention, Submission, Target},
         members::Capacity,
     },
     core::shape::Resources,
@@ -225,6 +225,15 @@ impl Durables {
                 Part::Owned(..) => {}
             }
         }
+        let len = submission.arguments.len();
+        if len > LARGEST {
+            let message = format!(
+                "they are {len} bytes, the control plane keeps at most {LARGEST}; pass large values as futures, or by a \
+                 name under which the function finds them"
+            );
+            let what = format!("the arguments of the durable call of `{}`", submission.function);
+            return self.refused(id, Error::encode(what, message));
+        }
         if self.start().send(Box::new(submission)).is_err() {
             return self.refused(id, Error::Shutdown);
         }
@@ -235,6 +244,7 @@ impl Durables {
 /// The durable future that the call `local` of this process computes, and in which attempt.
 pub(crate) fn task_of(local: ObjectId) -> Option<(ObjectId, u32)> {
     let (_, durables) = durables().ok()?;
+    drop(durables.beginning());
     let state = durables.state();
     let id = state.local.get(&local.seq)?;
     Some((object_id(*id), state.running.get(id)?.attempt()))

@@ -70,6 +70,9 @@ pub(crate) struct Durables {
     /// The number of the last future that was made here.
     made: AtomicU64,
     state: Mutex<State>,
+    /// Held while a claimed call begins, so that whoever asks for its future waits until it is known. Before the core's
+    /// lock and the state's.
+    beginning: Mutex<()>,
     submissions: OnceLock<mpsc::UnboundedSender<Box<Submission>>>,
     /// There are futures to attach to.
     attaching: Notify,
@@ -100,6 +103,8 @@ struct State {
     local: FxHashMap<u64, FutureId>,
     /// Calls that have ended and are not completed.
     completing: usize,
+    /// Something may be claimed right now.
+    claiming: bool,
     /// Shapes of which it was said that nobody can run them.
     said: FxHashSet<FutureId>,
 }
@@ -130,6 +135,7 @@ impl Durables {
             durable: OnceCell::new(),
             made: AtomicU64::new(0),
             state: Mutex::default(),
+            beginning: Mutex::default(),
             submissions: OnceLock::new(),
             attaching: Notify::new(),
             waiting: Notify::new(),
@@ -203,6 +209,10 @@ impl Durables {
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing that can panic runs under this lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn beginning(&self) -> MutexGuard<'_, ()> {
+        self.beginning.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn next_id(&self) -> ObjectId {

@@ -7,12 +7,15 @@ use crate::{
     control::{
         durable::{
             Arguments, Claimed, Completed, Durable, DurableError, Failure, FutureId, INLINE_VALUE, Outcome,
-            Record, ShapeId, Token, Wants, fits,
+            Record, Room, ShapeId, Token, Wants, fits,
         },
         members::Capacity,
         store::Watch,
     },
-    core::{Submission, shape::TemplateSpec},
+    core::{
+        Submission,
+        shape::{Resources, TemplateSpec},
+    },
     error::Error,
     handle::Handle,
     id::ProcessId,
@@ -26,7 +29,7 @@ use futures_util::{
 };
 use rustc_hash::FxHashMap;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -34,7 +37,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Work that is claimed ahead for each slot, by the measured run time of the function.
+/// Quick work that is claimed ahead for each slot, by the measured run time of the function; what takes longer is not.
 const AHEAD: u64 = 20_000_000;
 /// And at most so many in one transaction, or at once.
 const MOST: usize = 500;
@@ -47,6 +50,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub(super) struct Running {
     token: Token,
     shape: ShapeId,
+    needs: Resources,
     place: u32,
     function: &'static str,
     durable_value: bool,
@@ -82,15 +86,6 @@ impl Worker {
         self.templates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The functions that have had this shape here.
-    fn last_places(&self, shape: ShapeId) -> BTreeSet<u32> {
-        let templates = self.templates();
-        let of = |((kind, s), _): (&(u64, ShapeId), _)| {
-            (*s == shape).then(|| self.places.get(kind).copied()).flatten()
-        };
-        templates.iter().filter_map(of).collect()
-    }
-
     pub(super) fn new(capacity: Capacity, registry: &Registry) -> Self {
         let places: BTreeMap<u64, u32> = registry.names().into_iter().zip(0..).collect();
         let kinds = Arc::new(places.keys().copied().collect());
@@ -111,6 +106,7 @@ impl Durables {
         let mut said = false;
         loop {
             if let Err(error) = self.claim_round(&worker).await {
+                self.state().claiming = false;
                 let passes = error.retryable() || matches!(error, DurableError::NotMember(_));
                 if !passes && !std::mem::replace(&mut said, true) {
                     tracing::error!("this worker claims no durable work: {error}");
@@ -138,31 +134,39 @@ impl Durables {
         tokio::pin!(room_changed);
         room_changed.as_mut().enable();
         let mut full = false;
-        while !self.draining.load(Ordering::Acquire) && self.has_beat(&process) {
-            let room = self.room_for(&process, worker, &shapes);
-            full = room.iter().any(|(_, n)| *n == 0);
-            let room: Vec<_> = room.into_iter().filter(|(_, n)| *n > 0).collect();
-            if room.is_empty() {
+        let mut left: VecDeque<_> = shapes.iter().collect();
+        left.rotate_left(ProcessId::random().get() as usize % shapes.len().max(1));
+        while let Some(shape) = left.pop_front() {
+            // Who drains waits for this to end.
+            self.state().claiming = true;
+            if self.draining.load(Ordering::Acquire) || !self.has_beat(&process) {
                 break;
+            }
+            let (room, quick) = self.room_for(&process, worker, shape);
+            if room.all == 0 {
+                full = true;
+                continue;
             }
             let unsure = worker.unsure.load(Ordering::Relaxed);
             let wants = Wants {
-                most: room.iter().map(|(_, n)| *n).sum::<usize>().min(MOST),
-                shapes: room,
+                most: room.all,
+                shapes: vec![(shape.0, room)],
                 start: MOST,
                 kinds: worker.kinds.clone(),
+                quick: Arc::new(quick),
                 nonce: if unsure == 0 { ProcessId::random().get() } else { unsure },
                 again: unsure != 0,
             };
             worker.unsure.store(wants.nonce, Ordering::Relaxed);
             let claimed = durable.claim(self.me, wants).await?;
             worker.unsure.store(0, Ordering::Relaxed);
-            if claimed.is_empty() {
-                break;
+            if !claimed.is_empty() {
+                self.waiting.notify_one();
+                self.begin(&process, worker, durable, claimed).await;
+                left.push_back(shape);
             }
-            self.waiting.notify_one();
-            self.begin(&process, worker, durable, claimed).await;
         }
+        self.state().claiming = false;
         if !self.has_beat(&process) {
             tokio::time::sleep(PAUSE).await;
             return Ok(());
@@ -181,34 +185,43 @@ impl Durables {
         members.is_some_and(|members| members.since_last_beat() < BEAT)
     }
 
-    /// How many more of each shape this process takes on: what it can run at once, and of short calls some more.
+    /// How many more of a shape this process takes on: what it can run at once, and of quick functions, which are named
+    /// too, some more. What is quick does not keep a slot from others for long, so that only the rest counts.
     fn room_for(
         &self,
         process: &Arc<Process>,
         worker: &Worker,
-        shapes: &[(ShapeId, Capacity)],
-    ) -> Vec<(ShapeId, usize)> {
-        let have = resources(worker.capacity.clone());
-        let mut here: FxHashMap<ShapeId, (usize, BTreeSet<u32>)> = FxHashMap::default();
+        (id, shape): &(ShapeId, Capacity),
+    ) -> (Room, BTreeSet<u64>) {
+        let ran = worker.templates().keys().filter(|(_, s)| s == id).map(|(kind, _)| *kind).collect::<Vec<_>>();
+        let mut runs: FxHashMap<(u32, ShapeId), (u32, Resources)> = FxHashMap::default();
         for running in self.state().running.values() {
-            let (count, places) = here.entry(running.shape).or_default();
-            *count += 1;
-            places.insert(running.place);
+            let same = runs.entry((running.place, running.shape));
+            same.or_insert_with(|| (0, running.needs.clone())).0 += 1;
         }
-        let time = |places: &BTreeSet<u32>| {
-            let all = process
-                .with_core(false, |core, _| places.iter().map(|p| core.run_time(*p)).collect::<Vec<_>>());
+        let mut have = resources(worker.capacity.clone());
+        let (mut slowest, mut waiting, mut quick) = (0, 0, BTreeSet::new());
+        process.with_core(false, |core, _| {
             // What is not known yet may take long.
-            all.into_iter().map(|time| if time == 0 { AHEAD } else { time }).max()
-        };
-        let room = shapes.iter().map(|(id, shape)| {
-            let slots = have.times(&resources(shape.clone()), MOST as u32) as usize;
-            let (count, places) = here.remove(id).unwrap_or_default();
-            let places = if places.is_empty() { worker.last_places(*id) } else { places };
-            let ahead = AHEAD / time(&places).unwrap_or(AHEAD).max(1);
-            (*id, slots.saturating_mul(1 + ahead as usize).min(MOST).saturating_sub(count))
+            let quick_time = |place| Some(core.run_time(place)).filter(|time| (1..AHEAD).contains(time));
+            for kind in ran {
+                if let Some(time) = worker.places.get(&kind).and_then(|place| quick_time(*place)) {
+                    slowest = slowest.max(time);
+                    quick.insert(kind);
+                }
+            }
+            for ((place, shape), (count, needs)) in runs {
+                match quick_time(place) {
+                    Some(_) if shape == *id => waiting += count as usize,
+                    Some(_) => {}
+                    None => have.take_many(&needs, count),
+                }
+            }
         });
-        room.collect()
+        let slots = have.times(&resources(shape.clone()), MOST as u32) as usize;
+        let ahead = if quick.is_empty() { 0 } else { (AHEAD / slowest) as usize };
+        let all = slots.saturating_mul(1 + ahead).min(MOST).saturating_sub(waiting);
+        (Room { all, slow: slots.min(all) }, quick)
     }
 
     /// Starts what was claimed.
@@ -266,6 +279,8 @@ impl Durables {
         };
         let known = worker.templates().get(&(kind, shape)).copied();
         let futures: Vec<_> = record.spec.futures.iter().map(|id| object_id(*id)).collect();
+        // It may start before it is known here which future it is for.
+        let beginning = self.beginning();
         let (cell, held) = process.with_core(false, |core, fx| {
             let template = known.unwrap_or_else(|| {
                 core.template(TemplateSpec {
@@ -295,6 +310,7 @@ impl Durables {
         let running = Running {
             token,
             shape,
+            needs: resources(record.spec.shape.clone()),
             place,
             function: name,
             durable_value: record.spec.durable_value,
@@ -308,6 +324,7 @@ impl Durables {
             state.running.insert(record.id, running);
             state.local.insert(local, record.id);
         }
+        drop(beginning);
         handle.watch(&worker.ends, local);
         Ok(())
     }
@@ -417,9 +434,10 @@ impl Durables {
     /// Claims nothing more, and waits until what runs has been completed, or gives it back at `until`.
     pub async fn drain(self: Arc<Self>, until: Instant) {
         self.draining.store(true, Ordering::Release);
+        tracing::info!("this worker claims no more durable work: it leaves the cluster");
         let busy = || {
             let state = self.state();
-            !state.running.is_empty() || state.completing > 0
+            !state.running.is_empty() || state.completing > 0 || state.claiming
         };
         while busy() && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(5)).await;

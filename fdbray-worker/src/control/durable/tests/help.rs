@@ -179,10 +179,11 @@ pub(in crate::control::durable) fn wants(most: usize) -> Wants {
     let kinds: BTreeSet<u64> = ["f", "g", "h"].iter().map(|name| function_hash(name, SIGNATURE)).collect();
     Wants {
         again: false,
-        shapes: vec![(ShapeId::of(&one_cpu()), most)],
+        shapes: vec![(ShapeId::of(&one_cpu()), Room { all: most, slow: most })],
         most,
         start: 0,
         kinds: Arc::new(kinds),
+        quick: Arc::default(),
         nonce: NONCE.fetch_add(0x1_0000_0001, Ordering::Relaxed),
     }
 }

@@ -2,6 +2,8 @@
 
 use super::help::*;
 use crate::control::durable::*;
+use crate::registry::function_hash;
+use std::{collections::BTreeSet, sync::Arc};
 
 #[tokio::test]
 async fn a_future_goes_from_submission_to_its_value() {
@@ -95,8 +97,36 @@ async fn the_highest_priority_is_claimed_first_and_what_a_worker_lacks_is_passed
         }
         assert_eq!(order.len(), 120);
         assert!(order.is_sorted_by(|a, b| a >= b), "{order:?}");
-        let other_shape = Wants { shapes: vec![(ShapeId(1), 5)], ..wants(5) };
+        let other_shape = Wants { shapes: vec![(ShapeId(1), Room { all: 5, slow: 5 })], ..wants(5) };
         assert!(cluster.claim(worker, other_shape).await.unwrap().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_worker_claims_ahead_only_what_it_knows_to_be_quick() {
+    everywhere(|cluster| async move {
+        let worker = cluster.join(9).await;
+        let mut calls = Vec::new();
+        for n in 0..40 {
+            let function = if n % 2 == 0 { "f" } else { "g" };
+            calls.push(Submission { priority: n / 20, function: function.into(), ..cluster.call() });
+        }
+        cluster.submit(calls).await.unwrap();
+        let quick = Arc::new(BTreeSet::from([function_hash("g", SIGNATURE)]));
+        let claim = |all, slow| {
+            let shapes = vec![(ShapeId::of(&one_cpu()), Room { all, slow })];
+            cluster.claim(worker, Wants { shapes, quick: quick.clone(), ..wants(all) })
+        };
+        let count = |claimed: &[Claimed], name: &str| {
+            claimed.iter().filter(|claimed| claimed.record.spec.function == name).count()
+        };
+        let claimed = claim(15, 2).await.unwrap();
+        assert_eq!((claimed.len(), count(&claimed, "f")), (15, 2));
+        // What is slow keeps what is quick and of a lower priority waiting for nothing.
+        let claimed = claim(100, 0).await.unwrap();
+        assert_eq!((claimed.len(), count(&claimed, "g")), (7, 7));
+        assert_eq!(claim(100, 100).await.unwrap().len(), 18);
     })
     .await;
 }
