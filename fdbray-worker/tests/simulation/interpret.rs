@@ -252,6 +252,7 @@ impl World {
         let inside = given.iter().map(|r| frame.handle(*r)).map(|h| (h.cell.id(), h.lid)).collect();
         let arguments = Content { lid: called.lid, sum: 0, inside, pad: called.argument_pad }.encode();
         let submission = Submission {
+            gate: None,
             template: called.call as u32,
             arguments: &arguments,
             futures: ids(futures),
