@@ -193,7 +193,8 @@ impl Durables {
         worker: &Worker,
         (id, shape): &(ShapeId, Capacity),
     ) -> (Room, BTreeSet<u64>) {
-        let ran = worker.templates().keys().filter(|(_, s)| s == id).map(|(kind, _)| *kind).collect::<Vec<_>>();
+        let ran =
+            worker.templates().keys().filter(|(_, s)| s == id).map(|(kind, _)| *kind).collect::<Vec<_>>();
         let mut runs: FxHashMap<(u32, ShapeId), (u32, Resources)> = FxHashMap::default();
         for running in self.state().running.values() {
             let same = runs.entry((running.place, running.shape));
@@ -296,6 +297,7 @@ impl Durables {
             worker.templates().insert((kind, shape), template);
             let held: Vec<_> = futures.iter().map(|id| core.durable(*id, fx)).collect();
             let submission = Submission {
+                gate: None,
                 template,
                 arguments: &arguments,
                 described: true,
