@@ -1,8 +1,8 @@
 //! What one driver does with the whole API; each part asserts what it expects.
 
 use super::{
-    Pair, Refusal, add, add_here, fails_until, length, makes, makes_owned, notes, panics, refuses, sum, waits,
-    waits_async, who_am_i, zeros,
+    Pair, Refusal, add, add_here, fails_until, length, makes, makes_owned, notes, panics, refuses, sum,
+    waits, waits_async, who_am_i, zeros,
 };
 use crate::crash::within;
 use fdbray::{Error, prelude::*};
@@ -175,10 +175,7 @@ pub(super) async fn ends(dir: &str) -> fdbray::Result<()> {
     ));
     let early = add::options().resource("tpu", 1).remote(1, 1);
     early.cancel();
-    assert!(matches!(
-        within(10, "a call is cancelled at once", early).await,
-        Err(Error::Cancelled { .. })
-    ));
+    assert!(matches!(within(10, "a call is cancelled at once", early).await, Err(Error::Cancelled { .. })));
     let late = add::options().resource("tpu", 1).deadline(Duration::from_secs(1)).remote(1, 1);
     let slow = waits::options().durable().deadline(Duration::from_secs(1)).remote(&file, 2, &never);
     assert!(matches!(
@@ -206,7 +203,8 @@ pub(super) async fn limits() -> fdbray::Result<()> {
     }
     assert!(large.await.is_err());
     assert_eq!(small.await? + other.await?, 7, "its neighbours are not refused with it");
-    match within(60, "a value over the limit", zeros::options().durable_value().remote((64 << 20) + 1)).await {
+    match within(60, "a value over the limit", zeros::options().durable_value().remote((64 << 20) + 1)).await
+    {
         Err(Error::Encode { what, .. }) => assert!(what.contains("zeros"), "{what}"),
         Err(other) => panic!("{other}"),
         Ok(value) => panic!("{} bytes", value.len()),

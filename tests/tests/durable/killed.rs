@@ -203,7 +203,11 @@ fn a_call_that_kills_its_worker_spends_its_own_retries_and_not_its_neighbours() 
         *all.entry(record.died).or_default() += 1;
         all
     });
-    assert_eq!(by_deaths.iter().filter(|(died, _)| **died > 1).collect::<Vec<_>>(), [(&4, &1)], "{by_deaths:?}");
+    assert_eq!(
+        by_deaths.iter().filter(|(died, _)| **died > 1).collect::<Vec<_>>(),
+        [(&4, &1)],
+        "{by_deaths:?}"
+    );
     assert_eq!(notes_in(Path::new(&notes)).len(), 4, "the killer's attempts");
     drop(workers);
     look.leaves_nothing();

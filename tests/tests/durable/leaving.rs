@@ -24,7 +24,10 @@ fn a_worker_that_was_stopped_completes_nothing_that_others_have_and_comes_back_a
             State::Realized(realized) => Some(realized.by),
             _ => None,
         };
-        look.records().iter().filter_map(|record| by(&record.state)).collect::<std::collections::BTreeSet<_>>()
+        look.records()
+            .iter()
+            .filter_map(|record| by(&record.state))
+            .collect::<std::collections::BTreeSet<_>>()
     };
     let before = claimers(&look).pop_first().unwrap();
     let other = cluster.worker(&["--cpus", "2"]);
@@ -72,7 +75,10 @@ fn a_worker_that_is_told_to_leave_ends_what_it_runs_and_leaves_the_rest() {
     let _other = cluster.worker(&["--cpus", "2"]);
     driver.says(60, "all");
     driver.succeeds(20);
-    assert!(look.records().iter().all(|record| (record.attempts, record.died) == (1, 0)), "no attempt was wasted");
+    assert!(
+        look.records().iter().all(|record| (record.attempts, record.died) == (1, 0)),
+        "no attempt was wasted"
+    );
     look.leaves_nothing();
 }
 
@@ -93,7 +99,10 @@ fn workers_that_leave_under_load_lose_nothing_and_waste_no_attempt() {
     let _last = cluster.worker(&["--cpus", "1"]);
     driver.says(90, "all");
     driver.succeeds(20);
-    assert!(look.records().iter().all(|record| (record.attempts, record.died) == (1, 0)), "no attempt was wasted");
+    assert!(
+        look.records().iter().all(|record| (record.attempts, record.died) == (1, 0)),
+        "no attempt was wasted"
+    );
     look.leaves_nothing();
 }
 

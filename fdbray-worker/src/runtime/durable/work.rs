@@ -208,7 +208,8 @@ impl Durables {
         worker: &Worker,
         (id, shape): &(ShapeId, Capacity),
     ) -> (Room, BTreeSet<u64>) {
-        let ran = worker.templates().keys().filter(|(_, s)| s == id).map(|(kind, _)| *kind).collect::<Vec<_>>();
+        let ran =
+            worker.templates().keys().filter(|(_, s)| s == id).map(|(kind, _)| *kind).collect::<Vec<_>>();
         let mut runs: FxHashMap<(u32, ShapeId), (u32, Resources)> = FxHashMap::default();
         for running in self.state().running.values() {
             let same = runs.entry((running.place, running.shape));
