@@ -6,14 +6,14 @@ use fdbray_tests::crash::Cluster;
 
 #[path = "durable/api.rs"]
 mod api;
+#[path = "durable/away.rs"]
+mod away;
 #[path = "durable/joining.rs"]
 mod joining;
 #[path = "durable/killed.rs"]
 mod killed;
 #[path = "durable/leaving.rs"]
 mod leaving;
-#[path = "durable/stores.rs"]
-mod stores;
 
 /// The drivers and workers.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_durable_app");

@@ -34,6 +34,8 @@ use std::{
 
 /// How long the last lines of output may take.
 const LAST_LINES: Duration = Duration::from_millis(500);
+/// How long giving back durable work that did not end may take.
+const GIVE_BACK: Duration = Duration::from_secs(2);
 
 /// What the process turned out to be.
 #[derive(Debug)]
@@ -191,7 +193,7 @@ fn drain(process: &Arc<Process>, grace: Duration) {
     let until = Instant::now() + grace;
     // While it is a member: others take over what members leave.
     if let Some((outside, durables)) = process.outside().and_then(|o| Some((o, o.durables()?.clone()))) {
-        wait_on(&outside.io, durables.drain(until), grace);
+        wait_on(&outside.io, durables.drain(until), grace + GIVE_BACK);
     }
     if let Some(outside) = process.outside() {
         let leaving = process.clone();

@@ -43,6 +43,8 @@ pub async fn scenario() -> fdbray::Result<()> {
         ["sum-many", count] => sum_many(number(count)).await?,
         ["chain", count, file] => chain(number(count), file).await?,
         ["mixed"] => mixed().await?,
+        ["beside", file, until] => beside(file, until).await?,
+        ["list"] => list().await?,
         ["away", file] => away(file).await?,
         ["release", count] => release(number(count)).await?,
         ["rate", count] => measure::rate(number(count) as i64).await?,
@@ -138,6 +140,10 @@ async fn once(file: &str, until: &str) -> fdbray::Result<()> {
 
 /// A call that takes its worker with it, among others.
 async fn killer(count: i64, file: &str) -> fdbray::Result<()> {
+    // Workers know by then how quick that is.
+    for warm in settle(add::map((0..500).map(|n| (n, 1)))).await {
+        warm?;
+    }
     let before = add::map((0..count).map(|n| (n, 1)));
     let killer = aborts::options().durable().remote(file);
     let after = add::map((count..2 * count).map(|n| (n, 1)));
@@ -234,6 +240,67 @@ async fn mixed() -> fdbray::Result<()> {
     println!("same done");
     assert_eq!(within(60, "a fitting worker takes it", differs).await?, 2);
     assert_eq!(within(60, "a fitting worker takes it", lacked).await?, 2);
+    Ok(())
+}
+
+/// Calls that run until there is the file `until`, among many quick ones of the same shape.
+async fn beside(file: &str, until: &str) -> fdbray::Result<()> {
+    for warm in settle(add::map((0..300).map(|n| (n, 1)))).await {
+        warm?;
+    }
+    let slow: Vec<_> = (0..10).map(|n| waits::options().durable().remote(file, n, until)).collect();
+    for slow in &slow {
+        slow.submitted().await?;
+    }
+    println!("submitted");
+    for (n, value) in settle(slow).await.into_iter().enumerate() {
+        assert_eq!(value?, n as u64);
+    }
+    Ok(())
+}
+
+/// Looks at the cluster.
+async fn list() -> fdbray::Result<()> {
+    use fdbray::cluster::{Filter, Stage, durable_futures, members, unschedulable};
+    let done = add::map((0..25).map(|n| (n, 1)));
+    settle(&done).await;
+    let failed = super::refuses::options().durable_as("fails").remote(1);
+    assert!((&failed).await.is_err());
+    let tpu: Vec<_> = (0..3).map(|n| add::options().resource("tpu", 1).remote(n, 1)).collect();
+    for future in &tpu {
+        future.submitted().await?;
+    }
+    within(20, "this knows of two workers", async {
+        while members().map_or(0, |members| members.len()) < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    let of = |state| Filter { state: Some(state), ..Filter::default() };
+    let (mut realized, mut after) = (Vec::new(), None);
+    loop {
+        let page = durable_futures(of(Stage::Realized), after, 10).await?;
+        assert!(page.futures.len() <= 10);
+        realized.extend(page.futures.into_iter().map(|future| future.id));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(realized, done.iter().map(RemoteFuture::id).collect::<Vec<_>>());
+    let found = durable_futures(of(Stage::Failed), None, 10).await?.futures;
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].id, found[0].key.as_deref(), found[0].attempts), (failed.id(), Some("fails"), 1));
+    assert!(found[0].error.as_deref().is_some_and(|e| e.contains("refused with code 1")), "{found:?}");
+    let named = Filter { function: Some(found[0].function.clone()), ..Filter::default() };
+    assert_eq!(durable_futures(named, None, 10).await?.futures.len(), 1);
+    let waiting = unschedulable().await?;
+    assert_eq!((waiting.len(), waiting[0].futures), (1, 3), "{waiting:?}");
+    let (_, lacks) = waiting[0].closest.as_ref().unwrap_or_else(|| panic!("a closest worker: {waiting:?}"));
+    assert!(lacks.contains("tpu"), "{lacks}");
+    tpu.iter().for_each(RemoteFuture::cancel);
+    settle(tpu).await;
+    assert!(unschedulable().await?.is_empty());
     Ok(())
 }
 

@@ -86,3 +86,8 @@ fn with_one_cpu_the_higher_priority_runs_first() {
 fn many_calls_depend_on_one() {
     plays(|_| vec!["sum-many".into(), "1000".into()]);
 }
+
+#[test]
+fn members_and_durable_futures_are_listed() {
+    plays(|_| vec!["list".into()]);
+}

@@ -6,7 +6,7 @@ use fdbray_tests::{
     durable::{Look, notes_in},
 };
 use fdbray_worker::control::durable::Stage;
-use std::{path::Path, thread, time::Duration};
+use std::{fs, path::Path, thread, time::Duration};
 
 #[test]
 fn what_no_worker_can_run_waits_and_runs_when_a_fitting_one_joins() {
@@ -23,6 +23,24 @@ fn what_no_worker_can_run_waits_and_runs_when_a_fitting_one_joins() {
     let fitting = cluster.worker(&["--cpus", "1", "--resource", "tpu=1"]);
     driver.succeeds(60);
     assert_eq!(notes_in(Path::new(&notes))[0].pid, fitting.pid());
+    look.leaves_nothing();
+}
+
+#[test]
+fn a_worker_claims_no_more_slow_calls_than_it_runs_however_quick_others_of_their_shape_are() {
+    let cluster = cluster();
+    let (notes, until) = (file(&cluster, "notes"), file(&cluster, "until"));
+    let _worker = cluster.worker(&["--cpus", "2"]);
+    let mut driver = cluster.driver(&["beside", &notes, &until]);
+    driver.says(60, "submitted");
+    let look = Look::at(&cluster);
+    look.until(30, Stage::Claimed, 2);
+    let _others = [cluster.worker(&["--cpus", "1"]), cluster.worker(&["--cpus", "3"])];
+    look.until(30, Stage::Claimed, 6);
+    assert_eq!(look.count(Stage::Unclaimed), 4);
+    fs::write(&until, "").unwrap();
+    driver.succeeds(60);
+    assert!(look.records().iter().all(|record| record.attempts == 1));
     look.leaves_nothing();
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{cluster, file};
 use fdbray_tests::{
-    crash::{App, Cluster, eventually},
+    crash::{App, eventually},
     durable::{Look, Note, notes_in},
 };
 use fdbray_worker::control::durable::{Record, Stage};
@@ -165,23 +165,50 @@ fn a_large_value_is_computed_again_when_the_worker_that_kept_it_was_killed() {
 }
 
 #[test]
-fn a_call_that_kills_its_worker_spends_its_own_retries_and_not_its_neighbours() {
+fn a_chain_goes_on_though_every_worker_is_killed_in_turn() {
     let cluster = cluster();
     let notes = file(&cluster, "notes");
-    let mut driver = cluster.driver(&["killer", "200", &notes]);
+    let start = || cluster.worker(&["--cpus", "1"]);
+    let mut workers = [start(), start()];
+    let mut driver = cluster.driver(&["chain", "30", &notes]);
     driver.says(30, "submitted");
-    let (mut killed, mut worker) = (0, start(&cluster));
-    while killed < 4 {
-        worker.ends(60);
-        killed += 1;
-        worker = start(&cluster);
+    for round in 1..=4 {
+        noted(30, &notes, round * 6);
+        let next = &mut workers[round % 2];
+        next.kill();
+        *next = start();
     }
     driver.says(60, "all");
     driver.succeeds(20);
-    assert_eq!(notes_in(Path::new(&notes)).len(), 4, "the killer's attempts");
-    Look::at(&cluster).leaves_nothing();
+    let look = Look::at(&cluster);
+    assert_eq!(look.count(Stage::Realized), 59);
+    let mut ran: Vec<u64> = notes_in(Path::new(&notes)).iter().map(|note| note.n).collect();
+    assert!(ran.is_sorted(), "{ran:?}");
+    ran.dedup();
+    assert_eq!(ran, (0..30).collect::<Vec<_>>());
+    look.leaves_nothing();
 }
 
-fn start(cluster: &Cluster) -> App {
-    cluster.worker(&["--cpus", "1"])
+#[test]
+fn a_call_that_kills_its_worker_spends_its_own_retries_and_not_its_neighbours() {
+    let cluster = cluster();
+    let notes = file(&cluster, "notes");
+    let workers: Vec<App> = (0..5).map(|_| cluster.worker(&["--cpus", "1"])).collect();
+    let mut driver = cluster.driver(&["killer", "1000", &notes]);
+    driver.says(60, "submitted");
+    driver.says(90, "all");
+    driver.succeeds(20);
+    let look = Look::at(&cluster);
+    let by_deaths: BTreeMap<u32, usize> = look.records().iter().fold(BTreeMap::new(), |mut all, record| {
+        *all.entry(record.died).or_default() += 1;
+        all
+    });
+    assert_eq!(
+        by_deaths.iter().filter(|(died, _)| **died > 1).collect::<Vec<_>>(),
+        [(&4, &1)],
+        "{by_deaths:?}"
+    );
+    assert_eq!(notes_in(Path::new(&notes)).len(), 4, "the killer's attempts");
+    drop(workers);
+    look.leaves_nothing();
 }

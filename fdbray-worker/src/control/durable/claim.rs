@@ -32,6 +32,9 @@ pub struct Wants {
     pub kinds: Arc<BTreeSet<u64>>,
     /// Those of them that are known to be quick.
     pub quick: Arc<BTreeSet<u64>>,
+    /// How many of them may be [suspect](Record::suspect): those that kill their workers spend their own attempts, and
+    /// not those of their neighbours, when they come one by one.
+    pub suspects: usize,
     /// A random number that is used for one batch only. It names the claim, and where in the index the search begins,
     /// so that those who search at once get in each other's way less.
     pub nonce: u64,
@@ -171,9 +174,12 @@ impl Work {
         }
         self.load(found.iter().copied()).await?;
         let mut claimed = Vec::with_capacity(found.len());
+        let mut suspects = wants.suspects;
         for id in found {
             match self.edit(id) {
+                Ok(record) if record.suspect && suspects == 0 => continue,
                 Ok(record) if matches!(record.state, State::Unclaimed { .. }) => {
+                    suspects -= usize::from(record.suspect);
                     record.claims += 1;
                     record.state = State::Claimed(Claim { by, nonce: wants.nonce, attempt: None });
                 }

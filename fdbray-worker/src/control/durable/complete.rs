@@ -158,6 +158,7 @@ impl Work {
             before => Some(1_u64.checked_shl(before - 1).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE)),
         };
         record.failed += 1;
+        record.suspect = false;
         record.last_error = Some(failure.clone());
         record.state =
             State::Unclaimed { since: now, not_before: pause.map(|ticks| now.saturating_add(ticks) + 1) };

@@ -40,6 +40,9 @@ pub struct Record {
     pub attempts: u32,
     /// How many attempts ended because their process died or gave up, or because their value was lost.
     pub died: u32,
+    /// The last attempt ended with its process, and may have been the reason.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub suspect: bool,
     /// How many attempts ended in an error that was tried again.
     pub failed: u32,
     /// Why the last attempt failed, while it is tried again.

@@ -97,12 +97,18 @@ impl Work {
         self.load(ids.iter().copied()).await?;
         for id in &ids {
             let held = match self.get(*id) {
-                Ok(Some(record)) => matches!(record.state, State::Claimed(claim) if claim.by == dead),
+                Ok(Some(record)) => match record.state {
+                    State::Claimed(claim) if claim.by == dead => Some(claim),
+                    _ => None,
+                },
                 // Left to a process that can read it.
-                Ok(None) | Err(DurableError::NewerRecord { .. }) => false,
+                Ok(None) | Err(DurableError::NewerRecord { .. }) => None,
                 Err(error) => return Err(error),
             };
-            if held {
+            if let Some(claim) = held {
+                if claim.attempt.is_some() {
+                    self.edit(*id)?.suspect = true;
+                }
                 self.unclaim(*id, &[]).await?;
             }
         }

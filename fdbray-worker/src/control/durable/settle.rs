@@ -67,6 +67,7 @@ impl Work {
         }
         let record = self.edit(id)?;
         record.state = end;
+        record.suspect = false;
         record.last_error = None;
         record.expires = match record.spec.retention {
             _ if record.released => Some(now),

@@ -153,6 +153,7 @@ impl Submission {
             claims: 0,
             attempts: 0,
             died: 0,
+            suspect: false,
             failed: 0,
             last_error: None,
             waiter: self.waiter,

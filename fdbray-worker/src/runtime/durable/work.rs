@@ -41,6 +41,8 @@ use std::{
 const AHEAD: u64 = 20_000_000;
 /// And at most so many in one transaction, or at once.
 const MOST: usize = 500;
+/// A call that may have killed its last worker has not killed this one so quickly.
+const TRIED: Duration = Duration::from_millis(200);
 /// Who has not committed a beat for so long claims and completes nothing.
 const BEAT: Duration = Duration::from_secs(3);
 /// How long is waited before a store that failed is asked again.
@@ -55,6 +57,8 @@ pub(super) struct Running {
     function: &'static str,
     durable_value: bool,
     attempt: u32,
+    /// When it began, if it may have killed its last worker.
+    suspect_since: Option<Instant>,
     handle: Handle,
     /// Its arguments.
     _futures: Vec<Handle>,
@@ -154,6 +158,7 @@ impl Durables {
                 start: MOST,
                 kinds: worker.kinds.clone(),
                 quick: Arc::new(quick),
+                suspects: usize::from(!self.tries_suspect()),
                 nonce: if unsure == 0 { ProcessId::random().get() } else { unsure },
                 again: unsure != 0,
             };
@@ -167,6 +172,11 @@ impl Durables {
             }
         }
         self.state().claiming = false;
+        if self.tries_suspect() {
+            // As soon as that has ended, or for long enough not, there is room for another.
+            let again = tokio::time::timeout(TRIED, room_changed).await;
+            return Ok(again.unwrap_or(()));
+        }
         if !self.has_beat(&process) {
             tokio::time::sleep(PAUSE).await;
             return Ok(());
@@ -178,6 +188,11 @@ impl Durables {
             () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
         Ok(())
+    }
+
+    fn tries_suspect(&self) -> bool {
+        let state = self.state();
+        state.running.values().any(|r| r.suspect_since.is_some_and(|since| since.elapsed() < TRIED))
     }
 
     fn has_beat(&self, process: &Process) -> bool {
@@ -220,7 +235,8 @@ impl Durables {
             }
         });
         let slots = have.times(&resources(shape.clone()), MOST as u32) as usize;
-        let ahead = if quick.is_empty() { 0 } else { (AHEAD / slowest) as usize };
+        // What may kill this process should not take much with it.
+        let ahead = if quick.is_empty() || self.tries_suspect() { 0 } else { (AHEAD / slowest) as usize };
         let all = slots.saturating_mul(1 + ahead).min(MOST).saturating_sub(waiting);
         (Room { all, slow: slots.min(all) }, quick)
     }
@@ -317,6 +333,7 @@ impl Durables {
             function: name,
             durable_value: record.spec.durable_value,
             attempt,
+            suspect_since: record.suspect.then(Instant::now),
             handle: handle.clone(),
             _futures: held.into_iter().map(Handle::counted).collect(),
         };

@@ -184,6 +184,7 @@ pub(in crate::control::durable) fn wants(most: usize) -> Wants {
         start: 0,
         kinds: Arc::new(kinds),
         quick: Arc::default(),
+        suspects: usize::MAX,
         nonce: NONCE.fetch_add(0x1_0000_0001, Ordering::Relaxed),
     }
 }
