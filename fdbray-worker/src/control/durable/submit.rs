@@ -196,11 +196,21 @@ impl Durable {
                 batch.push(next);
             }
             let batch = Arc::new(batch);
+            let calls = batch.clone();
             let submitted = self.transition(move |work| {
-                let batch = batch.clone();
+                let batch = calls.clone();
                 Box::pin(async move { work.submit(&batch).await })
             });
-            results.extend(submitted.await?);
+            let submitted = submitted.await?;
+            let unneeded = batch.iter().zip(&submitted).filter(|(call, result)| {
+                call.arguments.len() > INLINE_ARGUMENTS && !matches!(result, Ok(Submitted::New(_)))
+            });
+            // Not in the same transaction: run again, it might find the key free and the chunks gone.
+            for (call, _) in unneeded {
+                let id = call.id;
+                self.transition(move |work| Box::pin(async move { work.unstage(id) })).await?;
+            }
+            results.extend(submitted);
         }
         Ok(results)
     }
@@ -233,11 +243,7 @@ impl Work {
         self.find_keys(keys.collect()).await?;
         let mut results = Vec::with_capacity(batch.len());
         for call in batch {
-            let result = self.submit_one(call).await?;
-            if call.arguments.len() > INLINE_ARGUMENTS && !matches!(result, Ok(Submitted::New(_))) {
-                self.unstage(call.id)?;
-            }
-            results.push(result);
+            results.push(self.submit_one(call).await?);
         }
         Ok(results)
     }
