@@ -115,6 +115,7 @@ fn durable_records_corpus() -> Vec<Vec<u8>> {
         waiters: true,
         dependents: true,
         spreading: true,
+        suspect: true,
         released: true,
         expires: Some(604_800),
     };
