@@ -28,6 +28,8 @@
 //! | call | [`RemoteFuture`], `f::remote(..)`, `f::map(..)`, `f::options()`, which is a [`Call`] |
 //! | wait | `.await`, [`RemoteFuture::wait`], [`wait()`], [`settle`], [`as_completed`] |
 //! | share large values | [`put`], [`Blob`], [`Slab`] |
+//! | have work survive every process | [`Call::durable`], [`RemoteFuture::submitted`], [`RemoteFuture::attach`] |
+//! | look at the cluster | [`cluster`] |
 //! | handle failures | [`Error`], [`ApplicationError`] |
 //! | know where code runs | [`task::current`] |
 //! | test | [`test`] |

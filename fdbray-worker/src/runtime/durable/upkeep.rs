@@ -20,12 +20,12 @@ impl Durables {
         loop {
             if looked.is_none_or(|at: Instant| at.elapsed() > LOOK_AGAIN) {
                 looked = Some(Instant::now());
-                self.report(self.clear_up().await, "what the dead left behind cannot be cleared up");
-                self.report(self.say_unschedulable().await, "what no worker can run cannot be listed");
+                report(self.clear_up().await, "what the dead left behind cannot be cleared up");
+                report(self.say_unschedulable().await, "what no worker can run cannot be listed");
             }
             let moved = self.move_clock(seen).await;
             seen = moved.as_ref().ok().copied();
-            self.report(moved.map(drop), "the cluster's clock cannot be moved");
+            report(moved.map(drop), "the cluster's clock cannot be moved");
             tokio::time::sleep(TICK).await;
         }
     }
@@ -94,16 +94,15 @@ impl Durables {
                 Ok(durable) => durables.persist(|| durable.recover(dead)).await,
                 Err(error) => Err(error),
             };
-            durables.report(recovered, "what a dead process left behind cannot be cleared up now");
+            report(recovered, "what a dead process left behind cannot be cleared up now");
         });
     }
+}
 
-    #[allow(clippy::unused_self)]
-    fn report(&self, ended: Result<(), DurableError>, what: &str) {
-        match ended {
-            Ok(()) => {}
-            Err(error) if error.retryable() => tracing::debug!("{what}: {error}"),
-            Err(error) => tracing::warn!("{what}: {error}"),
-        }
+fn report(ended: Result<(), DurableError>, what: &str) {
+    match ended {
+        Ok(()) => {}
+        Err(error) if error.retryable() => tracing::debug!("{what}: {error}"),
+        Err(error) => tracing::warn!("{what}: {error}"),
     }
 }
