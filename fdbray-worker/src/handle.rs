@@ -12,6 +12,7 @@ use std::{
     fmt,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 /// A counted handle of a future. Dropping the last one in all processes lets its owner free the value.
@@ -59,6 +60,11 @@ impl Handle {
     /// Blocks this thread until the value's bytes are in this process. A task that calls this gives its slot back.
     pub fn wait(&self) -> Result<Payload> {
         runtime::wait(&self.0)
+    }
+
+    /// The same for at most `limit`; `None` when it has not come by then.
+    pub fn wait_timeout(&self, limit: Duration) -> Result<Option<Payload>> {
+        runtime::wait_timeout(&self.0, limit)
     }
 
     pub(crate) fn cell(&self) -> &Arc<Cell> {

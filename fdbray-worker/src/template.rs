@@ -1,6 +1,6 @@
 //! A remote function together with options, resolved once and used for many calls.
 
-use crate::{options::Options, registry::Function};
+use crate::{core::Gate, options::Options, registry::Function};
 use std::{
     fmt,
     sync::{Arc, OnceLock},
@@ -14,13 +14,15 @@ pub struct Template(Arc<Inner>);
 struct Inner {
     function: &'static Function,
     options: Options,
+    gate: Option<Gate>,
     /// The number that this process's core gave it.
     index: OnceLock<u32>,
 }
 
 impl Template {
-    /// `function` with `options`; what they leave open, the function's attribute says.
-    pub fn new(function: &'static Function, options: Options) -> Self {
+    /// `function` with `options`; what they leave open, the function's attribute says. `gate` bounds how many of the calls
+    /// are under way at once.
+    pub fn new(function: &'static Function, options: Options, gate: Option<Gate>) -> Self {
         let said = function.options;
         let named = said.resources.iter().map(|(name, n)| ((*name).to_owned(), *n));
         let options = Options {
@@ -34,12 +36,12 @@ impl Template {
             logs: options.logs.or(said.logs),
             durable: options.durable.or_else(|| said.durable.then(Default::default)),
         };
-        Template(Arc::new(Inner { function, options, index: OnceLock::new() }))
+        Template(Arc::new(Inner { function, options, gate, index: OnceLock::new() }))
     }
 
     /// `function` as its attribute says.
     pub fn plain(function: &'static Function) -> &'static Self {
-        function.template.get_or_init(|| Template::new(function, Options::default()))
+        function.template.get_or_init(|| Template::new(function, Options::default(), None))
     }
 
     /// The function.
@@ -55,6 +57,10 @@ impl Template {
     /// From submission to result.
     pub fn deadline(&self) -> Option<Duration> {
         self.0.options.deadline
+    }
+
+    pub(crate) fn gate(&self) -> Option<Gate> {
+        self.0.gate
     }
 
     /// The number that this process's core gave it.

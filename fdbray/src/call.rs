@@ -2,6 +2,7 @@
 
 use crate::{IntoArg, RemoteFuture, encoding::Described};
 use fdbray_worker::{
+    core::Gate,
     exec::Argument,
     handle::Handle,
     options::{Durable, Options},
@@ -37,6 +38,8 @@ pub struct Call<S> {
     function: &'static Function,
     /// `None` where all is as the attribute says.
     options: Option<Box<Options>>,
+    /// Shared with clones.
+    gate: Option<Gate>,
     /// Resolved from `options` by the first call.
     template: OnceLock<Template>,
     signature: PhantomData<fn() -> S>,
@@ -44,7 +47,7 @@ pub struct Call<S> {
 
 impl<S> Call<S> {
     pub(crate) fn new(function: &'static Function) -> Self {
-        Call { function, options: None, template: OnceLock::new(), signature: PhantomData }
+        Call { function, options: None, gate: None, template: OnceLock::new(), signature: PhantomData }
     }
 
     /// CPUs that one attempt holds; fractions allowed, 0 for work that only waits. Default 1.
@@ -165,6 +168,29 @@ impl<S> Call<S> {
         Described::set(self.template().is_durable())
     }
 
+    /// At most so many calls made through this `Call` and its clones are under way at once, but at least one. The others
+    /// wait in this process until one of those has ended, in the order in which their arguments came. Default: as many
+    /// as the cluster has room for.
+    ///
+    /// For what bears only so much, wherever it runs: a database, an API with a quota, the memory that results take. A
+    /// call that is under way must not wait for one that is not. Without effect on durable calls.
+    ///
+    /// ```no_run
+    /// # use fdbray::prelude::*;
+    /// # #[remote] fn fetch(url: String) -> usize { url.len() }
+    /// # async fn f(urls: Vec<String>) -> fdbray::Result<()> {
+    /// let lengths = fetch::options().concurrency(8).map(urls); // all at once, returns at once; 8 run at a time
+    /// for length in fdbray::settle(lengths).await {
+    ///     println!("{}", length?);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn concurrency(mut self, n: usize) -> Self {
+        self.gate = Some(Gate::new(n));
+        self.template = OnceLock::new();
+        self
+    }
+
     fn with(mut self, set: impl FnOnce(&mut Options)) -> Self {
         set(self.options.get_or_insert_default());
         self.template = OnceLock::new();
@@ -172,12 +198,13 @@ impl<S> Call<S> {
     }
 
     fn template(&self) -> &Template {
-        match &self.options {
-            None => Template::plain(self.function),
-            Some(options) => {
-                self.template.get_or_init(|| Template::new(self.function, Options::clone(options)))
-            }
+        if self.options.is_none() && self.gate.is_none() {
+            return Template::plain(self.function);
         }
+        self.template.get_or_init(|| {
+            let options = self.options.as_deref().cloned().unwrap_or_default();
+            Template::new(self.function, options, self.gate)
+        })
     }
 }
 
@@ -186,6 +213,7 @@ impl<S> Clone for Call<S> {
         Call {
             function: self.function,
             options: self.options.clone(),
+            gate: self.gate,
             template: self.template.clone(),
             signature: PhantomData,
         }
@@ -195,7 +223,12 @@ impl<S> Clone for Call<S> {
 impl<S> fmt::Debug for Call<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = (self.function.name)();
-        f.debug_struct("Call").field("function", &name).field("options", self.template().options()).finish()
+        let mut said = f.debug_struct("Call");
+        said.field("function", &name).field("options", self.template().options());
+        if let Some(gate) = self.gate {
+            said.field("concurrency", &gate.limit());
+        }
+        said.finish()
     }
 }
 

@@ -16,6 +16,7 @@ use std::{
     ops::Deref,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 /// The value that a call will have, or that [`put`](crate::put) keeps.
@@ -129,6 +130,33 @@ impl<T: DeserializeOwned> RemoteFuture<T> {
     /// The error that ended the call.
     pub fn wait(&self) -> Result<T> {
         self.decode(&self.handle.wait()?)
+    }
+
+    /// Blocks this thread until the call has ended, for at most `limit`; `None` when it has not by then. It goes on, and
+    /// can be waited for again.
+    ///
+    /// Inside a sync remote function the worker runs other tasks meanwhile, and this returns when the task has its slot
+    /// again. In async code use a timeout of the async runtime on `&future`, such as `tokio::time::timeout`.
+    ///
+    /// ```no_run
+    /// # use fdbray::prelude::*;
+    /// # use std::time::Duration;
+    /// # #[remote] fn add(x: i64, y: i64) -> i64 { x + y }
+    /// # fn f() -> fdbray::Result<()> {
+    /// let sum = add::remote(1, 2);
+    /// let value = loop {
+    ///     match sum.wait_timeout(Duration::from_secs(1))? {
+    ///         Some(value) => break value,
+    ///         None => println!("still adding"),
+    ///     }
+    /// };
+    /// # assert_eq!(value, 3); Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// The error that ended the call.
+    pub fn wait_timeout(&self, limit: Duration) -> Result<Option<T>> {
+        self.handle.wait_timeout(limit)?.map(|payload| self.decode(&payload)).transpose()
     }
 
     pub(crate) fn poll_ref(&self, cx: &mut Context<'_>) -> Poll<Result<T>> {

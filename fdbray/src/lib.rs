@@ -105,7 +105,8 @@ pub use fdbray_worker::config::Config;
 /// The function stays as it is, `add(1, 2)`. Beside it the attribute puts a type of the same name, with
 ///
 /// - `add::remote(1, 2)`: submits one call and returns its [`RemoteFuture`];
-/// - `add::map(..)`: one call per item (or per tuple of arguments), submitted as one batch;
+/// - `add::map(..)`: one call per item (or per tuple of arguments), submitted as one batch
+///   (`add::options().concurrency(8).map(..)`: eight at a time);
 /// - `add::options()`: a [`Call`], for calls with other options than the function's own.
 ///
 /// ```no_run

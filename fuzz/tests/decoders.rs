@@ -33,6 +33,7 @@ macro_rules! tests {
 tests! {
     cluster_url
     member_records
+    durable_records
     store_keys
     core_messages
     error

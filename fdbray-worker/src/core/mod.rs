@@ -31,6 +31,7 @@ mod borrow;
 mod dispatch;
 mod drain;
 mod effects;
+mod gate;
 pub mod grant;
 mod hold;
 pub mod lease;
@@ -55,6 +56,7 @@ mod timers;
 pub use blocking::Steal;
 pub use borrow::Origin;
 pub use effects::{Effects, Fetch, Flush};
+pub use gate::Gate;
 pub use grant::{Finished, Start, TaskKey};
 pub use peers::PeerInfo;
 pub use submit::Submission;
@@ -114,6 +116,7 @@ pub struct Core {
     unreferenced: Vec<crate::id::ObjectId>,
     pending_bytes: u64,
     room_wanted: submit::RoomWanted,
+    gates: gate::Gates,
     ended: bool,
     /// What the functions are called between binaries that differ, and which place that is in the registry.
     functions: Vec<u64>,
@@ -140,6 +143,7 @@ impl Core {
             unreferenced: Vec::new(),
             pending_bytes: 0,
             room_wanted: Default::default(),
+            gates: Default::default(),
             ended: false,
             functions: Vec::new(),
             places: FxHashMap::default(),

@@ -108,6 +108,15 @@ impl Peers {
         fx.dial.push(id);
     }
 
+    /// Sees to a session with `id`, if there is none.
+    fn reach(&mut self, id: ProcessId, fx: &mut Effects) {
+        let peer = self.all.entry(id).or_default();
+        if peer.session.is_none() {
+            peer.session = Some(Session::new(true));
+            fx.dial.push(id);
+        }
+    }
+
     /// Whether there is a connection with `id`.
     pub fn reaches(&self, id: ProcessId) -> bool {
         self.me == Some(id) || self.all.get(&id).is_some_and(|p| p.connected)
@@ -171,6 +180,14 @@ impl Core {
         }
         if dead || !connected {
             self.session_over(id, started, fx);
+        }
+        self.turn(fx);
+    }
+
+    /// Something is wanted of `peer`, with which there may be no session.
+    pub fn reach(&mut self, peer: ProcessId, fx: &mut Effects) {
+        if peer != self.me() {
+            self.peers.reach(peer, fx);
         }
         self.turn(fx);
     }

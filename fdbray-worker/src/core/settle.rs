@@ -23,6 +23,12 @@ impl Core {
             return;
         }
         record.state = State::Settled;
+        if !self.gates.is_empty()
+            && let Some(next) = self.gates.ended(seq)
+        {
+            self.enqueue(next);
+        }
+        let Some(record) = self.table.get_mut(seq) else { return };
         let keeps_arguments = matches!(outcome, Outcome::Stored { .. });
         fx.wake.append(record.cell.settle(outcome));
         if !keeps_arguments {

@@ -1,7 +1,7 @@
 //! Making futures: calls, values that are put, and what becomes of arguments that are futures.
 
 use super::{
-    Core, Effects, Nanos,
+    Core, Effects, Gate, Nanos,
     grant::TaskKey,
     shape::TemplateSpec,
     table::{Flags, Record, State},
@@ -35,6 +35,8 @@ pub struct Submission<'a> {
     pub deadline: Option<Nanos>,
     /// The task that makes the call.
     pub parent: Option<TaskKey>,
+    /// What bounds how many calls like it are under way at once.
+    pub gate: Option<Gate>,
 }
 
 /// What those want who wait for room. They are told together, and try again.
@@ -133,12 +135,18 @@ impl Core {
         let plain = call.futures.is_empty() && call.contained.is_empty() && call.deadline.is_none();
         if plain {
             let seq = self.table.insert(record);
+            if let Some(gate) = call.gate {
+                self.gates.add(seq, gate);
+            }
             self.enqueue(seq);
             return cell;
         }
         let deadline = call.deadline.map(|at| NonZero::new(at).unwrap_or(NonZero::<Nanos>::MIN));
         record.extra().deadline = deadline;
         let seq = self.table.insert(record);
+        if let Some(gate) = call.gate {
+            self.gates.add(seq, gate);
+        }
         if let Some(at) = deadline {
             self.timers.deadline(at.get(), seq);
         }
@@ -260,8 +268,14 @@ impl Core {
         }))
     }
 
-    /// Puts a task whose arguments are there into the queue of its shape.
+    /// Puts a task whose arguments are there into the queue of its shape, once its gate lets it through.
     pub(super) fn enqueue(&mut self, seq: u64) {
+        if !self.gates.is_empty() && !self.gates.lets_through(seq) {
+            if let Some(record) = self.table.get_mut(seq) {
+                record.state = State::Waiting;
+            }
+            return;
+        }
         let Some(record) = self.table.get_mut(seq) else { return };
         record.state = State::Queued;
         let nested = record.flags.nested;

@@ -19,5 +19,5 @@ pub(crate) use context::{functions_now, last_root, note_waiting, running};
 pub(crate) use drive::Running;
 pub(crate) use input::push_varint;
 pub use input::{Argument, Input, Source};
-pub(crate) use park::wait;
+pub(crate) use park::{wait, wait_timeout};
 pub(crate) use pool::Pool;

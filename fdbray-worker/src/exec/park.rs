@@ -19,7 +19,7 @@ use std::{
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
     thread::Thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// How many awaited children run on one stack, one below the other.
@@ -27,17 +27,7 @@ pub(super) const DEEPEST: u32 = 48;
 
 /// Blocks this thread until the value's bytes are in this process.
 pub(crate) fn wait(cell: &Arc<Cell>) -> Result<Payload> {
-    let mut asked = false;
-    let mut value = std::future::poll_fn(|cx| match cell.poll_local(cx) {
-        Poll::Ready(Outcome::Value(value)) => Poll::Ready(Ok(value)),
-        Poll::Ready(Outcome::Failed(error)) => Poll::Ready(Err(Error::from(error))),
-        Poll::Ready(Outcome::Stored { .. }) | Poll::Pending => {
-            if !std::mem::replace(&mut asked, true) {
-                runtime::ask(cell);
-            }
-            Poll::Pending
-        }
-    });
+    let mut value = bytes_of(cell);
     let Some((current, process)) = running().and_then(|c| Some((c, runtime::process()?))) else {
         return block_thread_on(value);
     };
@@ -61,6 +51,39 @@ pub(crate) fn wait(cell: &Arc<Cell>) -> Result<Payload> {
         Poll::Ready(value) => value,
         Poll::Pending => while_blocked(process, current, || block_thread_on(value))?,
     }
+}
+
+/// The same for at most `limit`; `None` when they have not come by then. The task that makes the value is left to others,
+/// since it may take longer.
+pub(crate) fn wait_timeout(cell: &Arc<Cell>, limit: Duration) -> Result<Option<Payload>> {
+    let until = Instant::now().checked_add(limit);
+    let mut value = bytes_of(cell);
+    match pin!(&mut value).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => return value.map(Some),
+        Poll::Pending if limit.is_zero() => return Ok(None),
+        Poll::Pending => {}
+    }
+    let blocked = || block_thread_until(value, until);
+    match running().and_then(|c| Some((c, runtime::process()?))) {
+        None => blocked(),
+        Some((current, process)) => while_blocked(process, current, blocked)?,
+    }
+    .transpose()
+}
+
+/// Ends with the value's bytes, or what became of it.
+fn bytes_of(cell: &Arc<Cell>) -> impl Future<Output = Result<Payload>> + Unpin {
+    let mut asked = false;
+    std::future::poll_fn(move |cx| match cell.poll_local(cx) {
+        Poll::Ready(Outcome::Value(value)) => Poll::Ready(Ok(value)),
+        Poll::Ready(Outcome::Failed(error)) => Poll::Ready(Err(Error::from(error))),
+        Poll::Ready(Outcome::Stored { .. }) | Poll::Pending => {
+            if !std::mem::replace(&mut asked, true) {
+                runtime::ask(cell);
+            }
+            Poll::Pending
+        }
+    })
 }
 
 /// Drives an async child of a sync task on this thread.
@@ -111,6 +134,24 @@ fn block_thread_on<T>(future: impl Future<Output = T>) -> T {
                 Poll::Ready(value) => return value,
                 Poll::Pending => std::thread::park(),
             }
+        }
+    })
+}
+
+/// The same until a point in time.
+fn block_thread_until<T>(future: impl Future<Output = T>, until: Option<Instant>) -> Option<T> {
+    let Some(until) = until else { return Some(block_thread_on(future)) };
+    let mut future = pin!(future);
+    with_thread_waker(|cx| {
+        loop {
+            if let Poll::Ready(value) = future.as_mut().poll(cx) {
+                return Some(value);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            std::thread::park_timeout(left);
         }
     })
 }

@@ -123,6 +123,7 @@ impl Prepared {
             contained: self.contained.clone(),
             deadline: template.deadline().map(|d| process.nanos_at(Instant::now() + d)),
             parent: exec::running().map(|c| c.key),
+            gate: template.gate(),
         }
     }
 }

@@ -33,7 +33,10 @@ use crate::{
     id::{ObjectId, ProcessId},
     payload::Payload,
 };
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 /// The runtime of this process. There is at most one: futures, the arena and the panic hook are the process's.
 static PROCESS: OnceLock<Arc<Process>> = OnceLock::new();
@@ -82,6 +85,10 @@ pub fn describe() -> Option<String> {
 
 pub(crate) fn wait(cell: &Arc<Cell>) -> Result<Payload> {
     exec::wait(cell)
+}
+
+pub(crate) fn wait_timeout(cell: &Arc<Cell>, limit: Duration) -> Result<Option<Payload>> {
+    exec::wait_timeout(cell, limit)
 }
 
 pub(crate) fn adopt(id: ObjectId, source: &Source) -> Handle {

@@ -11,13 +11,14 @@ use crate::{
     control::members::{Member, MembershipHandle},
     core::{Effects, Fetch},
     id::ProcessId,
-    net::{Link, Net},
+    net::{FetchError, Link, Net},
     payload::Payload,
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
+    time::Duration,
 };
 
 /// The world outside this process.
@@ -201,21 +202,40 @@ impl Departed {
 /// Of older ones it is found out again, more slowly, that they are gone.
 const MOST_DEPARTED: usize = 4096;
 
+/// Brings a value here, or tells the core that it cannot be had from there.
 async fn fetch_value(process: &Arc<Process>, Fetch { id, from, len }: Fetch) {
-    let value = match process.outside() {
-        _ if from == process.me() => process.object(id),
-        None => None,
-        Some(outside) => match outside.net.fetch(from, id, len).await {
-            Ok(bytes) if id.is_durable() => Some(Payload::Described(bytes)),
-            Ok(bytes) => Some(Payload::from(bytes)),
-            Err(e) => {
-                tracing::debug!("a value was not fetched: {e}");
-                None
-            }
-        },
+    let mut pauses = FETCH_PAUSES.iter();
+    let value = loop {
+        let outside = match process.outside() {
+            _ if from == process.me() => break process.object(id),
+            None => break None,
+            Some(outside) => outside,
+        };
+        let why = match outside.net.fetch(from, id, len).await {
+            Ok(bytes) if id.is_durable() => break Some(Payload::Described(bytes)),
+            Ok(bytes) => break Some(Payload::from(bytes)),
+            Err(why) => why,
+        };
+        let again = may_pass(&why) && !outside.links.is_departed(from);
+        tracing::debug!("a value was not fetched: {why}");
+        let Some(pause) = pauses.next().filter(|_| again) else { break None };
+        if matches!(why, FetchError::PeerLost { .. }) {
+            process.with_core(true, |core, fx| core.reach(from, fx));
+        }
+        tokio::time::sleep(*pause).await;
     };
     process.with_core(true, |core, fx| core.fetched(id, from, value, fx));
 }
+
+/// Whether another try can end differently: over a new session, or with a value that has just been stored.
+fn may_pass(why: &FetchError) -> bool {
+    matches!(why, FetchError::Gone { .. } | FetchError::PeerLost { .. })
+}
+
+/// Before a value is asked for again where it was not to be had. Short: its owner may know of another place, or have it
+/// computed again.
+const FETCH_PAUSES: [Duration; 3] =
+    [Duration::from_millis(20), Duration::from_millis(80), Duration::from_millis(320)];
 
 /// Shows a line of a worker in the driver's terminal.
 pub(crate) fn print((worker, kind, function, text): (ProcessId, u8, String, String)) {

@@ -252,6 +252,7 @@ impl World {
         let arguments = Content { lid: called.lid, sum: 0, inside, pad: called.argument_pad }.encode();
         let submission = Submission {
             described: false,
+            gate: None,
             template: called.call as u32,
             arguments: &arguments,
             futures: ids(futures),

@@ -4,6 +4,10 @@ use crate::Target;
 use fdbray_worker::{
     config::ClusterUrl,
     control::{
+        durable::{
+            Arguments, Claim, Failed, Failure, FutureId, Notice, Place, Realized, Record, Retention, Spec,
+            State, Value,
+        },
         members::{Capacity, Cause, Change, Host, Member, Role, Tombstone},
         store::key::{Element, Key, Stamp},
     },
@@ -15,6 +19,7 @@ use std::fmt::Debug;
 pub(crate) const TARGETS: &[Target] = &[
     Target { name: "cluster_url", decode: cluster_url, corpus: cluster_url_corpus },
     Target { name: "member_records", decode: member_records, corpus: member_records_corpus },
+    Target { name: "durable_records", decode: durable_records, corpus: durable_records_corpus },
     Target { name: "store_keys", decode: store_keys, corpus: store_keys_corpus },
 ];
 
@@ -53,6 +58,70 @@ pub fn member_records(bytes: &[u8]) {
     survives::<Member>(bytes);
     survives::<Tombstone>(bytes);
     survives::<Change>(bytes);
+}
+
+/// The values of durable futures: a record in any state, the notices of an inbox.
+pub fn durable_records(bytes: &[u8]) {
+    survives::<Record>(bytes);
+    survives::<Vec<Notice>>(bytes);
+    if let Ok(id) = str::from_utf8(bytes).unwrap_or_default().parse::<FutureId>() {
+        assert_eq!(id.to_string().parse(), Ok(id));
+    }
+}
+
+fn durable_records_corpus() -> Vec<Vec<u8>> {
+    let process = ProcessId::new(u64::MAX / 3).expect("is not zero");
+    let id = FutureId::new(process, 7);
+    let spec = Spec {
+        function: "app::render".into(),
+        signature: u64::MAX,
+        returns: 1,
+        shape: Capacity { cpus: 10_000, named: vec![("tpu".into(), 5)], ..Capacity::default() },
+        priority: -1,
+        place: Some(Place { process, hard: true }),
+        arguments: Arguments::Inline(vec![0, 1, 255]),
+        futures: vec![id],
+        retries: 3,
+        retry_errors: 1,
+        deadline: Some(9),
+        retention: Retention::default(),
+        durable_value: true,
+        logs: true,
+        key: Some("invoice".into()),
+        digest: Some(vec![7; 16]),
+    };
+    let failure = Failure::error("no luck".into(), vec![1, 2]);
+    let states = [
+        State::Waiting { missing: vec![id] },
+        State::Unclaimed { since: 3, not_before: Some(4) },
+        State::Claimed(Claim { by: process, nonce: 5, attempt: Some(1) }),
+        State::Realized(Realized { value: Value::Inline(vec![9]), by: process, attempt: 1, at: 6 }),
+        State::Realized(Realized { value: Value::Kept(1 << 40), by: process, attempt: 2, at: 6 }),
+        State::Failed(Failed { failure: failure.clone(), attempt: None, at: 7 }),
+        State::Cancelled { at: 8 },
+    ];
+    let record = |state| Record {
+        v: 1,
+        id,
+        spec: spec.clone(),
+        state,
+        submitted: 1,
+        claims: 2,
+        attempts: 2,
+        died: 1,
+        failed: 1,
+        last_error: Some(failure.clone()),
+        waiter: Some(process),
+        waiters: true,
+        dependents: true,
+        spreading: true,
+        released: true,
+        expires: Some(604_800),
+    };
+    let mut corpus: Vec<_> = states.map(|state| named(&record(state))).into();
+    corpus.push(named(&vec![Notice::Settled(id), Notice::Revoked(id)]));
+    corpus.push(id.to_string().into_bytes());
+    corpus
 }
 
 fn survives<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) {

@@ -216,7 +216,20 @@ pub fn deep(n: u32) -> fdbray::Result<u32> {
     if n == 0 { Ok(0) } else { Ok(deep::remote(n - 1).wait()? + 1) }
 }
 
-/// The same, async.
+/// How often it looked until a call that takes so long had ended, and what that gave.
+#[remote]
+pub fn looks_again(millis: u64) -> fdbray::Result<(u32, u64)> {
+    let slow = nap::remote(millis, millis);
+    let mut looks = 1;
+    loop {
+        match slow.wait_timeout(Duration::from_millis(20))? {
+            Some(value) => return Ok((looks, value)),
+            None => looks += 1,
+        }
+    }
+}
+
+/// The same as `deep`, async.
 #[remote]
 pub async fn deep_async(n: u32) -> fdbray::Result<u32> {
     if n == 0 { Ok(0) } else { Ok(deep_async::remote(n - 1).await? + 1) }

@@ -3,7 +3,7 @@
 use fdbray::{RemoteFuture, put};
 use fdbray_tests::cluster::*;
 use futures_util::{FutureExt, StreamExt};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 const LIMIT: u64 = 60;
 
@@ -169,6 +169,22 @@ async fn a_thread_waits_without_any_async_runtime() {
             .await
             .expect("the thread ends");
     assert_eq!((once.unwrap(), again.unwrap(), slow.unwrap()), (3, 3, 9));
+}
+
+#[fdbray::test(workers = 1, cpus = 1)]
+async fn a_thread_that_waits_for_a_time_gets_nothing_or_the_value_and_the_call_goes_on() {
+    let waited = tokio::task::spawn_blocking(|| {
+        let slow = nap::remote(9, 500);
+        let early = slow.wait_timeout(Duration::from_millis(20));
+        (early, slow.wait_timeout(Duration::ZERO), slow.wait_timeout(Duration::MAX), refuses::remote(3))
+    });
+    let (early, at_once, late, refused) = waited.await.expect("the thread ends");
+    assert_eq!((early.unwrap(), at_once.unwrap(), late.unwrap()), (None, None, Some(9)));
+    let refused = tokio::task::spawn_blocking(move || refused.wait_timeout(Duration::from_secs(LIMIT)));
+    assert!(matches!(refused.await, Ok(Err(fdbray::Error::Application(_)))));
+    // In a task, on the only slot: it is lent to the child, which takes longer than its parent waits at first.
+    let (looks, value) = within(LIMIT, "the task ends", looks_again::remote(300)).await.unwrap();
+    assert!(looks > 1 && value == 300, "looked {looks} times");
 }
 
 #[fdbray::test]

@@ -19,6 +19,19 @@ async fn no_more_run_at_once_than_there_are_cpus() {
     assert_eq!(most(within(LIMIT, "half a cpu each", half).await), Some(4));
 }
 
+#[fdbray::test(workers = 1, cpus = 8)]
+async fn no_more_are_under_way_at_once_than_the_call_allows() {
+    let most = |results: Vec<fdbray::Result<u64>>| results.into_iter().map(|n| n.unwrap()).max();
+    let three = crowd::options().concurrency(3);
+    // Clones share the bound, and so do single calls.
+    let mut calls = three.map((0..20).map(|_| 10));
+    calls.extend((0..5).map(|_| three.clone().remote(10)));
+    calls.push(three.submit(10).await);
+    assert_eq!(most(within(LIMIT, "three at once", settle(calls)).await), Some(3));
+    let one = crowd::options().cpus(0.1).concurrency(0).map([5; 10]);
+    assert_eq!(most(within(LIMIT, "one at once", settle(one)).await), Some(1));
+}
+
 #[test]
 fn named_resources_gpus_and_memory_are_shared_out_like_cpus() {
     let offer = |run: Run| {

@@ -35,7 +35,7 @@ pub enum Outcome {
 pub enum Completed {
     /// The future has ended with it.
     Settled,
-    /// It will be attempted again.
+    /// It will be attempted again: because of this outcome, or because its claim was given back before.
     Retried,
     /// The claim is not current any more: the outcome is discarded.
     Stale,

@@ -7,6 +7,7 @@ use super::settle::{LOOK_AGAIN, failed};
 use super::transition::Durable;
 use super::work::Work;
 use crate::id::ProcessId;
+use futures_util::future::try_join_all;
 use std::sync::Arc;
 
 impl Durable {
@@ -35,10 +36,11 @@ impl Durable {
             let ids = ids.clone();
             Box::pin(async move {
                 work.load(ids.iter().copied()).await?;
-                for id in ids.iter() {
+                let held = try_join_all(ids.iter().map(|id| work.held(*id))).await?;
+                for (id, held) in ids.iter().zip(held) {
                     if let Ok(Some(_)) = work.get(*id) {
                         work.edit(*id)?.released = true;
-                        work.expire(*id).await?;
+                        work.expire(*id, held)?;
                     }
                 }
                 Ok(())
@@ -62,20 +64,24 @@ impl Durable {
 }
 
 impl Work {
+    /// Whether others may need the value of a future.
+    pub(super) async fn held(&self, id: FutureId) -> Result<bool, DurableError> {
+        self.any(&self.keys.holds_on(id)).await
+    }
+
     /// Removes a future that has ended, if nobody needs it; else has it looked at again later.
-    pub(super) async fn expire(&mut self, id: FutureId) -> Result<bool, DurableError> {
+    pub(super) fn expire(&mut self, id: FutureId, held: bool) -> Result<(), DurableError> {
         let record = self.expect(id)?;
         if !record.settled() {
-            return Ok(false);
+            return Ok(());
         }
         // While some are not told of its end, their edges are all that leads to them.
-        if record.spreading || self.any(&self.keys.holds_on(id)).await? {
+        if record.spreading || held {
             let later = self.now + LOOK_AGAIN;
             self.edit(id)?.expires = Some(later);
-            return Ok(false);
+            return Ok(());
         }
-        self.remove(id)?;
-        Ok(true)
+        self.remove(id)
     }
 
     async fn lose(&mut self, id: FutureId, holder: ProcessId) -> Result<(), DurableError> {

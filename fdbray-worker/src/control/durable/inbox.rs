@@ -1,9 +1,10 @@
 //! Waiting without polling: each process has one inbox, with one watched key, however many futures it waits for.
 
 use super::FutureId;
+use super::encoding;
 use super::error::DurableError;
 use super::keys::Keys;
-use super::record::{self, Record};
+use super::record::Record;
 use super::transition::Durable;
 use super::work::Work;
 use crate::control::members::Members;
@@ -12,10 +13,11 @@ use crate::control::store::{Range, Transaction, Watch};
 use crate::id::ProcessId;
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// How many entries are read at once.
-const ENTRIES: usize = 20;
+/// How many entries are read at once. Few in tests.
+const ENTRIES: usize = if cfg!(test) { 2 } else { 20 };
 
 /// What a process is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -70,13 +72,18 @@ impl Durable {
             let targets = targets.clone();
             Box::pin(async move {
                 work.require_member(waiter).await?;
-                work.load(targets.iter().filter_map(|(target, _)| target.id())).await?;
+                let (mut ids, mut keys) = (Vec::new(), BTreeSet::new());
+                for (target, _) in targets.iter() {
+                    match target {
+                        Target::Id(id) => ids.push(*id),
+                        Target::Key(key) => drop(keys.insert(key.as_str())),
+                    }
+                }
+                work.load(ids).await?;
+                work.find_keys(keys).await?;
                 let mut records = Vec::with_capacity(targets.len());
                 for (target, returns) in targets.iter() {
-                    records.push(match work.attach(target, waiter, *returns).await {
-                        Err(DurableError::Store(error)) => return Err(error.into()),
-                        result => result,
-                    });
+                    records.push(work.attach(target, waiter, *returns));
                 }
                 Ok(records)
             })
@@ -135,23 +142,20 @@ impl Durable {
     }
 }
 
-impl Target {
-    fn id(&self) -> Option<FutureId> {
-        match self {
-            Target::Id(id) => Some(*id),
-            Target::Key(_) => None,
-        }
-    }
-}
-
 impl Work {
-    async fn attach(
+    fn attach(
         &mut self,
         target: &Target,
         waiter: ProcessId,
         returns: Option<u64>,
     ) -> Result<Record, DurableError> {
-        let id = self.find(target).await?;
+        let id = match target {
+            Target::Id(id) => *id,
+            Target::Key(key) => {
+                let found = self.names.get(key).copied().flatten();
+                found.ok_or_else(|| DurableError::NoSuchFuture(format!("with the key `{key}`")))?
+            }
+        };
         let record = self.expect(id)?;
         if returns.is_some_and(|returns| returns != record.spec.returns) {
             return Err(DurableError::OtherType { id, function: record.spec.function.clone() });
@@ -167,19 +171,6 @@ impl Work {
             }
         }
         Ok(self.expect(id)?.clone())
-    }
-
-    async fn find(&mut self, target: &Target) -> Result<FutureId, DurableError> {
-        match target {
-            Target::Id(id) => {
-                self.load([*id]).await?;
-                Ok(*id)
-            }
-            Target::Key(key) => self
-                .by_key(key)
-                .await?
-                .ok_or_else(|| DurableError::NoSuchFuture(format!("with the key `{key}`"))),
-        }
     }
 }
 
@@ -203,7 +194,7 @@ async fn read(
     let entries = tx.snapshot().range(range).await?;
     let mut notices = Vec::new();
     for (key, value) in &entries {
-        notices.extend(record::decode::<Vec<Notice>>(key, value)?);
+        notices.extend(encoding::decode::<Vec<Notice>>(key, value)?);
     }
     let handled = entries.last().map(|(key, _)| Handled(key.clone())).or(handled);
     Ok(Mail { notices, handled, watch: tx.watch(keys.bell(of))? })

@@ -51,6 +51,8 @@ pub enum Stage {
 pub struct Page {
     /// Those that were found, by id. There may be none although there are more.
     pub futures: Vec<Record>,
+    /// Those that a newer program wrote, which this one cannot read. Whether they match is not known.
+    pub newer: Vec<FutureId>,
     /// Behind which one the next page begins; none at the end.
     pub next: Option<FutureId>,
 }
@@ -93,8 +95,7 @@ impl Filter {
 }
 
 impl Durable {
-    /// Lists futures, those of one submitter in the order of their numbers. Each page is as of one moment. A record that
-    /// a newer program wrote ends the listing with an error that names it.
+    /// Lists futures, those of one submitter in the order of their numbers. Each page is as of one moment.
     pub async fn list(
         &self,
         filter: Filter,
@@ -111,12 +112,14 @@ impl Durable {
                     range = range.after(keys.future(after));
                 }
                 let scanned = tx.range(range).await?;
-                let mut page = Page { futures: Vec::new(), next: None };
+                let mut page = Page { futures: Vec::new(), newer: Vec::new(), next: None };
                 for (number, (key, value)) in scanned.iter().enumerate() {
                     let Some(id) = FutureId::from_elements(&keys.rest(key)) else { continue };
-                    let record = Record::decode(id, value)?;
-                    if filter.matches(&record, now) {
-                        page.futures.push(record);
+                    match Record::decode(id, value) {
+                        Ok(record) if filter.matches(&record, now) => page.futures.push(record),
+                        Ok(_) => {}
+                        Err(DurableError::NewerRecord { .. }) => page.newer.push(id),
+                        Err(error) => return Err(error),
                     }
                     let more = number + 1 < scanned.len() || scanned.len() == SCANNED;
                     if page.futures.len() == limit || number + 1 == scanned.len() {

@@ -20,7 +20,7 @@
 //! - **Every transition may run again after it took effect**, because an unknown commit result says no more than that. It
 //!   reads what it would have written: the future's id was chosen by the submitter, claims carry the nonce of their batch,
 //!   attempts their claim. Nothing unconditional is retried.
-//! - **The index is a function of the records** ([`entries`]): a transition changes records, and the unit of work that
+//! - **The index is a function of the records** (`entries.rs`): a transition changes records, and the unit of work that
 //!   runs it writes the difference between the entries before and after. [`Durable::check`] compares them, on live
 //!   clusters too.
 //! - **A claim is not a start.** Only starting spends an attempt; who dies with claims that it has not started costs nobody
@@ -57,20 +57,21 @@
 //! | `("chunk", F, attempt, n)` | 90,000 bytes, the last one fewer: of the arguments (attempt 0) or of the value that this attempt computed |
 //! | `("staged", F)` | nothing. Chunks of arguments were written ahead of a submission that has not come |
 //!
-//! `ready`, `claim`, `timer`, `waiting`, `hold`, `spread` and `key` are entries in the sense of [`entries`]. To wipe the
+//! `ready`, `claim`, `timer`, `waiting`, `hold`, `spread` and `key` follow from the records alone. To wipe the
 //! durable futures of one cluster, clear the range of `("fdbray", cluster, "durable")`.
 //!
 //! # Versions
 //!
 //! Records outlive binaries. They are maps with field names; fields may be added with a default, and `v` counts up when
 //! that is not enough. A record with a newer `v` is [refused by name](DurableError::NewerRecord) where it was asked for,
-//! and passed over where it was met in a batch: somebody who can read it will come by. A newer format of the whole is
+//! and passed over where it was met in a batch: somebody who can read it will come by. So a program that only changes a
+//! record leaves its `v` as low as what it writes allows. A newer format of the whole is
 //! [refused](DurableError::OtherFormat) at the start. Functions are named, and signatures hashed, so that workers of
 //! different builds share the work by what they have.
 //!
 //! | file | job |
 //! |---|---|
-//! | `record`, `id`, `shape`, `keys`, `entries` | what is stored |
+//! | `record`, `id`, `shape`, `keys`, `entries`, `encoding` | what is stored |
 //! | `transition`, `work` | how a transition runs |
 //! | `submit`, `claim`, `complete`, `end` | the transitions; `settle` is what they share |
 //! | `inbox`, `chunks` | waiting; bytes that are too large for a record |
@@ -82,6 +83,7 @@ mod chunks;
 mod claim;
 mod clock;
 mod complete;
+mod encoding;
 mod end;
 mod entries;
 mod error;

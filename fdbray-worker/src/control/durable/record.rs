@@ -1,6 +1,7 @@
 //! The record of a durable future: what was asked for, and how far it is.
 
 use super::FutureId;
+use super::encoding::{binary, encode};
 use super::error::DurableError;
 use crate::control::members::Capacity;
 use crate::control::store::StoreError;
@@ -108,7 +109,7 @@ pub struct Spec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// If it has a key: the first half of the SHA-256 of its arguments and of the ids of `futures`.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "binary_option")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "binary::optional")]
     pub digest: Option<Vec<u8>>,
 }
 
@@ -375,85 +376,6 @@ impl fmt::Display for Failure {
     }
 }
 
-/// A record as MessagePack with field names.
-pub(super) fn encode<T: Serialize>(kind: &str, record: &T) -> Result<Vec<u8>, DurableError> {
-    rmp_serde::to_vec_named(record)
-        .map_err(|error| StoreError::Record { key: kind.into(), why: error.to_string() }.into())
-}
-
-/// What is under `key`.
-pub(super) fn decode<T: serde::de::DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, DurableError> {
-    rmp_serde::from_slice(value).map_err(|error| {
-        let key = key.escape_ascii().to_string();
-        StoreError::Record { key, why: error.to_string() }.into()
-    })
-}
-
 fn is_false(flag: &bool) -> bool {
     !flag
-}
-
-/// Bytes as MessagePack's binary, not as an array of numbers.
-mod binary {
-    use serde::de::{Error, SeqAccess, Visitor};
-    use serde::{Deserializer, Serializer};
-    use std::fmt;
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(bytes)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        deserializer.deserialize_byte_buf(Binary)
-    }
-
-    struct Binary;
-
-    impl<'de> Visitor<'de> for Binary {
-        type Value = Vec<u8>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("bytes")
-        }
-
-        fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-            Ok(bytes.to_vec())
-        }
-
-        fn visit_byte_buf<E: Error>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
-            Ok(bytes)
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Vec<u8>, A::Error> {
-            let mut bytes = Vec::new();
-            while let Some(byte) = array.next_element()? {
-                bytes.push(byte);
-            }
-            Ok(bytes)
-        }
-    }
-}
-
-/// The same, optional.
-mod binary_option {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    #[derive(Deserialize)]
-    struct Binary(#[serde(with = "super::binary")] Vec<u8>);
-
-    pub(super) fn serialize<S: Serializer>(
-        bytes: &Option<Vec<u8>>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        match bytes {
-            Some(bytes) => serializer.serialize_bytes(bytes),
-            None => serializer.serialize_none(),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Vec<u8>>, D::Error> {
-        Ok(Option::<Binary>::deserialize(deserializer)?.map(|binary| binary.0))
-    }
 }

@@ -12,8 +12,8 @@ use crate::control::store::Range;
 use crate::id::ProcessId;
 use std::collections::BTreeSet;
 
-/// How many claims, marks or index entries one transaction clears up.
-const BATCH: usize = 100;
+/// How many claims, marks or index entries one transaction clears up. Few in tests.
+const BATCH: usize = if cfg!(test) { 3 } else { 100 };
 
 impl Durable {
     /// Gives back the claims of a process that is no member any more, and removes its inbox and what it wrote ahead of

@@ -1,7 +1,7 @@
 //! Shapes: what attempts hold, under a number of their own, so that workers look only after what they can run.
 
+use super::encoding;
 use super::error::DurableError;
-use super::record;
 use super::work::Work;
 use crate::control::members::Capacity;
 use crate::control::store::{Range, Transaction};
@@ -47,7 +47,7 @@ impl Work {
         // A read that conflicts: who removes the shape has seen that nothing of it is ready.
         if self.tx.get(self.keys.shape(id)).await?.is_none() {
             let record = ShapeRecord { shape: shape.clone() };
-            self.tx.set(self.keys.shape(id), record::encode("shape", &record)?)?;
+            self.tx.set(self.keys.shape(id), encoding::encode("shape", &record)?)?;
             self.tx.add(self.keys.shapes_changed(), 1)?;
         }
         self.tx.add(self.keys.signal(id), 1)?;
@@ -62,7 +62,7 @@ pub(super) async fn all(
 ) -> Result<Vec<(ShapeId, Capacity)>, DurableError> {
     let mut shapes = Vec::new();
     for (key, value) in tx.range(Range::children(&keys.shapes())).await? {
-        let record: ShapeRecord = record::decode(&key, &value)?;
+        let record: ShapeRecord = encoding::decode(&key, &value)?;
         let number = keys.rest(&key).first().and_then(|number| number.as_u64());
         shapes.extend(number.map(|number| (ShapeId(number), record.shape)));
     }

@@ -9,7 +9,9 @@ use super::transition::Durable;
 use super::work::Work;
 use crate::control::members::Capacity;
 use crate::id::ProcessId;
+use futures_util::future::try_join_all;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The most durable futures that one call may have as arguments.
@@ -194,11 +196,21 @@ impl Durable {
                 batch.push(next);
             }
             let batch = Arc::new(batch);
+            let calls = batch.clone();
             let submitted = self.transition(move |work| {
-                let batch = batch.clone();
+                let batch = calls.clone();
                 Box::pin(async move { work.submit(&batch).await })
             });
-            results.extend(submitted.await?);
+            let submitted = submitted.await?;
+            let unneeded = batch.iter().zip(&submitted).filter(|(call, result)| {
+                call.arguments.len() > INLINE_ARGUMENTS && !matches!(result, Ok(Submitted::New(_)))
+            });
+            // Not in the same transaction: run again, it might find the key free and the chunks gone.
+            for (call, _) in unneeded {
+                let id = call.id;
+                self.transition(move |work| Box::pin(async move { work.unstage(id) })).await?;
+            }
+            results.extend(submitted);
         }
         Ok(results)
     }
@@ -227,13 +239,11 @@ impl Work {
     ) -> Result<Vec<Result<Submitted, Refused>>, DurableError> {
         // The records themselves are read too: an earlier run may have written them.
         self.load(batch.iter().flat_map(|call| call.futures.iter().copied().chain([call.id]))).await?;
+        let keys = batch.iter().filter_map(|call| call.key.as_deref()).filter(|key| bad_key(key).is_none());
+        self.find_keys(keys.collect()).await?;
         let mut results = Vec::with_capacity(batch.len());
         for call in batch {
-            let result = self.submit_one(call).await?;
-            if call.arguments.len() > INLINE_ARGUMENTS && !matches!(result, Ok(Submitted::New(_))) {
-                self.unstage(call.id)?;
-            }
-            results.push(result);
+            results.push(self.submit_one(call).await?);
         }
         Ok(results)
     }
@@ -246,7 +256,7 @@ impl Work {
             if let Some(why) = bad_key(key) {
                 return Ok(Err(Refused::BadKey { key: key.clone(), why }));
             }
-            if let Some(existing) = self.by_key(key).await? {
+            if let Some(existing) = self.names.get(key).copied().flatten() {
                 return Ok(self.same(call, key, existing));
             }
         }
@@ -289,7 +299,7 @@ impl Work {
         self.insert(record);
         if let Some(key) = &call.key {
             // For the rest of this batch.
-            self.names.insert(key.clone(), call.id);
+            self.names.insert(key.clone(), Some(call.id));
         }
         if staged {
             self.tx.clear(self.keys.staged(call.id))?;
@@ -300,17 +310,16 @@ impl Work {
         Ok(Ok(Submitted::New(call.id)))
     }
 
-    /// The future that a key has.
-    pub(super) async fn by_key(&mut self, key: &str) -> Result<Option<FutureId>, DurableError> {
-        if let Some(id) = self.names.get(key) {
-            return Ok(Some(*id));
+    /// Finds the futures that these keys have, all at once, and loads them.
+    pub(super) async fn find_keys(&mut self, keys: BTreeSet<&str>) -> Result<(), DurableError> {
+        let values = try_join_all(keys.iter().map(|key| self.tx.get(self.keys.name(key)))).await?;
+        let mut found = Vec::new();
+        for (key, value) in keys.into_iter().zip(values) {
+            let id = value.and_then(|id| std::str::from_utf8(&id).ok()?.parse::<FutureId>().ok());
+            found.extend(id);
+            self.names.insert(key.to_owned(), id);
         }
-        let value = self.tx.get(self.keys.name(key)).await?;
-        let id = value.and_then(|id| std::str::from_utf8(&id).ok()?.parse::<FutureId>().ok());
-        if let Some(id) = id {
-            self.load([id]).await?;
-        }
-        Ok(id)
+        self.load(found).await
     }
 
     /// Whether a call is the one that its key stands for.

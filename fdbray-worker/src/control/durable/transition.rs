@@ -1,8 +1,8 @@
 //! The durable futures of one cluster, and how every transition runs: one unit of work in one transaction.
 
+use super::encoding;
 use super::error::DurableError;
 use super::keys::Keys;
-use super::record;
 use super::work::Work;
 use super::{FORMAT, FutureId};
 use crate::control::members::Members;
@@ -40,9 +40,9 @@ impl Durable {
             async move {
                 let Some(value) = tx.get(&key).await? else {
                     let format = Format { format: FORMAT, written_by: env!("CARGO_PKG_VERSION").into() };
-                    return Ok(tx.set(&key, record::encode("format", &format)?)?);
+                    return Ok(tx.set(&key, encoding::encode("format", &format)?)?);
                 };
-                let Format { format, written_by } = record::decode(key.as_ref(), &value)?;
+                let Format { format, written_by } = encoding::decode(key.as_ref(), &value)?;
                 match format == FORMAT {
                     true => Ok(()),
                     false => Err(DurableError::OtherFormat { cluster, format, written_by }),

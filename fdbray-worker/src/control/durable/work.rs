@@ -1,11 +1,12 @@
 //! The unit of work: the records that one transaction has loaded, changed and will write with their index entries.
 
 use super::FutureId;
+use super::encoding;
 use super::entries::entries;
 use super::error::DurableError;
 use super::inbox::Notice;
 use super::keys::Keys;
-use super::record::{self, Record, State};
+use super::record::{Record, State};
 use super::shape::ShapeId;
 use crate::control::members::Members;
 use crate::control::store::{KeyValue, Range, Transaction};
@@ -13,10 +14,10 @@ use crate::id::ProcessId;
 use futures_util::future::try_join_all;
 use std::collections::BTreeMap;
 
-/// How many notices are in one entry of an inbox.
-const NOTICES: usize = 1000;
+/// How many notices are in one entry of an inbox. Few in tests, as the next one.
+const NOTICES: usize = if cfg!(test) { 3 } else { 1000 };
 /// How many futures one transaction tells of the end of those that they waited for.
-const SPREAD: usize = 200;
+const SPREAD: usize = if cfg!(test) { 4 } else { 200 };
 
 /// What one transaction does to durable futures. Nothing is written before [`Work::finish`].
 pub(super) struct Work {
@@ -26,8 +27,8 @@ pub(super) struct Work {
     pub(super) now: u64,
     members: Members,
     loaded: BTreeMap<FutureId, Loaded>,
-    /// The keys of futures that are submitted here.
-    pub(super) names: BTreeMap<String, FutureId>,
+    /// What is known of the keys of futures.
+    pub(super) names: BTreeMap<String, Option<FutureId>>,
     notices: BTreeMap<ProcessId, Vec<Notice>>,
     /// Futures that ended here and whose dependents were too many for one transaction.
     pub(super) unspread: Vec<FutureId>,
@@ -183,7 +184,7 @@ impl Work {
             }
             for (number, notices) in notices.chunks(NOTICES).enumerate() {
                 let entry = self.keys.next_notices(process, number as u16);
-                self.tx.set_stamped(entry, record::encode("inbox", &notices)?)?;
+                self.tx.set_stamped(entry, encoding::encode("inbox", &notices)?)?;
             }
             self.tx.add(self.keys.bell(process), 1)?;
         }

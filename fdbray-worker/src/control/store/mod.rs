@@ -30,6 +30,7 @@ pub mod key;
 pub mod lmdb;
 pub mod memory;
 mod transaction;
+mod usage;
 
 #[cfg(test)]
 mod conformance;
@@ -40,6 +41,7 @@ pub use engine::KeyValue;
 pub use error::{OpenError, StoreError};
 pub use key::{Key, Stamp, StampedKey};
 pub use transaction::{Limits, Range, Transaction, Watch};
+pub use usage::Usage;
 
 use crate::config::{ClusterUrl, Engine as EngineUrl};
 use engine::{Attempt, Body, BoxFuture, Engine, Mode};
@@ -173,6 +175,7 @@ impl Store {
         loop {
             let attempt = self.engine.attempt(mode, body.clone()).await;
             attempts += 1;
+            usage::transaction();
             let value = prepared.lock().unwrap_or_else(PoisonError::into_inner).take();
             match (attempt, value) {
                 (Attempt::Committed(stamp), Some(Ok(value))) => return Ok((value, stamp)),

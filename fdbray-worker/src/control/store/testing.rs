@@ -22,7 +22,7 @@ pub(in crate::control) fn on_foundationdb(test: &str) -> bool {
 #[cfg(feature = "foundationdb")]
 mod scratch {
     use crate::control::store::fdb::{Options, block_on};
-    use crate::control::store::{Key, Limits, Store, StoreError};
+    use crate::control::store::{Key, Limits, OpenError, Store};
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::SystemTime;
 
@@ -47,7 +47,7 @@ mod scratch {
 
         /// An empty store for the whole place: also what opening writes is removed.
         pub(in crate::control) fn empty(&self) -> Store {
-            let store = open("test", self.options.clone());
+            let store = open("test", self.options.clone()).unwrap();
             self.wipe().unwrap();
             store
         }
@@ -60,16 +60,15 @@ mod scratch {
         /// A store for a place of the parent's.
         pub(in crate::control) fn of_parent(name: &str) -> Store {
             let byte = |at| u8::from_str_radix(&name[at..at + 2], 16).unwrap();
-            open(
-                "test",
-                Options { subspace: (0..name.len()).step_by(2).map(byte).collect(), ..Options::default() },
-            )
+            let options =
+                Options { subspace: (0..name.len()).step_by(2).map(byte).collect(), ..Options::default() };
+            open("test", options).unwrap()
         }
 
-        fn wipe(&self) -> Result<(), StoreError> {
+        fn wipe(&self) -> Result<(), OpenError> {
             // Not the cluster of the test, which may be made unreadable.
-            let store = open("wipe", Options { limits: Limits::default(), ..self.options.clone() });
-            block_on(store.transact_idempotent(|tx| async move { tx.clear_range(b"", b"\xff") }))
+            let store = open("wipe", Options { limits: Limits::default(), ..self.options.clone() })?;
+            block_on(store.transact_idempotent(|tx| async move { Ok(tx.clear_range(b"", b"\xff")?) }))
         }
     }
 
@@ -81,9 +80,9 @@ mod scratch {
         }
     }
 
-    fn open(cluster: &str, options: Options) -> Store {
+    fn open(cluster: &str, options: Options) -> Result<Store, OpenError> {
         let file = std::env::var_os("FDBRAY_TEST_FDB").expect("asked for before");
-        Store::foundationdb(file, cluster, options).unwrap_or_else(|error| panic!("{error}"))
+        Store::foundationdb(file, cluster, options)
     }
 }
 

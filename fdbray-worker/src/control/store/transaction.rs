@@ -1,7 +1,7 @@
 //! A transaction as its body sees it: the operations, checked against the limits that hold on every engine.
 
 use super::engine::{BoxFuture, Conflict, KeyValue, Operations, Write};
-use super::{StampedKey, StoreError, key};
+use super::{StampedKey, StoreError, key, usage};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -82,6 +82,7 @@ impl Transaction {
         self.check_key(&key)?;
         self.check_value(&value)?;
         self.charge(key.len() + value.len())?;
+        usage::set(key.len() + value.len());
         self.note(self.operations.write(Write::Set(key, value)))
     }
 
@@ -90,6 +91,7 @@ impl Transaction {
         let key = key.as_ref().to_vec();
         self.check_key(&key)?;
         self.charge(2 * key.len())?;
+        usage::clear();
         self.note(self.operations.write(Write::Clear(key)))
     }
 
@@ -98,6 +100,7 @@ impl Transaction {
         let (begin, end) = (begin.as_ref().to_vec(), end.as_ref().to_vec());
         self.check_end(&end)?;
         self.charge(begin.len() + end.len())?;
+        usage::clear();
         self.note(self.operations.write(Write::ClearRange(begin, end)))
     }
 
@@ -107,6 +110,7 @@ impl Transaction {
         let key = key.as_ref().to_vec();
         self.check_key(&key)?;
         self.charge(key.len() + 8)?;
+        usage::set(key.len() + 8);
         self.note(self.operations.write(Write::Add(key, n)))
     }
 
@@ -116,6 +120,7 @@ impl Transaction {
         self.check_key(&key.bytes)?;
         self.check_value(&value)?;
         self.charge(key.bytes.len() + value.len())?;
+        usage::set(key.bytes.len() + value.len());
         self.note(self.operations.write(Write::SetStamped(key, value)))
     }
 
@@ -260,11 +265,14 @@ impl Range {
 
 /// Resolves when a watched key changed. See [`Transaction::watch`].
 #[must_use = "a watch that is dropped watches nothing"]
-pub struct Watch(BoxFuture<'static, Result<(), StoreError>>);
+pub struct Watch {
+    changed: BoxFuture<'static, Result<(), StoreError>>,
+    _counted: usage::Watching,
+}
 
 impl Watch {
     pub(crate) fn new(changed: impl Future<Output = Result<(), StoreError>> + Send + 'static) -> Watch {
-        Watch(Box::pin(changed))
+        Watch { changed: Box::pin(changed), _counted: usage::Watching::begin() }
     }
 
     /// A watch, and what fires it. When that is dropped instead, the watch has ended.
@@ -284,6 +292,6 @@ impl Future for Watch {
     type Output = Result<(), StoreError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx)
+        self.changed.as_mut().poll(cx)
     }
 }

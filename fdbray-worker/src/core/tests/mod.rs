@@ -1,5 +1,6 @@
 //! Cores that talk to each other as a test says, step by step; for what the simulator meets rarely.
 
+mod gate;
 mod inline;
 mod peers;
 mod results;
@@ -54,6 +55,19 @@ impl Node {
     }
 
     fn call_from(&mut self, parent: Option<TaskKey>, futures: &[&Arc<Cell>]) -> Arc<Cell> {
+        self.make(parent, None, futures)
+    }
+
+    fn gated(&mut self, gate: super::Gate, futures: &[&Arc<Cell>]) -> Arc<Cell> {
+        self.make(None, Some(gate), futures)
+    }
+
+    fn make(
+        &mut self,
+        parent: Option<TaskKey>,
+        gate: Option<super::Gate>,
+        futures: &[&Arc<Cell>],
+    ) -> Arc<Cell> {
         let spec = TemplateSpec {
             here: false,
             function: 0,
@@ -73,6 +87,7 @@ impl Node {
             contained: Vec::new(),
             deadline: None,
             parent,
+            gate,
         };
         self.core.submit(call, &mut self.fx)
     }

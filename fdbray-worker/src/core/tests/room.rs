@@ -23,6 +23,7 @@ fn try_call(node: &mut Node, bytes: usize) -> Option<Arc<Cell>> {
         contained: Vec::new(),
         deadline: None,
         parent: None,
+        gate: None,
     };
     node.core.submit_if_room(call, &mut node.fx)
 }

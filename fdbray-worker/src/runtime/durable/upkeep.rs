@@ -39,7 +39,7 @@ impl Durables {
         }
         let tick = durable.tick(now).await?;
         if tick.moved && tick.due {
-            while durable.sweep().await? {}
+            durable.sweep().await?;
         }
         Ok(tick.now)
     }

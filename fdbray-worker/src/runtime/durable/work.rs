@@ -316,6 +316,7 @@ impl Durables {
             worker.templates().insert((kind, shape), template);
             let held: Vec<_> = futures.iter().map(|id| core.durable(*id, fx)).collect();
             let submission = Submission {
+                gate: None,
                 template,
                 arguments: &arguments,
                 described: true,

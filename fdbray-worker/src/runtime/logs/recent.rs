@@ -7,8 +7,11 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// How much earlier than it is read a text may have been printed, in milliseconds, on a busy machine.
+/// How much earlier than it is read a text was printed, in milliseconds, mostly.
 const MOMENT: u64 = 50;
+
+/// And at most, when the thread that reads it got no time.
+const LATE: u64 = 2_000;
 
 /// How many functions a thread remembers to have named in this tick of the clock.
 const NAMED: usize = 4;
@@ -28,10 +31,13 @@ pub fn ran(function: &'static str, quiet: bool) {
     });
 }
 
-/// What ran after `drained`, when there was no text, as far as a moment ago; `None` when all of it was quiet.
+/// What ran after `drained`, when there was no text, as far as a moment ago, or last; `None` when all of it was quiet.
 pub(super) fn since(drained: u64) -> Option<Functions> {
-    let earliest = drained.max(now().saturating_sub(MOMENT));
+    let now = now();
+    let earliest = drained.max(now.saturating_sub(LATE));
     let mut ran = RAN.lock().unwrap_or_else(PoisonError::into_inner);
+    let last = ran.iter().map(|run| run.at).max().unwrap_or(0);
+    let earliest = earliest.max(last.min(now.saturating_sub(MOMENT)));
     ran.retain(|run| run.at >= earliest);
     let shown = |run: &&Run| !run.quiet;
     (ran.is_empty() || ran.iter().any(|run| !run.quiet))
@@ -92,5 +98,9 @@ mod tests {
         }
         ran("recent::b", false);
         assert_eq!(names(since(start)), ["recent::b"]);
+        while now() <= start + 3 * MOMENT {
+            std::thread::yield_now();
+        }
+        assert_eq!(names(since(start)), ["recent::b"], "the last is named, if the text is read late");
     }
 }

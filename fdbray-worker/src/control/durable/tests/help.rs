@@ -65,8 +65,9 @@ impl Cluster {
         Ok(id)
     }
 
-    pub(in crate::control::durable) async fn bury(&self, id: ProcessId) {
-        self.members.bury(Tombstone { id, by: process(u64::MAX), cause: Death::Exited }).await.unwrap();
+    /// Declares a member dead. False if it is none, or if nobody knows whether it was this that did.
+    pub(in crate::control::durable) async fn bury(&self, id: ProcessId) -> bool {
+        self.members.bury(Tombstone { id, by: process(u64::MAX), cause: Death::Exited }).await.unwrap()
     }
 
     /// A call of `f` that nobody else makes.
@@ -119,7 +120,7 @@ impl Cluster {
             let now = self.now().await.unwrap();
             self.tick(now).await.unwrap();
         }
-        while self.sweep().await.unwrap() {}
+        self.sweep().await.unwrap();
     }
 
     /// All notices, which are handled with that.

@@ -28,7 +28,7 @@ mod tests;
 mod transaction;
 
 use super::engine::{Attempt, Body, BoxFuture, Engine, Mode, start};
-use super::{Limits, StoreError, Transaction};
+use super::{Limits, StoreError, Transaction, usage};
 use failure::{Meaning, Place};
 use foundationdb::options::TransactionOption;
 use foundationdb::{Database, FdbError, FdbResult};
@@ -119,7 +119,10 @@ impl Fdb {
         match transaction.commit().await {
             Ok(_committed) => Ok(Attempt::Committed(match stamp {
                 // It has none if its writes came to nothing, as the removal of an empty range.
-                Some(stamp) => stamp.await.ok().and_then(|stamp| stamp.as_ref().try_into().ok()),
+                Some(stamp) => {
+                    usage::commit();
+                    stamp.await.ok().and_then(|stamp| stamp.as_ref().try_into().ok())
+                }
                 None => None,
             })),
             Err(failed) => {

@@ -5,7 +5,7 @@ use super::environment::Environment;
 use super::thread::Job;
 use super::watches::Watching;
 use crate::control::store::engine::Attempt;
-use crate::control::store::{Limits, StoreError};
+use crate::control::store::{Limits, StoreError, usage};
 use heed::MdbError;
 
 /// What the transactions of one commit may write together, about: LMDB keeps it in memory until then.
@@ -81,6 +81,7 @@ fn try_commit(environment: &Environment, jobs: &[Job], limits: Limits) -> Result
     if wrote {
         crash_point("before commit");
         top.commit().map_err(trouble)?;
+        usage::commit();
         crash_point("after commit");
     }
     Ok(committed)

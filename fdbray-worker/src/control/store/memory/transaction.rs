@@ -3,7 +3,7 @@
 use super::Shared;
 use super::data::{Span, Watching};
 use crate::control::store::engine::{Attempt, BoxFuture, Conflict, KeyValue, Mode, Operations, Write, added};
-use crate::control::store::{Range, StampedKey, StoreError, Watch};
+use crate::control::store::{Range, StampedKey, StoreError, Watch, usage};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
@@ -88,6 +88,7 @@ impl Buffer {
             changes.push((key, Some(value)));
         }
         data.commit(changes, written);
+        usage::commit();
         for watching in watches {
             data.watch(watching);
         }
