@@ -174,8 +174,11 @@ impl Durables {
         self.state().claiming = false;
         if self.tries_suspect() {
             // As soon as that has ended, or for long enough not, there is room for another.
-            let again = tokio::time::timeout(TRIED, room_changed).await;
-            return Ok(again.unwrap_or(()));
+            tokio::select! {
+                () = room_changed => {}
+                () = tokio::time::sleep(TRIED) => {}
+            }
+            return Ok(());
         }
         if !self.has_beat(&process) {
             tokio::time::sleep(PAUSE).await;
