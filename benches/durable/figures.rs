@@ -39,7 +39,7 @@ pub async fn main() -> ExitCode {
     let name = env::var(FIGURE).unwrap_or_default();
     let quick = env::var(QUICK).is_ok_and(|q| q == "1");
     let taken = match &name[..] {
-        "tasks" => tasks(if quick { 2_000 } else { 60_000 }).await,
+        "tasks" => tasks(if quick { 2_000 } else { 30_000 }).await,
         "latency" => latency(if quick { 50 } else { 1_000 }).await,
         "attach" => attach(if quick { 1_000 } else { 10_000 }).await,
         "submit" => submit(env::var(COUNT).ok().and_then(|n| n.parse().ok()).unwrap_or(0)).await,

@@ -148,7 +148,7 @@ fn limit(figure: &Figure, counted: &Counted, quick: bool) -> io::Result<f64> {
     let tasks = figure.kind == Kind::Tasks;
     let futures = match (tasks, quick) {
         (true, true) => 5_000,
-        (true, false) => 60_000,
+        (true, false) => 30_000,
         (false, true) => 50,
         (false, false) => 1_000,
     };

@@ -6,6 +6,7 @@
 //! | `submit` | sends calls to the store, many in one transaction when there are many |
 //! | `await_` | learns of ends through this process's inbox and tells the core |
 //! | `work` | in a worker: claims, runs here, completes |
+//! | `lookout` | in a worker: watches for something to claim |
 //! | `upkeep` | moves the cluster's clock, clears up after the dead |
 //! | `list` | looking at the cluster |
 //! | `convert` | records into outcomes and errors, and back |
@@ -18,6 +19,7 @@ mod await_;
 mod calls;
 mod convert;
 mod list;
+mod lookout;
 mod submit;
 mod upkeep;
 mod work;

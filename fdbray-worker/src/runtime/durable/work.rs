@@ -1,16 +1,15 @@
 //! The worker's side: claims what it has room for, runs it as calls of its own, completes it, in as few transactions as
 //! that needs.
 
-use super::{Durables, LOOK_AGAIN, State, convert, object_id};
+use super::{Durables, LOOK_AGAIN, State, convert, lookout::Lookout, object_id};
 use crate::{
     cell::{Outcome as Ended, WaitSet},
     control::{
         durable::{
             Arguments, Claimed, Completed, Durable, DurableError, Failure, FutureId, INLINE_VALUE, Outcome,
-            Record, Room, ShapeId, Token, Wants, fits,
+            Record, Room, ShapeId, Token, Wants,
         },
         members::Capacity,
-        store::Watch,
     },
     core::{
         Submission,
@@ -23,10 +22,7 @@ use crate::{
     registry::Registry,
     runtime::{Process, start::resources},
 };
-use futures_util::{
-    FutureExt,
-    future::{self, select_all},
-};
+use futures_util::{FutureExt, future};
 use rustc_hash::FxHashMap;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -107,9 +103,10 @@ impl Worker {
 impl Durables {
     /// Claims work as long as there is room and something to claim.
     pub(super) async fn claim_work(self: Arc<Self>, worker: Arc<Worker>) {
-        let mut said = false;
+        let (mut said, mut lookout) = (false, Lookout::default());
         loop {
-            if let Err(error) = self.claim_round(&worker).await {
+            if let Err(error) = self.claim_round(&worker, &mut lookout).await {
+                lookout = Lookout::default();
                 self.state().claiming = false;
                 let passes = error.retryable() || matches!(error, DurableError::NotMember(_));
                 if !passes && !std::mem::replace(&mut said, true) {
@@ -123,30 +120,60 @@ impl Durables {
         }
     }
 
-    async fn claim_round(self: &Arc<Self>, worker: &Worker) -> Result<(), DurableError> {
+    async fn claim_round(
+        self: &Arc<Self>,
+        worker: &Worker,
+        lookout: &mut Lookout,
+    ) -> Result<(), DurableError> {
         let Some(process) = self.process() else { return future::pending().await };
-        let (durable, capacity) = (self.durable().await?, &worker.capacity);
-        let (shapes, more_shapes) = durable.shapes().await?;
-        let shapes: Vec<(ShapeId, Capacity)> =
-            shapes.into_iter().filter(|(_, shape)| fits(capacity, shape)).collect();
-        // Before looking, so that nothing comes unseen in between.
-        let mut watches: Vec<Watch> = vec![more_shapes];
-        for (shape, _) in &shapes {
-            watches.push(durable.watch_shape(*shape).await?);
-        }
+        let durable = self.durable().await?;
         let room_changed = self.room.notified();
         tokio::pin!(room_changed);
         room_changed.as_mut().enable();
+        // At once, since somebody may wait for what woke this worker.
+        let mut full = self.claim_all(&process, worker, durable, &lookout.shapes).await?;
+        // And once more after watching again, so that nothing comes unseen in between.
+        if lookout.renew(durable, &worker.capacity).await? {
+            full = self.claim_all(&process, worker, durable, &lookout.shapes).await?;
+        }
+        if self.tries_suspect() {
+            // As soon as that has ended, or for long enough not, there is room for another.
+            tokio::select! {
+                () = room_changed => {}
+                () = tokio::time::sleep(TRIED) => {}
+            }
+            return Ok(());
+        }
+        if !self.has_beat(&process) {
+            tokio::time::sleep(PAUSE).await;
+            return Ok(());
+        }
+        tokio::select! {
+            () = lookout.fired() => {}
+            () = room_changed, if full => {}
+            () = tokio::time::sleep(LOOK_AGAIN) => *lookout = Lookout::default(),
+        }
+        Ok(())
+    }
+
+    /// Claims of these shapes until there is nothing or no room. Returns whether room was what lacked.
+    async fn claim_all(
+        self: &Arc<Self>,
+        process: &Arc<Process>,
+        worker: &Worker,
+        durable: &Durable,
+        shapes: &[(ShapeId, Capacity)],
+    ) -> Result<bool, DurableError> {
         let mut full = false;
         let mut left: VecDeque<_> = shapes.iter().collect();
         left.rotate_left(ProcessId::random().get() as usize % shapes.len().max(1));
         while let Some(shape) = left.pop_front() {
             // Who drains waits for this to end.
             self.state().claiming = true;
-            if self.draining.load(Ordering::Acquire) || !self.has_beat(&process) {
+            if self.draining.load(Ordering::Acquire) || !self.has_beat(process) {
                 break;
             }
-            let (room, quick) = self.room_for(&process, worker, shape);
+            let (room, quick) = self.room_for(process, worker, shape);
             if room.all == 0 {
                 full = true;
                 continue;
@@ -167,30 +194,12 @@ impl Durables {
             worker.unsure.store(0, Ordering::Relaxed);
             if !claimed.is_empty() {
                 self.waiting.notify_one();
-                self.begin(&process, worker, durable, claimed).await;
+                self.begin(process, worker, durable, claimed).await;
                 left.push_back(shape);
             }
         }
         self.state().claiming = false;
-        if self.tries_suspect() {
-            // As soon as that has ended, or for long enough not, there is room for another.
-            tokio::select! {
-                () = room_changed => {}
-                () = tokio::time::sleep(TRIED) => {}
-            }
-            return Ok(());
-        }
-        if !self.has_beat(&process) {
-            tokio::time::sleep(PAUSE).await;
-            return Ok(());
-        }
-        let watches = select_all(watches.into_iter().map(|watch| watch.boxed()));
-        tokio::select! {
-            _ = watches => {}
-            () = room_changed, if full => {}
-            () = tokio::time::sleep(LOOK_AGAIN) => {}
-        }
-        Ok(())
+        Ok(full)
     }
 
     fn tries_suspect(&self) -> bool {

@@ -1,0 +1,60 @@
+//! What a worker that has nothing to claim waits for: other shapes, and futures of those that fit it.
+
+use crate::control::{
+    durable::{Durable, DurableError, ShapeId, fits},
+    members::Capacity,
+    store::Watch,
+};
+use futures_util::{FutureExt, future};
+use rustc_hash::FxHashMap;
+use std::task::Poll;
+
+/// The watches of a worker. Those that have not fired go on from one round of claiming to the next.
+#[derive(Default)]
+pub(super) struct Lookout {
+    /// The shapes that fit.
+    pub(super) shapes: Vec<(ShapeId, Capacity)>,
+    more_shapes: Option<Watch>,
+    signals: FxHashMap<ShapeId, Watch>,
+}
+
+impl Lookout {
+    /// Watches again what has fired. Returns whether anything had: then something may have become ready unseen.
+    pub(super) async fn renew(
+        &mut self,
+        durable: &Durable,
+        capacity: &Capacity,
+    ) -> Result<bool, DurableError> {
+        let mut renewed = false;
+        if self.more_shapes.is_none() {
+            let (shapes, more_shapes) = durable.shapes().await?;
+            self.shapes = shapes.into_iter().filter(|(_, shape)| fits(capacity, shape)).collect();
+            self.more_shapes = Some(more_shapes);
+            self.signals.retain(|id, _| self.shapes.iter().any(|(shape, _)| shape == id));
+            renewed = true;
+        }
+        for (id, _) in &self.shapes {
+            if !self.signals.contains_key(id) {
+                self.signals.insert(*id, durable.watch_shape(*id).await?);
+                renewed = true;
+            }
+        }
+        Ok(renewed)
+    }
+
+    /// Waits until a watch fires, or fails, which may mean as much.
+    pub(super) async fn fired(&mut self) {
+        future::poll_fn(|cx| {
+            let before = (self.more_shapes.is_some(), self.signals.len());
+            if self.more_shapes.as_mut().is_some_and(|watch| watch.poll_unpin(cx).is_ready()) {
+                self.more_shapes = None;
+            }
+            self.signals.retain(|_, watch| watch.poll_unpin(cx).is_pending());
+            match before == (self.more_shapes.is_some(), self.signals.len()) {
+                true => Poll::Pending,
+                false => Poll::Ready(()),
+            }
+        })
+        .await;
+    }
+}
