@@ -79,6 +79,12 @@ impl Manager {
         self.peers().get(&peer)?.link.clone()
     }
 
+    /// Whether this process is dialling `peer`.
+    #[cfg(test)]
+    pub(crate) fn is_dialling(&self, peer: ProcessId) -> bool {
+        self.peers().get(&peer).is_some_and(|entry| entry.dialling.is_some())
+    }
+
     /// Lets no session begin any more; gives those that there are.
     pub(crate) fn stop(&self) -> Vec<Arc<Link>> {
         let peers = self.peers();

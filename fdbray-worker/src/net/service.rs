@@ -42,6 +42,12 @@ impl Net {
         &self.manager.addresses
     }
 
+    /// Whether this process is dialling `peer`.
+    #[cfg(test)]
+    pub(crate) fn is_dialling(&self, peer: ProcessId) -> bool {
+        self.manager.is_dialling(peer)
+    }
+
     /// Brings about a session with `peer`: over its Unix socket if that can be reached, else over TCP. A peer without a TCP
     /// address has [`Options::patience`] to make a connection by itself. The host hears of the session by `connected`, or
     /// by `ended`. Does nothing when there is one, or a dial is under way; while the peer's own connection is waited for,

@@ -50,8 +50,11 @@ impl fmt::Debug for FutureId {
 impl FromStr for FutureId {
     type Err = ParseIdError;
     fn from_str(s: &str) -> Result<Self, ParseIdError> {
-        let ObjectId { owner, seq } = s.strip_prefix('d').ok_or(ParseIdError)?.parse()?;
-        Ok(FutureId { process: owner, seq })
+        let id: ObjectId = s.parse()?;
+        if !id.is_durable() {
+            return Err(ParseIdError);
+        }
+        Ok(FutureId { process: id.owner, seq: id.number() })
     }
 }
 

@@ -18,11 +18,14 @@ fn when_both_dial_at_once_there_is_one_session() {
                 nonces.push(nonce);
             }
             assert_eq!(nonces[0], nonces[1]);
-            // When frames have gone both ways and back, the other attempt has been answered or will be ignored.
+            // Frames go both ways, and the other attempt has been answered.
             for (from, to) in [(&a, &b), (&b, &a)] {
                 from.host.queue(to.id, "x");
                 from.link(to).flush();
                 to.host.take(from.id, 1);
+            }
+            while a.net.is_dialling(b.id) || b.net.is_dialling(a.id) {
+                std::thread::sleep(Duration::from_millis(1));
             }
             super::wait(a.net.stop("test"));
             let ends: Vec<_> = [&a, &b].iter().map(|node| node.host.next()).collect();
@@ -31,7 +34,8 @@ fn when_both_dial_at_once_there_is_one_session() {
                 "{ends:?}"
             );
             for node in [&a, &b] {
-                assert!(node.host.pending().is_empty());
+                let pending = node.host.pending();
+                assert!(pending.is_empty(), "{pending:?}");
             }
         }
     }
