@@ -45,7 +45,7 @@ pub fn refuses(code: i32) -> Result<i32, Refusal> {
     Err(Refusal { code })
 }
 
-/// Why [`refuses`] does.
+/// Why [`refuses()`] does.
 #[derive(Debug, Serialize, Deserialize, PartialEq)]
 pub struct Refusal {
     /// As asked.
@@ -89,7 +89,7 @@ pub fn aborts(file: String) -> i64 {
     std::process::abort();
 }
 
-/// The same as [`notes`], of a result that its worker keeps.
+/// The same as [`notes()`], of a result that its worker keeps.
 #[remote]
 pub fn notes_large(file: String, n: u64, len: usize) -> Vec<u8> {
     note(&file, n);
