@@ -108,7 +108,7 @@ impl Look {
             }
             left.is_empty().then_some(())
         });
-        eventually(20, "all futures are gone", || {
+        eventually(90, "all futures are gone", || {
             let left: Vec<FutureId> = self.records().iter().map(|record| record.id).collect();
             for some in left.chunks(200) {
                 self.retried(|durable| durable.release(some.to_vec()));
