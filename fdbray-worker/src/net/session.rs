@@ -10,7 +10,7 @@ use super::{
     manager::Manager,
     socket::Socket,
 };
-use crate::control::members::exit::exit;
+use crate::control::members::exit::{exit, has_exited};
 use bytes::{Buf, BytesMut};
 use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 use tokio::{
@@ -77,6 +77,9 @@ pub(crate) async fn run(
 /// that proof is waited for.
 async fn exited_or_not(link: &Link, process: Option<OwnedFd>) -> Ended {
     let Some(process) = process else { return Ended::Eof };
+    if has_exited(&process) {
+        return Ended::Exited;
+    }
     tokio::select! {
         biased;
         () = exit(process) => Ended::Exited,

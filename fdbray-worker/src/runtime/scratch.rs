@@ -30,7 +30,7 @@ const OWNER: &str = "owner";
 const GONE: &str = ".gone";
 /// How long a child whose driver is gone waits for the others' locks to end.
 const LAST: Duration = Duration::from_millis(600);
-/// A directory without an owner file is one that is being made, unless it is this old.
+/// A directory with something in it but an owner file is one that is being removed, unless it is this old.
 const UNFINISHED: Duration = Duration::from_secs(60);
 
 /// A scratch directory that this process shares in. Dropping it removes the directory if no other process does.
@@ -74,7 +74,11 @@ impl Scratch {
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
                 made => made.map_err(failed)?,
             }
-            let owner = File::create_new(path.join(OWNER)).map_err(failed)?;
+            let owner = match File::create_new(path.join(OWNER)) {
+                // A sweeper has taken it for one whose maker died.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                made => made.map_err(failed)?,
+            };
             let share = Share { path: path.clone(), owner, removed: Mutex::new(false) };
             // A sweeper may have come between the two and taken it for stale: then another one.
             if flock(&share.owner, FlockOperation::NonBlockingLockShared).is_ok() && share.is_whole() {
@@ -143,6 +147,10 @@ fn sweep_one(path: &Path) {
             let _ = share.remove_if_last(Duration::ZERO);
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            // Whoever is making it at this moment makes another one: only an empty one goes.
+            if fs::remove_dir(path).is_ok() {
+                return;
+            }
             let age = fs::symlink_metadata(path)
                 .and_then(|m| m.modified())
                 .map(|t| t.elapsed().unwrap_or_default());
@@ -188,8 +196,11 @@ impl Share {
         };
         fs::rename(&self.path, &gone)?;
         *removed = true;
-        fs::remove_dir_all(gone)?;
-        Ok(true)
+        match fs::remove_dir_all(gone) {
+            // A sweeper has taken the empty rest.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
+            done => done.map(|()| true),
+        }
     }
 
     /// Whether the path still leads to the file that is locked.

@@ -1,6 +1,10 @@
 //! The program `crash_app` as drivers and workers of a cluster of its own, each in a process that ends with its test.
 
 use super::{eventually, is_alive, send, store::Shared};
+use fdbray_worker::{
+    config::ClusterUrl,
+    control::store::{Key, Store},
+};
 use rustix::process::Signal;
 use std::{
     fs::{self, File},
@@ -111,6 +115,31 @@ impl Cluster {
     /// Starts the program as something that is neither worker nor driver.
     pub fn other(&self, args: &[&str]) -> App {
         self.start("other", args, &[])
+    }
+
+    /// Stops a process, but not while it holds the store's lock: as long as it does, nobody can beat, and nobody is declared
+    /// dead.
+    ///
+    /// # Panics
+    /// If the store cannot be opened.
+    pub fn stop(&self, app: &App) {
+        let url: ClusterUrl = self.url().parse().expect("it is a URL");
+        let store = Store::open(&url).expect("the store of the cluster");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let is_free = async || {
+            let key = Key::new().str("fdbray").str(&url.cluster).str("a test was here");
+            let write = store.transact(move |tx| {
+                let set = tx.set(&key, b"");
+                async move { set }
+            });
+            matches!(tokio::time::timeout(Duration::from_secs(1), write).await, Ok(Ok(())))
+        };
+        app.signal(Signal::STOP);
+        while !runtime.block_on(is_free()) {
+            app.signal(Signal::CONT);
+            thread::sleep(Duration::from_millis(100));
+            app.signal(Signal::STOP);
+        }
     }
 
     /// Processes started from here on run behind `prefix`, such as `ip netns exec NAME`.

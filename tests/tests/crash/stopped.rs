@@ -107,10 +107,11 @@ fn a_worker_of_a_shared_cluster_that_is_stopped_for_ten_seconds_comes_back_as_a_
     let file = cluster.file("starts").display().to_string();
     let workers = [cluster.worker(&["--cpus", "1"]), cluster.worker(&["--cpus", "1"])];
     let before = cluster.driver(&["everywhere", "2"]).says(30, "workers");
-    let mut driver = cluster.driver(&["batch", "4000", "500", &file]);
+    // So long that the woken one can notice before the call that it was stopped in has ended.
+    let mut driver = cluster.driver(&["batch", "100", "50000", &file]);
     driver.says(20, "submitted");
-    eventually(20, "calls start", || (starts(Path::new(&file)).len() > 100).then_some(()));
-    workers[0].signal(Signal::STOP);
+    eventually(20, "calls start", || (starts(Path::new(&file)).len() > 10).then_some(()));
+    cluster.stop(&workers[0]);
     driver.says(60, "all");
     driver.succeeds(10);
     let started = starts(Path::new(&file)).len();

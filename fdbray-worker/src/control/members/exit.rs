@@ -48,7 +48,7 @@ pub fn look(here: &Host, there: &Host, one_machine: bool) -> Seen {
     // The descriptor holds on to whoever has the pid now: only then is its start worth a look.
     match started(there.pid) {
         Some(started) if there.started != 0 && started != there.started => Seen::Exited,
-        _ if is_readable(&descriptor) => Seen::Exited,
+        _ if has_exited(&descriptor) => Seen::Exited,
         _ => Seen::Running(descriptor),
     }
 }
@@ -83,9 +83,10 @@ fn pidfd(pid: u32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor as libc::c_int) })
 }
 
-fn is_readable(descriptor: &OwnedFd) -> bool {
+/// Whether the process of a [`Seen::Running`] has exited by now.
+pub fn has_exited(process: &OwnedFd) -> bool {
     use std::os::fd::AsRawFd;
-    let mut poll = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let mut poll = libc::pollfd { fd: process.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // SAFETY: one entry, alive during the call, which does not wait.
     unsafe { libc::poll(&mut poll, 1, 0) == 1 }
 }
