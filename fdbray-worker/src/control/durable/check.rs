@@ -186,7 +186,7 @@ impl Page<'_> {
             self.length(key, id, 0, len).await?;
         }
         if !record.done() {
-            for argument in distinct(&record.spec.futures) {
+            for argument in distinct(record.spec.futures.iter().copied()) {
                 if self.get(argument).await?.is_some_and(|record| record.is_none()) {
                     self.wrong(key, format!("its argument {argument} is gone"));
                 }

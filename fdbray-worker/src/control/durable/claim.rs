@@ -7,7 +7,7 @@ use super::record::{Cause, Claim, Record, State};
 use super::settle::failed;
 use super::shape::ShapeId;
 use super::transition::Durable;
-use super::work::{Work, number};
+use super::work::{Ahead, Work, number};
 use crate::control::store::Range;
 use crate::id::ProcessId;
 use std::collections::BTreeSet;
@@ -18,6 +18,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const BATCH: usize = 500;
 /// How many kinds and priorities of one shape are looked at in one transaction.
 const GROUPS: usize = 64;
+/// Where no more are ready than this, all of them are looked at, in one read. Few in tests.
+const FIRST: usize = if cfg!(test) { 3 } else { 16 };
 
 /// What a worker wants to claim.
 #[derive(Clone, Debug)]
@@ -77,7 +79,8 @@ impl Durable {
     pub async fn claim(&self, by: ProcessId, wants: Wants) -> Result<Vec<Claimed>, DurableError> {
         let again = Arc::new(AtomicBool::new(wants.again));
         let wants = Arc::new(wants);
-        self.transition(move |work| {
+        let ahead = Ahead { member: Some(by), ..Ahead::default() };
+        self.transition_with(ahead, move |work| {
             let (wants, again) = (wants.clone(), again.clone());
             Box::pin(async move {
                 work.require_member(by).await?;
@@ -96,8 +99,9 @@ impl Durable {
 
     /// Starts attempts, which spends them. For each the attempt's number, or none if the claim is not current any more.
     pub async fn start(&self, by: ProcessId, tokens: Vec<Token>) -> Result<Vec<Option<u32>>, DurableError> {
-        let tokens = Arc::new(tokens);
-        self.transition(move |work| {
+        let futures = tokens.iter().map(|token| token.id).collect();
+        let (tokens, ahead) = (Arc::new(tokens), Ahead { member: Some(by), futures, ..Ahead::default() });
+        self.transition_with(ahead, move |work| {
             let tokens = tokens.clone();
             Box::pin(async move {
                 work.require_member(by).await?;
@@ -168,8 +172,15 @@ impl Work {
         let most = wants.most.min(BATCH);
         for (shape, times) in &wants.shapes {
             let mut room = Room { all: times.all.min(most - found.len()), slow: times.slow };
-            for place in [Some(by), None] {
-                found.extend(self.pick(*shape, place, &mut room, wants).await?);
+            if room.all == 0 {
+                break;
+            }
+            // Both looked at together, for the usual case that there is little.
+            let places = [Some(by), None];
+            let [here, anywhere] = places.map(|place| self.first_of(*shape, place));
+            let (here, anywhere) = tokio::try_join!(here, anywhere)?;
+            for (place, first) in places.into_iter().zip([here, anywhere]) {
+                found.extend(self.pick(*shape, place, first, &mut room, wants).await?);
             }
         }
         self.load(found.iter().copied()).await?;
@@ -194,14 +205,26 @@ impl Work {
         Ok(claimed)
     }
 
-    /// Ready futures of one shape and place, the highest priority first. Reads by snapshot: only what is taken conflicts.
+    /// The first ready futures of one shape and place, by priority and kind. Reads by snapshot.
+    async fn first_of(&self, shape: ShapeId, place: Option<ProcessId>) -> Result<Vec<Ready>, DurableError> {
+        let range = Range::children(&self.keys.ready_place(shape, place)).limit(FIRST);
+        let found = self.tx.snapshot().range(range).await?;
+        Ok(found.iter().filter_map(|(key, _)| self.keys.parse_ready(key)).collect())
+    }
+
+    /// Ready futures of one shape and place, of which `first` are the first, the highest priority first. Reads by
+    /// snapshot: only what is taken conflicts.
     async fn pick(
         &self,
         shape: ShapeId,
         place: Option<ProcessId>,
+        first: Vec<Ready>,
         room: &mut Room,
         wants: &Wants,
     ) -> Result<Vec<FutureId>, DurableError> {
+        if first.len() < FIRST {
+            return Ok(pick_of(first, room, wants));
+        }
         let tx = self.tx.snapshot();
         let (mut cursor, end) = self.keys.ready_place(shape, place).children();
         let mut picked: Vec<FutureId> = Vec::new();
@@ -330,4 +353,18 @@ impl Work {
         };
         Ok(())
     }
+}
+
+/// The same, where all that there is has been read.
+fn pick_of(all: Vec<Ready>, room: &mut Room, wants: &Wants) -> Vec<FutureId> {
+    let mut picked = Vec::new();
+    for ready in all.into_iter().filter(|ready| wants.kinds.contains(&ready.kind)) {
+        let quick = wants.quick.contains(&ready.kind);
+        if room.all > 0 && (quick || room.slow > 0) {
+            room.all -= 1;
+            room.slow -= usize::from(!quick);
+            picked.push(ready.id);
+        }
+    }
+    picked
 }

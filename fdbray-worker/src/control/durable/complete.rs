@@ -5,7 +5,7 @@ use super::claim::Token;
 use super::error::DurableError;
 use super::record::{Failed, Failure, INLINE_VALUE, Realized, State, Value};
 use super::transition::Durable;
-use super::work::Work;
+use super::work::{Ahead, Work};
 use crate::id::ProcessId;
 use std::sync::Arc;
 
@@ -57,8 +57,9 @@ impl Durable {
                 bytes += 1000 + if let Outcome::Value(value) = &outcome { value.len() } else { 0 };
                 batch.push((token, outcome));
             }
-            let batch = Arc::new(batch);
-            let completed = self.transition(move |work| {
+            let futures = batch.iter().map(|(token, _)| token.id).collect();
+            let (batch, ahead) = (Arc::new(batch), Ahead { member: Some(by), futures, ..Ahead::default() });
+            let completed = self.transition_with(ahead, move |work| {
                 let batch = batch.clone();
                 Box::pin(async move {
                     work.require_member(by).await?;

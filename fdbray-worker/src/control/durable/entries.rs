@@ -42,7 +42,7 @@ pub(super) fn entries(keys: &Keys, record: &Record) -> Vec<KeyValue> {
         add(keys.timer(tick, Timer::Expiry, id), b"");
     }
     if !record.done() {
-        for argument in distinct(&spec.futures) {
+        for argument in distinct(spec.futures.iter().copied()) {
             add(keys.hold(argument, id), b"");
         }
     }
@@ -69,8 +69,8 @@ pub(super) fn ready(record: &Record, since: u64) -> Ready {
 }
 
 /// Each once, in no order.
-pub(super) fn distinct(futures: &[FutureId]) -> Vec<FutureId> {
-    let mut distinct = futures.to_vec();
+pub(super) fn distinct(futures: impl IntoIterator<Item = FutureId>) -> Vec<FutureId> {
+    let mut distinct: Vec<FutureId> = futures.into_iter().collect();
     distinct.sort_unstable();
     distinct.dedup();
     distinct

@@ -5,8 +5,9 @@ use super::entries::distinct;
 use super::error::{DurableError, Refused};
 use super::record::{Arguments, INLINE_ARGUMENTS, LARGEST, Place, Record, Retention, Spec, State, VERSION};
 use super::settle::failed_by;
+use super::shape::ShapeId;
 use super::transition::Durable;
-use super::work::Work;
+use super::work::{Ahead, Work};
 use crate::control::members::Capacity;
 use crate::id::ProcessId;
 use sha2::{Digest, Sha256};
@@ -198,7 +199,16 @@ impl Durable {
             }
             let batch = Arc::new(batch);
             let calls = batch.clone();
-            let submitted = self.transition(move |work| {
+            // Also the records themselves: an earlier run may have written them.
+            let ahead = Ahead {
+                member: None,
+                futures: batch
+                    .iter()
+                    .flat_map(|call| call.futures.iter().copied().chain([call.id]))
+                    .collect(),
+                shapes: batch.iter().map(|call| ShapeId::of(&call.shape)).collect(),
+            };
+            let submitted = self.transition_with(ahead, move |work| {
                 let batch = calls.clone();
                 Box::pin(async move { work.submit(&batch).await })
             });
@@ -238,7 +248,6 @@ impl Work {
         &mut self,
         batch: &[Submission],
     ) -> Result<Vec<Result<Submitted, Refused>>, DurableError> {
-        // The records themselves are read too: an earlier run may have written them.
         self.load(batch.iter().flat_map(|call| call.futures.iter().copied().chain([call.id]))).await?;
         let keys = batch.iter().filter_map(|call| call.key.as_deref()).filter(|key| bad_key(key).is_none());
         self.find_keys(keys.collect()).await?;
@@ -276,7 +285,7 @@ impl Work {
             return Ok(Err(Refused::TooLarge { function: call.function.clone(), len, limit: RECORD }));
         }
         let (mut missing, mut failure) = (Vec::new(), None);
-        for argument in distinct(&call.futures) {
+        for argument in distinct(call.futures.iter().copied()) {
             let refuse = || Refused::NoSuchArgument { function: call.function.clone(), argument };
             match self.get(argument) {
                 Ok(Some(record)) if record.settled() => failure = failure.or(record.failure()),

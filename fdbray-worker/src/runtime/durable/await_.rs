@@ -9,6 +9,7 @@ use crate::{
     id::{ObjectId, ProcessId},
     payload::Payload,
 };
+use rustc_hash::FxHashSet;
 use std::{sync::Arc, time::Duration};
 
 /// Futures that are attached to at once.
@@ -183,6 +184,14 @@ impl Durables {
                     Notice::Revoked(id) => self.revoked(id),
                 }
             }
+            let read: FxHashSet<FutureId> = mail.records.iter().map(|record| record.id).collect();
+            for record in mail.records {
+                let wanted = self.state().expected.contains(&object_id(record.id));
+                if wanted && record.settled() {
+                    self.ended(record).await;
+                }
+            }
+            settled.retain(|id| !read.contains(id));
             self.look_at(settled).await;
         }
     }

@@ -191,8 +191,9 @@ impl Durables {
                 continue;
             }
             let unsure = worker.unsure.load(Ordering::Relaxed);
+            let most = room.all.min(MOST);
             let wants = Wants {
-                most: room.all,
+                most,
                 shapes: vec![(shape.0, room)],
                 start: MOST,
                 kinds: worker.kinds.clone(),
@@ -206,8 +207,12 @@ impl Durables {
             worker.unsure.store(0, Ordering::Relaxed);
             if !claimed.is_empty() {
                 self.waiting.notify_one();
+                // Less than there is room for was all that there is.
+                let more = claimed.len() == most;
                 self.begin(process, worker, durable, claimed).await;
-                left.push_back(shape);
+                if more {
+                    left.push_back(shape);
+                }
             }
         }
         self.state().claiming = false;
