@@ -2,13 +2,13 @@
 
 use super::FutureId;
 use super::error::DurableError;
-use super::keys::Ready;
+use super::keys::{FIRST, Ready};
 use super::record::{Cause, Claim, Record, State};
 use super::settle::failed;
 use super::shape::ShapeId;
 use super::transition::Durable;
 use super::work::{Ahead, Work, number};
-use crate::control::store::Range;
+use crate::control::store::{KeyValue, Range, Watch};
 use crate::id::ProcessId;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,8 +18,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const BATCH: usize = 500;
 /// How many kinds and priorities of one shape are looked at in one transaction.
 const GROUPS: usize = 64;
-/// Where no more are ready than this, all of them are looked at, in one read. Few in tests.
-const FIRST: usize = if cfg!(test) { 3 } else { 16 };
 
 /// What a worker wants to claim.
 #[derive(Clone, Debug)]
@@ -77,9 +75,20 @@ pub struct Claimed {
 impl Durable {
     /// Claims futures that are ready. An empty answer means that there are none for this worker.
     pub async fn claim(&self, by: ProcessId, wants: Wants) -> Result<Vec<Claimed>, DurableError> {
+        Ok(self.claim_and_watch(by, wants).await?.0)
+    }
+
+    /// The same. When it finds less than it wants, it watches the signals of those shapes from that moment on.
+    pub async fn claim_and_watch(
+        &self,
+        by: ProcessId,
+        wants: Wants,
+    ) -> Result<(Vec<Claimed>, Vec<(ShapeId, Watch)>), DurableError> {
         let again = Arc::new(AtomicBool::new(wants.again));
         let wants = Arc::new(wants);
-        let ahead = Ahead { member: Some(by), ..Ahead::default() };
+        let places = |shape: ShapeId| [Some(by), None].map(|place| self.keys.first_ready(shape, place));
+        let ranges = wants.shapes.iter().flat_map(|(shape, _)| places(*shape)).collect();
+        let ahead = Ahead { members: [by].into(), ranges, ..Ahead::default() };
         self.transition_with(ahead, move |work| {
             let (wants, again) = (wants.clone(), again.clone());
             Box::pin(async move {
@@ -88,10 +97,17 @@ impl Durable {
                 if again.swap(true, Ordering::Relaxed) {
                     let claimed = work.claimed_as(by, wants.nonce).await?;
                     if !claimed.is_empty() {
-                        return Ok(claimed);
+                        return Ok((claimed, Vec::new()));
                     }
                 }
-                work.claim(by, &wants).await
+                let claimed = work.claim(by, &wants).await?;
+                let mut watches = Vec::new();
+                if claimed.len() < wants.most.min(BATCH) {
+                    for (shape, _) in &wants.shapes {
+                        watches.push((*shape, work.tx.watch(work.keys.signal(*shape))?));
+                    }
+                }
+                Ok((claimed, watches))
             })
         })
         .await
@@ -100,7 +116,7 @@ impl Durable {
     /// Starts attempts, which spends them. For each the attempt's number, or none if the claim is not current any more.
     pub async fn start(&self, by: ProcessId, tokens: Vec<Token>) -> Result<Vec<Option<u32>>, DurableError> {
         let futures = tokens.iter().map(|token| token.id).collect();
-        let (tokens, ahead) = (Arc::new(tokens), Ahead { member: Some(by), futures, ..Ahead::default() });
+        let (tokens, ahead) = (Arc::new(tokens), Ahead { members: [by].into(), futures, ..Ahead::default() });
         self.transition_with(ahead, move |work| {
             let tokens = tokens.clone();
             Box::pin(async move {
@@ -175,12 +191,9 @@ impl Work {
             if room.all == 0 {
                 break;
             }
-            // Both looked at together, for the usual case that there is little.
-            let places = [Some(by), None];
-            let [here, anywhere] = places.map(|place| self.first_of(*shape, place));
-            let (here, anywhere) = tokio::try_join!(here, anywhere)?;
-            for (place, first) in places.into_iter().zip([here, anywhere]) {
-                found.extend(self.pick(*shape, place, first, &mut room, wants).await?);
+            for place in [Some(by), None] {
+                let first = self.range_ahead(self.keys.first_ready(*shape, place)).await?;
+                found.extend(self.pick(*shape, place, &first, &mut room, wants).await?);
             }
         }
         self.load(found.iter().copied()).await?;
@@ -205,25 +218,19 @@ impl Work {
         Ok(claimed)
     }
 
-    /// The first ready futures of one shape and place, by priority and kind. Reads by snapshot.
-    async fn first_of(&self, shape: ShapeId, place: Option<ProcessId>) -> Result<Vec<Ready>, DurableError> {
-        let range = Range::children(&self.keys.ready_place(shape, place)).limit(FIRST);
-        let found = self.tx.snapshot().range(range).await?;
-        Ok(found.iter().filter_map(|(key, _)| self.keys.parse_ready(key)).collect())
-    }
-
     /// Ready futures of one shape and place, of which `first` are the first, the highest priority first. Reads by
     /// snapshot: only what is taken conflicts.
     async fn pick(
         &self,
         shape: ShapeId,
         place: Option<ProcessId>,
-        first: Vec<Ready>,
+        first: &[KeyValue],
         room: &mut Room,
         wants: &Wants,
     ) -> Result<Vec<FutureId>, DurableError> {
         if first.len() < FIRST {
-            return Ok(pick_of(first, room, wants));
+            let all = first.iter().filter_map(|(key, _)| self.keys.parse_ready(key));
+            return Ok(pick_of(all, room, wants));
         }
         let tx = self.tx.snapshot();
         let (mut cursor, end) = self.keys.ready_place(shape, place).children();
@@ -356,9 +363,9 @@ impl Work {
 }
 
 /// The same, where all that there is has been read.
-fn pick_of(all: Vec<Ready>, room: &mut Room, wants: &Wants) -> Vec<FutureId> {
+fn pick_of(all: impl Iterator<Item = Ready>, room: &mut Room, wants: &Wants) -> Vec<FutureId> {
     let mut picked = Vec::new();
-    for ready in all.into_iter().filter(|ready| wants.kinds.contains(&ready.kind)) {
+    for ready in all.filter(|ready| wants.kinds.contains(&ready.kind)) {
         let quick = wants.quick.contains(&ready.kind);
         if room.all > 0 && (quick || room.slow > 0) {
             room.all -= 1;

@@ -59,6 +59,8 @@ pub struct Mail {
     pub records: Vec<Record>,
     /// To be handed to the next call once the notices have been handled; none if there never was anything.
     pub handled: Option<Handled>,
+    /// There may be more already.
+    pub more: bool,
     /// Resolves when more comes. A hint: to be on the safe side, read again each 30 s.
     pub watch: Watch,
 }
@@ -210,7 +212,8 @@ async fn read(
     // What cannot be read is found again by who reads it by itself.
     let records = found.filter_map(|(id, value)| Record::decode(id, &value).ok()).collect();
     let handled = entries.last().map(|(key, _)| Handled(key.clone())).or(handled);
-    Ok(Mail { notices, records, handled, watch: tx.watch(keys.bell(of))? })
+    let more = entries.len() == ENTRIES;
+    Ok(Mail { notices, records, handled, more, watch: tx.watch(keys.bell(of))? })
 }
 
 /// The process that a key of an inbox, a claim or a mark belongs to.

@@ -201,12 +201,12 @@ impl Durable {
             let calls = batch.clone();
             // Also the records themselves: an earlier run may have written them.
             let ahead = Ahead {
-                member: None,
                 futures: batch
                     .iter()
                     .flat_map(|call| call.futures.iter().copied().chain([call.id]))
                     .collect(),
                 shapes: batch.iter().map(|call| ShapeId::of(&call.shape)).collect(),
+                ..Ahead::default()
             };
             let submitted = self.transition_with(ahead, move |work| {
                 let batch = calls.clone();

@@ -11,7 +11,8 @@ use super::shape::ShapeId;
 use crate::control::members::Members;
 use crate::control::store::{KeyValue, Range, Transaction};
 use crate::id::ProcessId;
-use std::collections::{BTreeMap, BTreeSet};
+use futures_util::future::try_join_all;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// How many notices are in one entry of an inbox. Few in tests, as the next one.
 const NOTICES: usize = if cfg!(test) { 3 } else { 1000 };
@@ -29,6 +30,8 @@ pub(super) struct Work {
     present: BTreeMap<ProcessId, bool>,
     /// Shapes that have a record, as far as it was read ahead.
     known_shapes: BTreeSet<ShapeId>,
+    /// What is in the ranges that were read ahead.
+    ranges: VecDeque<(Range, Vec<KeyValue>)>,
     loaded: BTreeMap<FutureId, Loaded>,
     /// What is known of the keys of futures.
     pub(super) names: BTreeMap<String, Option<FutureId>>,
@@ -43,12 +46,14 @@ pub(super) struct Work {
 /// nothing else.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ahead {
-    /// Who has to be a member.
-    pub(super) member: Option<ProcessId>,
+    /// Processes of which it will be asked whether they are members.
+    pub(super) members: BTreeSet<ProcessId>,
     /// Records.
     pub(super) futures: Vec<FutureId>,
     /// Shapes of which something may become ready.
     pub(super) shapes: BTreeSet<ShapeId>,
+    /// Ranges that it reads by snapshot, to be taken with [`Work::range_ahead`].
+    pub(super) ranges: Vec<Range>,
 }
 
 struct Loaded {
@@ -64,11 +69,16 @@ impl Work {
         members: Members,
         ahead: &Ahead,
     ) -> Result<Work, DurableError> {
-        let present = ahead.member.iter().map(|member| members.key(*member));
+        let present = ahead.members.iter().map(|member| members.key(*member));
         let known = ahead.shapes.iter().map(|shape| keys.shape(*shape));
         let records = distinct(ahead.futures.iter().copied());
         let wanted = present.chain(known).chain(records.iter().map(|id| keys.future(*id)));
-        let (now, values) = tokio::try_join!(tick(&tx, &keys), async { Ok(tx.get_all(wanted).await?) })?;
+        let snapshot = tx.snapshot();
+        let ranges = try_join_all(ahead.ranges.iter().map(|range| snapshot.range(range.clone())));
+        let (now, values, ranges) =
+            tokio::try_join!(tick(&tx, &keys), async { Ok(tx.get_all(wanted).await?) }, async {
+                Ok(ranges.await?)
+            },)?;
         let mut work = Work {
             tx,
             keys,
@@ -76,6 +86,7 @@ impl Work {
             members,
             present: BTreeMap::new(),
             known_shapes: BTreeSet::new(),
+            ranges: ahead.ranges.iter().cloned().zip(ranges).collect(),
             loaded: BTreeMap::new(),
             names: BTreeMap::new(),
             notices: BTreeMap::new(),
@@ -83,7 +94,7 @@ impl Work {
             budget: SPREAD,
         };
         let mut values = values.into_iter();
-        work.present.extend(ahead.member.into_iter().zip(values.by_ref().map(|value| value.is_some())));
+        work.present.extend(ahead.members.iter().copied().zip(values.by_ref().map(|value| value.is_some())));
         for (shape, value) in ahead.shapes.iter().zip(values.by_ref()) {
             work.known_shapes.extend(value.is_some().then_some(*shape));
         }
@@ -105,6 +116,14 @@ impl Work {
         for (id, value) in ids.into_iter().zip(values) {
             let record = value.map(|value| Record::decode(id, &value)).transpose();
             self.loaded.insert(id, Loaded { record, before: None });
+        }
+    }
+
+    /// What is in a range, read by snapshot, perhaps ahead.
+    pub(super) async fn range_ahead(&mut self, range: Range) -> Result<Vec<KeyValue>, DurableError> {
+        match self.ranges.iter().position(|(read, _)| *read == range).and_then(|at| self.ranges.remove(at)) {
+            Some((_, found)) => Ok(found),
+            None => Ok(self.tx.snapshot().range(range).await?),
         }
     }
 

@@ -53,6 +53,8 @@ pub(super) struct Running {
     function: &'static str,
     durable_value: bool,
     attempt: u32,
+    /// Who is likely to be told of its end.
+    waiter: Option<ProcessId>,
     /// When it began, if it may have killed its last worker.
     suspect_since: Option<Instant>,
     handle: Handle,
@@ -143,10 +145,10 @@ impl Durables {
         tokio::pin!(room_changed);
         room_changed.as_mut().enable();
         // At once, since somebody may wait for what woke this worker.
-        let mut full = self.claim_all(&process, worker, durable, &lookout.shapes).await?;
+        let mut full = self.claim_all(&process, worker, durable, lookout).await?;
         // And once more after watching again, so that nothing comes unseen in between.
         if lookout.renew(durable, &worker.capacity).await? {
-            full = self.claim_all(&process, worker, durable, &lookout.shapes).await?;
+            full = self.claim_all(&process, worker, durable, lookout).await?;
         }
         if self.tries_suspect() {
             // As soon as that has ended, or for long enough not, there is room for another.
@@ -174,18 +176,18 @@ impl Durables {
         process: &Arc<Process>,
         worker: &Worker,
         durable: &Durable,
-        shapes: &[(ShapeId, Capacity)],
+        lookout: &mut Lookout,
     ) -> Result<bool, DurableError> {
         let mut full = false;
-        let mut left: VecDeque<_> = shapes.iter().collect();
-        left.rotate_left(ProcessId::random().get() as usize % shapes.len().max(1));
+        let mut left: VecDeque<_> = lookout.shapes.iter().cloned().collect();
+        left.rotate_left(ProcessId::random().get() as usize % left.len().max(1));
         while let Some(shape) = left.pop_front() {
             // Who drains waits for this to end.
             self.state().claiming = true;
             if self.draining.load(Ordering::Acquire) || !self.has_beat(process) {
                 break;
             }
-            let (room, quick) = self.room_for(process, worker, shape);
+            let (room, quick) = self.room_for(process, worker, &shape);
             if room.all == 0 {
                 full = true;
                 continue;
@@ -203,7 +205,8 @@ impl Durables {
                 again: unsure != 0,
             };
             worker.unsure.store(wants.nonce, Ordering::Relaxed);
-            let claimed = durable.claim(self.me, wants).await?;
+            let (claimed, watches) = durable.claim_and_watch(self.me, wants).await?;
+            lookout.watch(watches);
             worker.unsure.store(0, Ordering::Relaxed);
             if !claimed.is_empty() {
                 self.waiting.notify_one();
@@ -369,6 +372,7 @@ impl Durables {
                 function: name,
                 durable_value: record.spec.durable_value,
                 attempt,
+                waiter: record.waiter,
                 suspect_since: record.suspect.then(Instant::now),
                 handle: handle.clone(),
                 _futures: held.into_iter().map(Handle::counted).collect(),
@@ -404,6 +408,9 @@ impl Durables {
             };
             let count = ended.len();
             let mut outcomes = Vec::with_capacity(ended.len());
+            let mut waiters: Vec<ProcessId> = ended.iter().filter_map(|running| running.waiter).collect();
+            waiters.sort_unstable();
+            waiters.dedup();
             let mut large = Vec::new();
             for running in ended {
                 match value_of(&process, &running) {
@@ -421,7 +428,7 @@ impl Durables {
             }
             self.room.notify_one();
             if !outcomes.is_empty() {
-                self.complete(durable, outcomes).await;
+                self.complete(durable, &waiters, outcomes).await;
             }
             self.state().completing -= count - large.len();
             for (running, value) in large {
@@ -456,7 +463,7 @@ impl Durables {
             self.state().kept.insert(object_id(token.id), Payload::Described(value.into_bytes()));
             Outcome::Kept(len)
         };
-        let settled = self.complete(durable, vec![(token, outcome)]).await;
+        let settled = self.complete(durable, running.waiter.as_slice(), vec![(token, outcome)]).await;
         if !settled {
             self.state().kept.remove(&object_id(token.id));
         }
@@ -464,9 +471,14 @@ impl Durables {
     }
 
     /// Whether all of them took effect.
-    async fn complete(&self, durable: &Durable, outcomes: Vec<(Token, Outcome)>) -> bool {
+    async fn complete(
+        &self,
+        durable: &Durable,
+        waiters: &[ProcessId],
+        outcomes: Vec<(Token, Outcome)>,
+    ) -> bool {
         let count = outcomes.len();
-        match self.insist(|| durable.complete(self.me, outcomes.clone())).await {
+        match self.insist(|| durable.complete_for(self.me, waiters, outcomes.clone())).await {
             Ok(completed) => completed.iter().all(|c| !matches!(c, Completed::Stale)),
             Err(error) => {
                 tracing::warn!("{count} durable futures that ran here could not be completed: {error}");
