@@ -44,6 +44,8 @@ extern crate self as fdbray;
 #[doc(hidden)]
 pub mod __private;
 mod arg;
+#[cfg(feature = "arrow")]
+mod batch;
 mod blob;
 mod buffer;
 mod call;
@@ -61,6 +63,8 @@ mod view;
 mod wait;
 
 pub use arg::{Arg, IntoArg};
+#[cfg(feature = "arrow")]
+pub use batch::Batch;
 pub use blob::Blob;
 pub use buffer::{BufferMut, buffer};
 pub use call::{Call, Submit};
