@@ -287,7 +287,7 @@ impl Durables {
         }
         let process = self.process()?;
         match process.outside()?.net.fetch(holder, id, len).await {
-            Ok(bytes) => Some(Payload::Described(bytes)),
+            Ok(value) => Some(Payload::Described(value.contiguous())),
             Err(error) => {
                 tracing::debug!("the value of durable future {id} was not fetched from {holder}: {error}");
                 None

@@ -414,8 +414,8 @@ impl Durables {
             let mut large = Vec::new();
             for running in ended {
                 match value_of(&process, &running) {
-                    Ok(value) if value.len() <= INLINE_VALUE => {
-                        outcomes.push((running.token, Outcome::Value(value.to_vec())));
+                    Ok(value) if !value.is_large(INLINE_VALUE) => {
+                        outcomes.push((running.token, Outcome::Value(value.head().to_vec())));
                     }
                     Ok(value) => large.push((running, value)),
                     // Its claim goes with this process.
@@ -446,7 +446,7 @@ impl Durables {
         let Ok(durable) = self.durable().await else { return };
         let (token, len) = (running.token, value.len() as u64);
         let outcome = if running.durable_value {
-            match self.insist(|| durable.write_value(self.me, token, &value)).await {
+            match self.insist(|| durable.write_value(self.me, token, value.in_message())).await {
                 Ok(()) => Outcome::Chunks(len),
                 Err(error @ DurableError::TooLarge { .. }) => {
                     let what = format!("the result of `{}`", running.function);
@@ -460,7 +460,7 @@ impl Durables {
                 }
             }
         } else {
-            self.state().kept.insert(object_id(token.id), Payload::Described(value.into_bytes()));
+            self.state().kept.insert(object_id(token.id), Payload::Described(value.contiguous()));
             Outcome::Kept(len)
         };
         let settled = self.complete(durable, running.waiter.as_slice(), vec![(token, outcome)]).await;
