@@ -73,11 +73,12 @@ pub use fdbray_worker::{
     config::{ClusterUrl, ConfigError, UrlError},
     error::{ApplicationError, Error, Result},
     id::{ObjectId, ProcessId},
+    objects::Stats as StoreStats,
     runtime::Driver,
 };
 pub use future::{AbortOnDrop, Awaitable, Awaiting, RemoteFuture};
 pub use lend::Lends;
-pub use object::put;
+pub use object::{put, store_stats};
 pub use slab::{CastError, Slab};
 pub use view::{InPlace, View};
 pub use wait::{AsCompleted, Settle, Wait, as_completed, settle, wait};

@@ -73,7 +73,8 @@ fn started(pid: u32) -> Option<u64> {
     fields.split(' ').nth(19)?.parse().ok()
 }
 
-fn pidfd(pid: u32) -> io::Result<OwnedFd> {
+/// A descriptor of the process that has this pid now, which becomes readable when it exits.
+pub fn pidfd(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: takes numbers only.
     let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
     if descriptor < 0 {
