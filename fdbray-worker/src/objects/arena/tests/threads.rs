@@ -62,7 +62,8 @@ fn what_is_reserved_ahead_is_waited_for_rather_than_refused() {
     let taken = open.state().offsets.take_idle(1 << 20).unwrap();
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| arena.allocate(2 * M).map(drop));
-        std::thread::yield_now();
+        // Long enough, mostly, for it to come upon a full arena; if it comes later it has its room at once.
+        std::thread::sleep(Duration::from_millis(20));
         open.state().offsets.release(taken.start);
         drop(ahead);
         waiting.join().unwrap().unwrap();
