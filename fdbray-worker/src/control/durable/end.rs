@@ -84,7 +84,8 @@ impl Work {
         self.remove(id)
     }
 
-    async fn lose(&mut self, id: FutureId, holder: ProcessId) -> Result<(), DurableError> {
+    /// Has the value of a future that `holder` kept computed again, unless somebody else saw to that.
+    pub(super) async fn lose(&mut self, id: FutureId, holder: ProcessId) -> Result<(), DurableError> {
         let now = self.now;
         let State::Realized(realized) = &self.expect(id)?.state else { return Ok(()) };
         if realized.by != holder || !matches!(realized.value, Value::Kept(_)) {

@@ -3,7 +3,6 @@
 //! Transitions change records and nothing else. The [unit of work](super::work) compares the entries before and after
 //! and writes the difference; the checker compares them with what is stored.
 
-use super::FutureId;
 use super::keys::{Keys, Ready, Timer};
 use super::record::{Record, State};
 use super::shape::ShapeId;
@@ -42,7 +41,7 @@ pub(super) fn entries(keys: &Keys, record: &Record) -> Vec<KeyValue> {
         add(keys.timer(tick, Timer::Expiry, id), b"");
     }
     if !record.done() {
-        for argument in distinct(&spec.futures) {
+        for argument in spec.needs() {
             add(keys.hold(argument, id), b"");
         }
     }
@@ -66,12 +65,4 @@ pub(super) fn ready(record: &Record, since: u64) -> Ready {
         since,
         id: record.id,
     }
-}
-
-/// Each once, in no order.
-pub(super) fn distinct(futures: &[FutureId]) -> Vec<FutureId> {
-    let mut distinct = futures.to_vec();
-    distinct.sort_unstable();
-    distinct.dedup();
-    distinct
 }

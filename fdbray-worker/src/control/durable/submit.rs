@@ -1,9 +1,8 @@
 //! Submitting: a batch of calls becomes records, each alone or under a key of its own.
 
 use super::FutureId;
-use super::entries::distinct;
 use super::error::{DurableError, Refused};
-use super::record::{Arguments, INLINE_ARGUMENTS, LARGEST, Place, Record, Retention, Spec, State, VERSION};
+use super::record::{Arguments, INLINE_ARGUMENTS, LARGEST, Near, Place, Record, Retention, Spec, State};
 use super::settle::failed_by;
 use super::transition::Durable;
 use super::work::Work;
@@ -41,6 +40,8 @@ pub struct Submission {
     pub priority: i32,
     /// Where it should run, or must.
     pub place: Option<Place>,
+    /// The future beside whose value it should run, or must, instead of a place.
+    pub near: Option<Near>,
     /// The encoded arguments.
     pub arguments: Vec<u8>,
     /// The durable futures among them, in the order in which the encoded arguments refer to them.
@@ -91,6 +92,7 @@ impl Submission {
             shape: Capacity { cpus: 10_000, ..Capacity::default() },
             priority: 0,
             place: None,
+            near: None,
             arguments,
             futures: Vec::new(),
             retries: 3,
@@ -106,6 +108,10 @@ impl Submission {
 
     fn size(&self) -> usize {
         500 + self.function.len() + self.futures.len() * 150 + self.arguments.len().min(INLINE_ARGUMENTS)
+    }
+
+    fn needs(&self) -> impl Iterator<Item = FutureId> {
+        self.futures.iter().copied().chain(self.near.map(|near| near.future))
     }
 
     fn digest(&self) -> Option<Vec<u8>> {
@@ -133,6 +139,7 @@ impl Submission {
             shape: self.shape.clone(),
             priority: self.priority,
             place: self.place,
+            near: self.near,
             arguments,
             futures: self.futures.clone(),
             retries: self.retries,
@@ -145,7 +152,8 @@ impl Submission {
             digest: self.digest(),
         };
         Record {
-            v: VERSION,
+            // As low as what is in it allows, when it is written.
+            v: 0,
             id: self.id,
             spec,
             state: State::Unclaimed { since: now, not_before: None },
@@ -238,7 +246,7 @@ impl Work {
         batch: &[Submission],
     ) -> Result<Vec<Result<Submitted, Refused>>, DurableError> {
         // The records themselves are read too: an earlier run may have written them.
-        self.load(batch.iter().flat_map(|call| call.futures.iter().copied().chain([call.id]))).await?;
+        self.load(batch.iter().flat_map(|call| call.needs().chain([call.id]))).await?;
         let keys = batch.iter().filter_map(|call| call.key.as_deref()).filter(|key| bad_key(key).is_none());
         self.find_keys(keys.collect()).await?;
         let mut results = Vec::with_capacity(batch.len());
@@ -272,7 +280,15 @@ impl Work {
             return Ok(Err(Refused::TooLarge { function: call.function.clone(), len, limit: RECORD }));
         }
         let (mut missing, mut failure) = (Vec::new(), None);
-        for argument in distinct(&call.futures) {
+        if let Some(near) = call.near.filter(|near| !near.hard)
+            && !matches!(self.get(near.future), Ok(Some(_)))
+        {
+            // Not where one would rather have it, but it can run.
+            record.spec.near = None;
+        }
+        let hard = call.near.filter(|near| near.hard).map(|near| near.future);
+        let needs: BTreeSet<FutureId> = call.futures.iter().copied().chain(hard).collect();
+        for argument in needs {
             let refuse = || Refused::NoSuchArgument { function: call.function.clone(), argument };
             match self.get(argument) {
                 Ok(Some(record)) if record.settled() => failure = failure.or(record.failure()),

@@ -1,7 +1,7 @@
 //! The transactions by which members come, go, beat and are declared dead.
 
 use super::keys::Keys;
-use super::record::{Cause, Change, Member, Tombstone, decode, encode};
+use super::record::{Cause, Change, Member, Role, Tombstone, decode, encode};
 use crate::control::store::{Key, Range, Store, StoreError, Transaction, Watch};
 use crate::id::ProcessId;
 
@@ -79,6 +79,14 @@ impl Members {
     /// process's death.
     pub(crate) fn key(&self, id: ProcessId) -> Key {
         self.keys.member(id)
+    }
+
+    /// What a process is there for, as a transaction sees it; none if it is no member. Conflicts with its death.
+    pub(crate) async fn role(&self, tx: &Transaction, id: ProcessId) -> Result<Option<Role>, StoreError> {
+        let key = self.keys.member(id);
+        let Some(record) = tx.get(&key).await? else { return Ok(None) };
+        // One that cannot be read was written by a newer program: let it try.
+        Ok(Some(decode::<Member>(key.as_ref(), &record).map_or(Role::Worker, |member| member.role)))
     }
 
     /// Whether all members are, and have always been, on this machine.

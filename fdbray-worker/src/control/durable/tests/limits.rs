@@ -112,7 +112,7 @@ async fn a_newer_record_is_refused_by_name_and_passed_over_in_batches() {
             cluster.store.transact_idempotent(move |tx| {
                 let key = key.clone();
                 async move {
-                    let record = rmp_serde::to_vec_named(&Newer { v: 2, flux: 1 }).unwrap();
+                    let record = rmp_serde::to_vec_named(&Newer { v: 3, flux: 1 }).unwrap();
                     tx.set(key, record)?;
                     Ok::<_, StoreError>(())
                 }
@@ -122,7 +122,7 @@ async fn a_newer_record_is_refused_by_name_and_passed_over_in_batches() {
             rewrite(id).await.unwrap();
         }
         let error = cluster.record(newer).await.unwrap_err().to_string();
-        assert!(error.contains(&newer.to_string()) && error.contains("version 2"), "{error}");
+        assert!(error.contains(&newer.to_string()) && error.contains("version 3"), "{error}");
         let page = cluster.list(Filter::default(), None, 10).await.unwrap();
         assert_eq!((page.futures.len(), page.newer.len()), (1, 3));
         let claimed = cluster.claim(worker, Wants { start: 5, ..wants(5) }).await.unwrap();
@@ -210,7 +210,7 @@ async fn what_nobody_can_run_is_listed_with_the_closest_worker() {
         cluster.submit_one(cluster.call()).await;
         let members: Vec<Member> = cluster.members.list().await.unwrap().0;
         let closest = Some((worker, "has 0 of 1 gpus".into()));
-        let expected = Unschedulable { shape: shape.clone(), futures: 1, example, closest };
+        let expected = Unschedulable { shape: shape.clone(), place: None, futures: 1, example, closest };
         assert_eq!(cluster.unschedulable(&members).await.unwrap(), [expected]);
         let signal = cluster.watch_shape(ShapeId::of(&shape)).await.unwrap();
         cluster.submit_one(Submission { shape, ..cluster.call() }).await;

@@ -209,26 +209,6 @@ async fn what_was_claimed_by_another_meanwhile_is_neither_started_nor_completed(
 }
 
 #[tokio::test]
-async fn a_placed_future_runs_there_or_elsewhere_when_that_takes_too_long_or_dies() {
-    everywhere(|cluster| async move {
-        let (here, there) = (cluster.join(8).await, cluster.join(9).await);
-        let at = |hard| Submission { place: Some(Place { process: there, hard }), ..cluster.call() };
-        let soft = cluster.submit_one(at(false)).await;
-        let hard = cluster.submit_one(at(true)).await;
-        assert!(cluster.claim(here, wants(5)).await.unwrap().is_empty());
-        cluster.ticks(2).await;
-        assert_eq!(cluster.run(here).await, soft);
-        assert!(cluster.claim(here, wants(5)).await.unwrap().is_empty());
-        assert_eq!(cluster.run(there).await, hard);
-        let hard = cluster.submit_one(at(true)).await;
-        cluster.bury(there).await;
-        cluster.recover(there).await.unwrap();
-        assert_eq!(cluster.run(here).await, hard);
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn a_process_can_ask_what_it_holds() {
     everywhere(|cluster| async move {
         let worker = cluster.join(9).await;
