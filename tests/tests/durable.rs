@@ -14,6 +14,8 @@ mod joining;
 mod killed;
 #[path = "durable/leaving.rs"]
 mod leaving;
+#[path = "durable/places.rs"]
+mod places;
 
 /// The drivers and workers.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_durable_app");

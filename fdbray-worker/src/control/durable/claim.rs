@@ -38,6 +38,8 @@ pub struct Wants {
     /// A random number that is used for one batch only. It names the claim, and where in the index the search begins,
     /// so that those who search at once get in each other's way less.
     pub nonce: u64,
+    /// Set when one was left because of [`Room::now`]: it is room that lacks, and not work.
+    pub held_back: Arc<AtomicBool>,
     /// An earlier call with this nonce failed, and may have taken effect nevertheless: what it claimed is the answer.
     pub again: bool,
 }
@@ -50,6 +52,9 @@ pub struct Room {
     /// Of functions that are not known to be [quick](Wants::quick): what is claimed and cannot run at once is kept from
     /// others for as long as what runs takes.
     pub slow: usize,
+    /// Those that begin at once. One on its last attempt is not started behind others, since it would fail with its worker
+    /// without having run; nor is anything behind it in line, which would keep it waiting.
+    pub now: usize,
 }
 
 /// Names one claim of one future. What is done in its name is discarded when it is not current.
@@ -166,16 +171,25 @@ impl Work {
     async fn claim(&mut self, by: ProcessId, wants: &Wants) -> Result<Vec<Claimed>, DurableError> {
         let mut found = Vec::new();
         let most = wants.most.min(BATCH);
-        for (shape, times) in &wants.shapes {
-            let mut room = Room { all: times.all.min(most - found.len()), slow: times.slow };
+        for (number, (shape, times)) in wants.shapes.iter().enumerate() {
+            let mut room = Room { all: times.all.min(most - found.len()), ..*times };
             for place in [Some(by), None] {
-                found.extend(self.pick(*shape, place, &mut room, wants).await?);
+                let picked = self.pick(*shape, place, &mut room, wants).await?;
+                found.extend(picked.into_iter().map(|id| (id, number)));
             }
         }
-        self.load(found.iter().copied()).await?;
+        self.load(found.iter().map(|(id, _)| *id)).await?;
         let mut claimed = Vec::with_capacity(found.len());
         let mut suspects = wants.suspects;
-        for id in found {
+        let mut now: Vec<Option<usize>> = wants.shapes.iter().map(|(_, room)| Some(room.now)).collect();
+        for (id, shape) in found {
+            let Some(free) = now[shape] else { continue };
+            let last = matches!(self.get(id), Ok(Some(record)) if record.died >= record.spec.retries);
+            if last && free == 0 && claimed.len() < wants.start {
+                now[shape] = None;
+                wants.held_back.store(true, Ordering::Relaxed);
+                continue;
+            }
             match self.edit(id) {
                 Ok(record) if record.suspect && suspects == 0 => continue,
                 Ok(record) if matches!(record.state, State::Unclaimed { .. }) => {
@@ -187,6 +201,7 @@ impl Work {
                 Ok(_) | Err(DurableError::NewerRecord { .. } | DurableError::NoSuchFuture(_)) => continue,
                 Err(error) => return Err(error),
             }
+            now[shape] = Some(free.saturating_sub(1));
             let token = Token { id, claim: self.expect(id)?.claims };
             let attempt = if claimed.len() < wants.start { self.start(by, token)? } else { None };
             claimed.push(Claimed { token, attempt, record: self.expect(id)?.clone() });

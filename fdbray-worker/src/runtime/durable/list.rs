@@ -51,21 +51,23 @@ pub struct FuturePage {
 pub struct UnschedulableShape {
     /// What each needs.
     pub shape: Capacity,
+    /// The one process in which they must run, if it is for that one that they cannot.
+    pub place: Option<ProcessId>,
     /// How many there are; counted up to a thousand.
     pub futures: usize,
     /// One of them.
     pub example: ObjectId,
-    /// The worker that lacks least, and what. None if there is no worker.
+    /// The worker that lacks least, and what; of a place that one. None if there is no worker.
     pub closest: Option<(ProcessId, String)>,
 }
 
-/// The members of the cluster that this process knows of.
+/// The members of the cluster that this process knows of, itself among them.
 ///
 /// # Errors
 /// There is no cluster.
-pub fn members() -> Result<Arc<BTreeMap<ProcessId, Arc<Member>>>> {
+pub fn members() -> Result<BTreeMap<ProcessId, Arc<Member>>> {
     let (process, _) = durables()?;
-    Ok(process.outside().and_then(|o| o.members()).map(|m| m.members()).unwrap_or_default())
+    Ok(process.outside().and_then(|o| o.members()).map(|m| m.all()).unwrap_or_default())
 }
 
 /// Durable futures that the filter lets through, at most `limit`, from `after` on.
@@ -97,6 +99,7 @@ pub async fn unschedulable() -> Result<Vec<UnschedulableShape>> {
     let found = durables.persist(|| durable.unschedulable(&members)).await.map_err(failed)?;
     let shape = |u: crate::control::durable::Unschedulable| UnschedulableShape {
         shape: u.shape,
+        place: u.place,
         futures: u.futures,
         example: object_id(u.example),
         closest: u.closest,

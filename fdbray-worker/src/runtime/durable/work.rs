@@ -187,11 +187,14 @@ impl Durables {
                 quick: Arc::new(quick),
                 suspects: usize::from(!self.tries_suspect()),
                 nonce: if unsure == 0 { ProcessId::random().get() } else { unsure },
+                held_back: Arc::default(),
                 again: unsure != 0,
             };
+            let held_back = wants.held_back.clone();
             worker.unsure.store(wants.nonce, Ordering::Relaxed);
             let claimed = durable.claim(self.me, wants).await?;
             worker.unsure.store(0, Ordering::Relaxed);
+            full |= held_back.load(Ordering::Relaxed);
             if !claimed.is_empty() {
                 self.waiting.notify_one();
                 self.begin(process, worker, durable, claimed).await;
@@ -228,6 +231,7 @@ impl Durables {
             same.or_insert_with(|| (0, running.needs.clone())).0 += 1;
         }
         let mut have = resources(worker.capacity.clone());
+        let mut free = have.clone();
         let (mut slowest, mut waiting, mut quick) = (0, 0, BTreeSet::new());
         process.with_core(false, |core, _| {
             // What is not known yet may take long.
@@ -239,6 +243,7 @@ impl Durables {
                 }
             }
             for ((place, shape), (count, needs)) in runs {
+                free.take_many(&needs, count);
                 match quick_time(place) {
                     Some(_) if shape == *id => waiting += count as usize,
                     Some(_) => {}
@@ -246,11 +251,12 @@ impl Durables {
                 }
             }
         });
-        let slots = have.times(&resources(shape.clone()), MOST as u32) as usize;
+        let [slots, now] =
+            [have, free].map(|have| have.times(&resources(shape.clone()), MOST as u32) as usize);
         // What may kill this process should not take much with it.
         let ahead = if quick.is_empty() || self.tries_suspect() { 0 } else { (AHEAD / slowest) as usize };
         let all = slots.saturating_mul(1 + ahead).min(MOST).saturating_sub(waiting);
-        (Room { all, slow: slots.min(all) }, quick)
+        (Room { all, slow: slots.min(all), now }, quick)
     }
 
     /// Starts what was claimed.

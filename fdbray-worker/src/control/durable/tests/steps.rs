@@ -97,7 +97,7 @@ async fn the_highest_priority_is_claimed_first_and_what_a_worker_lacks_is_passed
         }
         assert_eq!(order.len(), 120);
         assert!(order.is_sorted_by(|a, b| a >= b), "{order:?}");
-        let other_shape = Wants { shapes: vec![(ShapeId(1), Room { all: 5, slow: 5 })], ..wants(5) };
+        let other_shape = Wants { shapes: vec![(ShapeId(1), Room { all: 5, slow: 5, now: 5 })], ..wants(5) };
         assert!(cluster.claim(worker, other_shape).await.unwrap().is_empty());
     })
     .await;
@@ -115,7 +115,7 @@ async fn a_worker_claims_ahead_only_what_it_knows_to_be_quick() {
         cluster.submit(calls).await.unwrap();
         let quick = Arc::new(BTreeSet::from([function_hash("g", SIGNATURE)]));
         let claim = |all, slow| {
-            let shapes = vec![(ShapeId::of(&one_cpu()), Room { all, slow })];
+            let shapes = vec![(ShapeId::of(&one_cpu()), Room { all, slow, now: all })];
             cluster.claim(worker, Wants { shapes, quick: quick.clone(), ..wants(all) })
         };
         let count = |claimed: &[Claimed], name: &str| {
@@ -204,6 +204,36 @@ async fn what_was_claimed_by_another_meanwhile_is_neither_started_nor_completed(
             "the first one"
         );
         assert_eq!(cluster.value(id).await.unwrap(), Some(b"new".to_vec()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_call_on_its_last_attempt_is_started_only_when_it_begins_at_once() {
+    everywhere(|cluster| async move {
+        let worker = cluster.join(9).await;
+        let call = |priority, retries| Submission { priority, retries, ..cluster.call() };
+        let again = cluster.submit_one(call(3, 1)).await;
+        cluster.take(worker).await;
+        cluster.bury(worker).await;
+        cluster.recover(worker).await.unwrap();
+        let calls = vec![call(2, 1), call(1, 0), call(0, 1)];
+        let [first, once, behind] = [calls[0].id, calls[1].id, calls[2].id];
+        cluster.submit(calls).await.unwrap();
+        let worker = cluster.join(8).await;
+        let claim = async |now, start| {
+            let shapes = vec![(ShapeId::of(&one_cpu()), Room { all: 100, slow: 100, now })];
+            let wants = Wants { shapes, start, ..wants(100) };
+            let held_back = wants.held_back.clone();
+            let claimed = cluster.claim(worker, wants).await.unwrap();
+            let ids: Vec<_> = claimed.iter().map(|claimed| claimed.token.id).collect();
+            (ids, held_back.load(std::sync::atomic::Ordering::Relaxed))
+        };
+        assert_eq!(claim(0, 100).await, (vec![], true), "one has seen a death, and has one attempt left");
+        assert_eq!(claim(1, 1).await, (vec![again, first], true), "nothing overtakes what waits for room");
+        assert_eq!(claim(1, 100).await, (vec![once, behind], false));
+        let unstarted = cluster.submit_one(call(0, 0)).await;
+        assert_eq!(claim(0, 0).await, (vec![unstarted], false), "claiming alone costs nothing");
     })
     .await;
 }
