@@ -86,7 +86,7 @@ impl Registry {
                 ),
             });
         }
-        let mut hash = Fnv::default();
+        let mut hash = StableHasher::default();
         for f in &functions {
             hash.write((f.name)().as_bytes());
             hash.write_u64(signature_hash((f.signature)()));
@@ -170,29 +170,36 @@ fn some_of((names, what): (Vec<&str>, &str)) -> String {
 
 /// A hash of a signature that is the same in every build.
 pub fn signature_hash(signature: &str) -> u64 {
-    let mut hash = Fnv::default();
+    let mut hash = StableHasher::default();
     hash.write(signature.as_bytes());
     hash.finish()
 }
 
 /// What a function is called where binaries may differ: its name and its signature's hash, hashed.
 pub fn function_hash(name: &str, signature: u64) -> u64 {
-    let mut hash = Fnv::default();
+    let mut hash = StableHasher::default();
     hash.write(name.as_bytes());
     hash.write(&signature.to_le_bytes());
     hash.finish()
 }
 
 /// FNV-1a (Fowler, Noll, Vo): stable over builds and machines, which the standard library's hashers do not promise.
-struct Fnv(u64);
+pub(crate) struct StableHasher(u64);
 
-impl Default for Fnv {
+impl Default for StableHasher {
     fn default() -> Self {
-        Fnv(0xcbf2_9ce4_8422_2325)
+        StableHasher(0xcbf2_9ce4_8422_2325)
     }
 }
 
-impl Hasher for Fnv {
+impl fmt::Write for StableHasher {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        Hasher::write(self, text.as_bytes());
+        Ok(())
+    }
+}
+
+impl Hasher for StableHasher {
     fn write(&mut self, bytes: &[u8]) {
         for b in bytes {
             self.0 = (self.0 ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3);

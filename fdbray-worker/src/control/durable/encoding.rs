@@ -6,8 +6,12 @@ use serde::Serialize;
 
 /// A record as MessagePack with field names.
 pub(super) fn encode<T: Serialize>(kind: &str, record: &T) -> Result<Vec<u8>, DurableError> {
-    rmp_serde::to_vec_named(record)
-        .map_err(|error| StoreError::Record { key: kind.into(), why: error.to_string() }.into())
+    // Long enough for most.
+    let mut bytes = Vec::with_capacity(512);
+    match record.serialize(&mut rmp_serde::Serializer::new(&mut bytes).with_struct_map()) {
+        Ok(()) => Ok(bytes),
+        Err(error) => Err(StoreError::Record { key: kind.into(), why: error.to_string() }.into()),
+    }
 }
 
 /// What is under `key`.

@@ -11,7 +11,6 @@ use crate::control::members::Members;
 use crate::control::store::key::Element;
 use crate::control::store::{Range, Transaction, Watch};
 use crate::id::ProcessId;
-use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -124,7 +123,7 @@ impl Durable {
         self.look(move |tx, keys| {
             let ids = ids.clone();
             Box::pin(async move {
-                let values = try_join_all(ids.iter().map(|id| tx.get(keys.future(*id)))).await?;
+                let values = tx.get_all(ids.iter().map(|id| keys.future(*id))).await?;
                 let records = ids
                     .iter()
                     .zip(values)

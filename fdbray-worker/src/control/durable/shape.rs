@@ -5,9 +5,10 @@ use super::error::DurableError;
 use super::work::Work;
 use crate::control::members::Capacity;
 use crate::control::store::{Range, Transaction};
-use crate::registry::signature_hash;
+use crate::registry::StableHasher;
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Write};
+use std::hash::Hasher;
 
 /// A shape's number: the FNV-1a hash of `cpus/gpus/memory`, followed by `/name=amount` for each named resource in
 /// order, all in the units of [`Capacity`].
@@ -23,14 +24,15 @@ pub(super) struct ShapeRecord {
 impl ShapeId {
     /// The number of a shape, whose named resources may be in any order.
     pub fn of(shape: &Capacity) -> Self {
-        let mut text = format!("{}/{}/{}", shape.cpus, shape.gpus, shape.memory);
+        let mut hash = StableHasher::default();
         let mut named: Vec<_> = shape.named.iter().filter(|(_, amount)| *amount > 0).collect();
         named.sort();
+        // Hashing cannot fail.
+        let _ = write!(hash, "{}/{}/{}", shape.cpus, shape.gpus, shape.memory);
         for (name, amount) in named {
-            // Writing into a string cannot fail.
-            let _ = write!(text, "/{name}={amount}");
+            let _ = write!(hash, "/{name}={amount}");
         }
-        ShapeId(signature_hash(&text))
+        ShapeId(hash.finish())
     }
 }
 

@@ -8,7 +8,6 @@ use super::transition::Durable;
 use super::work::Work;
 use crate::control::members::Capacity;
 use crate::id::ProcessId;
-use futures_util::future::try_join_all;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -107,7 +106,9 @@ impl Submission {
     }
 
     fn size(&self) -> usize {
-        500 + self.function.len() + self.futures.len() * 150 + self.arguments.len().min(INLINE_ARGUMENTS)
+        let names: usize = self.shape.named.iter().map(|(name, _)| 20 + name.len()).sum();
+        let text = self.function.len() + self.key.as_ref().map_or(0, String::len) + names;
+        500 + text + self.futures.len() * 150 + self.arguments.len().min(INLINE_ARGUMENTS)
     }
 
     fn needs(&self) -> impl Iterator<Item = FutureId> {
@@ -274,8 +275,11 @@ impl Work {
             let (function, futures) = (call.function.clone(), call.futures.len());
             return Ok(Err(Refused::TooManyArguments { function, futures, limit: ARGUMENTS }));
         }
-        // A waiting future's record names its arguments twice.
-        let len = record.encode()?.len() + call.futures.len() * 40;
+        // A waiting future's record names its arguments twice. Most calls are far from the limit, and not encoded for it.
+        let len = match call.size() {
+            small if small < RECORD / 2 => small,
+            _ => record.encode()?.len() + call.futures.len() * 40,
+        };
         if len > RECORD {
             return Ok(Err(Refused::TooLarge { function: call.function.clone(), len, limit: RECORD }));
         }
@@ -328,7 +332,7 @@ impl Work {
 
     /// Finds the futures that these keys have, all at once, and loads them.
     pub(super) async fn find_keys(&mut self, keys: BTreeSet<&str>) -> Result<(), DurableError> {
-        let values = try_join_all(keys.iter().map(|key| self.tx.get(self.keys.name(key)))).await?;
+        let values = self.tx.get_all(keys.iter().map(|key| self.keys.name(key))).await?;
         let mut found = Vec::new();
         for (key, value) in keys.into_iter().zip(values) {
             let id = value.and_then(|id| std::str::from_utf8(&id).ok()?.parse::<FutureId>().ok());

@@ -11,7 +11,6 @@ use super::shape::ShapeId;
 use crate::control::members::{Members, Role};
 use crate::control::store::{KeyValue, Range, Transaction};
 use crate::id::ProcessId;
-use futures_util::future::try_join_all;
 use std::collections::BTreeMap;
 
 /// How many notices are in one entry of an inbox. Few in tests, as the next one.
@@ -66,7 +65,7 @@ impl Work {
         let mut missing: Vec<FutureId> = ids.into_iter().filter(|id| !self.loaded.contains_key(id)).collect();
         missing.sort_unstable();
         missing.dedup();
-        let values = try_join_all(missing.iter().map(|id| self.tx.get(self.keys.future(*id)))).await?;
+        let values = self.tx.get_all(missing.iter().map(|id| self.keys.future(*id))).await?;
         for (id, value) in missing.into_iter().zip(values) {
             let record = value.map(|value| Record::decode(id, &value)).transpose();
             self.loaded.insert(id, Loaded { record, before: None });

@@ -1,6 +1,7 @@
 //! What an engine provides: attempts of transactions, and the operations within them.
 
 use super::{Range, StampedKey, StoreError, Transaction, Watch};
+use futures_util::future::try_join_all;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{any::Any, future::Future, pin::Pin};
 
@@ -46,6 +47,14 @@ pub(crate) enum Attempt {
 /// The operations within one attempt. Checked against the limits already.
 pub(crate) trait Operations: Send + Sync {
     fn get(&self, key: Vec<u8>, snapshot: bool) -> BoxFuture<'static, Result<Option<Vec<u8>>, StoreError>>;
+    /// As many, in their order.
+    fn get_all(
+        &self,
+        keys: Vec<Vec<u8>>,
+        snapshot: bool,
+    ) -> BoxFuture<'static, Result<Vec<Option<Vec<u8>>>, StoreError>> {
+        Box::pin(try_join_all(keys.into_iter().map(|key| self.get(key, snapshot))))
+    }
     fn range(&self, range: Range, snapshot: bool) -> BoxFuture<'static, Result<Vec<KeyValue>, StoreError>>;
     fn write(&self, write: Write) -> Result<(), StoreError>;
     fn conflict(&self, kind: Conflict, begin: Vec<u8>, end: Vec<u8>) -> Result<(), StoreError>;

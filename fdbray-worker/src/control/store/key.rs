@@ -19,8 +19,17 @@ const STAMP: u8 = 0x33;
 const ESCAPE: u8 = 0xff;
 
 /// A tuple, encoded. Grows by one element per call; also a prefix of all tuples that begin with its elements.
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(Vec<u8>);
+
+impl Clone for Key {
+    /// With room for the elements that are appended to most clones, so that it grows but once.
+    fn clone(&self) -> Self {
+        let mut copy = Vec::with_capacity(self.0.len() + 56);
+        copy.extend_from_slice(&self.0);
+        Key(copy)
+    }
+}
 
 impl Key {
     /// The empty tuple.

@@ -68,6 +68,20 @@ impl Transaction {
         self.note(read)
     }
 
+    /// The values of many keys, in their order, asked for all at once.
+    pub async fn get_all(
+        &self,
+        keys: impl IntoIterator<Item = impl Into<Vec<u8>>>,
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let keys: Vec<Vec<u8>> = keys.into_iter().map(Into::into).collect();
+        for key in &keys {
+            self.check_key(key)?;
+            self.charge(if self.snapshot { 0 } else { 2 * key.len() })?;
+        }
+        let read = self.operations.get_all(keys, self.snapshot).await;
+        self.note(read)
+    }
+
     /// The keys and values of a range, in order (the reverse one if asked for).
     pub async fn range(&self, range: Range) -> Result<Vec<KeyValue>, StoreError> {
         self.check_end(&range.end)?;
@@ -203,8 +217,7 @@ impl Transaction {
         if self.account.size.fetch_add(bytes, Ordering::Relaxed) + bytes > limit {
             return self.note(Err(StoreError::TransactionTooLarge { limit }));
         }
-        let time = self.check_time();
-        self.note(time)
+        Ok(())
     }
 
     fn note<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {

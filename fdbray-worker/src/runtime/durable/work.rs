@@ -6,8 +6,8 @@ use crate::{
     cell::{Outcome as Ended, WaitSet},
     control::{
         durable::{
-            Arguments, Claimed, Completed, Durable, DurableError, Failure, FutureId, INLINE_VALUE, Outcome,
-            Record, Room, ShapeId, Token, Wants,
+            Arguments, Claimed, Completed, Durable, DurableError, FutureId, INLINE_VALUE, Outcome, Record,
+            Room, ShapeId, Token, Wants,
         },
         members::Capacity,
     },
@@ -58,6 +58,18 @@ pub(super) struct Running {
     handle: Handle,
     /// Its arguments.
     _futures: Vec<Handle>,
+}
+
+/// A claimed call that can start.
+struct Prepared {
+    token: Token,
+    attempt: u32,
+    record: Record,
+    arguments: Vec<u8>,
+    kind: u64,
+    shape: ShapeId,
+    place: u32,
+    name: &'static str,
 }
 
 /// What a worker knows of its work.
@@ -259,7 +271,7 @@ impl Durables {
         (Room { all, slow: slots.min(all), now }, quick)
     }
 
-    /// Starts what was claimed.
+    /// Starts what was claimed, in one turn of the core. What cannot run here is given back.
     async fn begin(
         self: &Arc<Self>,
         process: &Arc<Process>,
@@ -267,103 +279,109 @@ impl Durables {
         durable: &Durable,
         claimed: Vec<Claimed>,
     ) {
-        for Claimed { token, attempt, record } in claimed {
-            let begun = match attempt {
-                Some(attempt) => self.begin_one(process, worker, durable, token, attempt, record).await,
-                None => Err(None),
-            };
-            match begun {
-                Ok(()) => {}
-                Err(Some(failure)) => {
-                    self.complete(durable, vec![(token, Outcome::Final(failure))]).await;
-                }
-                Err(None) => {
-                    let given = self.insist(|| durable.give_back(self.me, vec![(token, Vec::new())])).await;
-                    if let Err(error) = given {
-                        tracing::debug!("a claim could not be given back: {error}");
-                    }
-                }
+        let (mut calls, mut unwanted) = (Vec::with_capacity(claimed.len()), Vec::new());
+        for claimed in claimed {
+            let token = claimed.token;
+            match self.prepare(process, worker, durable, claimed).await {
+                Some(call) => calls.push(call),
+                None => unwanted.push((token, Vec::new())),
             }
+        }
+        self.start_calls(process, worker, calls);
+        if !unwanted.is_empty()
+            && let Err(error) = self.insist(|| durable.give_back(self.me, unwanted.clone())).await
+        {
+            tracing::debug!("claims could not be given back: {error}");
         }
     }
 
-    /// The error is a final failure of the call, or nothing when another worker should have it.
-    async fn begin_one(
-        self: &Arc<Self>,
-        process: &Arc<Process>,
+    /// What it takes to start a call, unless another worker should have it.
+    async fn prepare(
+        &self,
+        process: &Process,
         worker: &Worker,
         durable: &Durable,
-        token: Token,
-        attempt: u32,
-        record: Record,
-    ) -> Result<(), Option<Failure>> {
-        let (kind, shape) = (record.kind(), ShapeId::of(&record.spec.shape));
-        let place = *worker.places.get(&kind).ok_or(None)?;
-        let function = process.registry().get(place).ok_or(None)?;
-        let name = (function.name)();
-        let arguments = match record.spec.arguments {
+        Claimed { token, attempt, mut record }: Claimed,
+    ) -> Option<Prepared> {
+        let attempt = attempt?;
+        let kind = record.kind();
+        let place = *worker.places.get(&kind)?;
+        let name = (process.registry().get(place)?.name)();
+        let arguments = match std::mem::replace(&mut record.spec.arguments, Arguments::Dropped) {
             Arguments::Inline(bytes) => bytes,
             Arguments::Chunks(_) => match self.persist(|| durable.arguments(record.id)).await {
                 Ok(bytes) => bytes,
                 Err(error) => {
                     tracing::warn!("the arguments of durable future {} cannot be read: {error}", record.id);
-                    return Err(None);
+                    return None;
                 }
             },
-            Arguments::Dropped => return Err(None),
+            Arguments::Dropped => return None,
         };
-        let known = worker.templates().get(&(kind, shape)).copied();
-        let futures: Vec<_> = record.spec.futures.iter().map(|id| object_id(*id)).collect();
-        // It may start before it is known here which future it is for.
+        let shape = ShapeId::of(&record.spec.shape);
+        Some(Prepared { token, attempt, record, arguments, kind, shape, place, name })
+    }
+
+    fn start_calls(&self, process: &Arc<Process>, worker: &Worker, calls: Vec<Prepared>) {
+        // One may start before it is known here which future it is for.
         let beginning = self.beginning();
-        let (cell, held) = process.with_core(false, |core, fx| {
-            let template = known.unwrap_or_else(|| {
-                core.template(TemplateSpec {
-                    function: place,
-                    name,
-                    shape: resources(record.spec.shape.clone()),
-                    retries: 0,
-                    retry_errors: 0,
-                    logs: false,
-                    here: true,
-                })
-            });
-            worker.templates().insert((kind, shape), template);
-            let held: Vec<_> = futures.iter().map(|id| core.durable(*id, fx)).collect();
-            let submission = Submission {
-                gate: None,
-                template,
-                arguments: &arguments,
-                described: true,
-                futures,
-                contained: Vec::new(),
-                deadline: None,
-                parent: None,
+        let begun: Vec<_> = process.with_core(false, |core, fx| {
+            let mut templates = worker.templates();
+            let mut begin = |call: &Prepared| {
+                let spec = &call.record.spec;
+                let template = *templates.entry((call.kind, call.shape)).or_insert_with(|| {
+                    core.template(TemplateSpec {
+                        function: call.place,
+                        name: call.name,
+                        shape: resources(spec.shape.clone()),
+                        retries: 0,
+                        retry_errors: 0,
+                        logs: false,
+                        here: true,
+                    })
+                });
+                let futures: Vec<_> = spec.futures.iter().map(|id| object_id(*id)).collect();
+                let held: Vec<_> = futures.iter().map(|id| core.durable(*id, fx)).collect();
+                let submission = Submission {
+                    gate: None,
+                    template,
+                    arguments: &call.arguments,
+                    described: true,
+                    futures,
+                    contained: Vec::new(),
+                    deadline: None,
+                    parent: None,
+                };
+                (core.submit(submission, fx), held)
             };
-            (core.submit(submission, fx), held)
+            calls.iter().map(&mut begin).collect()
         });
-        let handle = Handle::counted(cell);
-        let running = Running {
-            token,
-            shape,
-            needs: resources(record.spec.shape.clone()),
-            place,
-            function: name,
-            durable_value: record.spec.durable_value,
-            attempt,
-            suspect_since: record.suspect.then(Instant::now),
-            handle: handle.clone(),
-            _futures: held.into_iter().map(Handle::counted).collect(),
-        };
-        let local = handle.id().seq;
+        let mut watched = Vec::with_capacity(begun.len());
+        let mut state = self.state();
+        for (Prepared { token, attempt, record, shape, place, name, .. }, (cell, held)) in
+            calls.into_iter().zip(begun)
         {
-            let mut state = self.state();
+            let handle = Handle::counted(cell);
+            let running = Running {
+                token,
+                shape,
+                needs: resources(record.spec.shape),
+                place,
+                function: name,
+                durable_value: record.spec.durable_value,
+                attempt,
+                suspect_since: record.suspect.then(Instant::now),
+                handle: handle.clone(),
+                _futures: held.into_iter().map(Handle::counted).collect(),
+            };
             state.running.insert(record.id, running);
-            state.local.insert(local, record.id);
+            state.local.insert(handle.id().seq, record.id);
+            watched.push(handle);
         }
-        drop(beginning);
-        handle.watch(&worker.ends, local);
-        Ok(())
+        drop((state, beginning));
+        for handle in watched {
+            handle.watch(&worker.ends, handle.id().seq);
+        }
     }
 
     /// Completes what has ended, all that there is at once.

@@ -1,4 +1,4 @@
-//! Several bodies in one commit: each in a nested transaction, so that the failure of one undoes only that one.
+//! Several bodies in one commit. The failure of one undoes only that one: then all run again, in nested transactions.
 
 use super::drive::{self, Done, Stop, View};
 use super::environment::Environment;
@@ -25,9 +25,12 @@ pub(super) fn commit(
     jobs: &[Job],
     limits: Limits,
 ) -> Result<Committed, StoreError> {
+    // A nested transaction copies each page that it changes once more, which few need.
+    let mut nested = false;
     loop {
-        match try_commit(environment, jobs, limits) {
+        match try_commit(environment, jobs, limits, nested) {
             Ok(committed) => return Ok(committed),
+            Err(Trouble::OneFailed) => nested = true,
             Err(Trouble::MapFull) => environment.grow()?,
             Err(Trouble::Failed(error)) => return Err(error),
         }
@@ -36,10 +39,17 @@ pub(super) fn commit(
 
 enum Trouble {
     MapFull,
+    /// One of several, which may have written before.
+    OneFailed,
     Failed(StoreError),
 }
 
-fn try_commit(environment: &Environment, jobs: &[Job], limits: Limits) -> Result<Committed, Trouble> {
+fn try_commit(
+    environment: &Environment,
+    jobs: &[Job],
+    limits: Limits,
+    nested: bool,
+) -> Result<Committed, Trouble> {
     let trouble = |error| match error {
         heed::Error::Mdb(MdbError::MapFull) => Trouble::MapFull,
         error => Trouble::Failed(environment.error(error)),
@@ -50,8 +60,12 @@ fn try_commit(environment: &Environment, jobs: &[Job], limits: Limits) -> Result
     let (mut wrote, mut bytes) = (false, 0);
     for (position, job) in jobs.iter().enumerate() {
         let stamp = stamp(version, position);
-        let ended = if jobs.len() == 1 {
-            drive::run(environment, View::Write(&mut top), &job.body, limits, stamp)
+        let ended = if !nested {
+            let ended = drive::run(environment, View::Write(&mut top), &job.body, limits, stamp);
+            if jobs.len() > 1 && !matches!(ended, Ok(_) | Err(Stop::MapFull)) {
+                return Err(Trouble::OneFailed);
+            }
+            ended
         } else {
             let mut nested = environment.env.nested_write_txn(&mut top).map_err(trouble)?;
             let ended = drive::run(environment, View::Write(&mut nested), &job.body, limits, stamp);

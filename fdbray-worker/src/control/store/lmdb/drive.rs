@@ -104,15 +104,15 @@ impl Driver<'_, '_> {
     fn perform(&mut self, queue: Vec<Operation>) -> Result<(), Stop> {
         for operation in queue {
             match operation {
-                Operation::Get(key, reply) => {
-                    let value = self.environment.records.get(self.view.read(), &key);
-                    let value = value.map(|value| value.map(<[u8]>::to_vec));
-                    // Whoever asked may have lost interest.
-                    let _ = reply.send(self.value(value)?);
+                // Whoever asked may have lost interest.
+                Operation::Get(key, reply) => drop(reply.send(self.get(&key)?)),
+                Operation::GetAll(keys, reply) => {
+                    let values: Result<_, Stop> = keys.iter().map(|key| self.get(key)).collect();
+                    drop(reply.send(values?));
                 }
                 Operation::Range(range, reply) => {
                     let found = self.range(&range);
-                    let _ = reply.send(self.value(found)?);
+                    drop(reply.send(self.value(found)?));
                 }
                 Operation::Write(write) => {
                     let written = self.write(write);
@@ -122,6 +122,11 @@ impl Driver<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Stop> {
+        let value = self.environment.records.get(self.view.read(), key);
+        self.value(value.map(|value| value.map(<[u8]>::to_vec)))
     }
 
     fn range(&self, range: &Range) -> heed::Result<Vec<KeyValue>> {
@@ -175,8 +180,7 @@ impl Driver<'_, '_> {
             self.value(written)?;
         }
         for (key, fire) in std::mem::take(&mut self.watches) {
-            let value = self.environment.records.get(self.view.read(), &key);
-            let value = self.value(value.map(|value| value.map(<[u8]>::to_vec)))?;
+            let value = self.get(&key)?;
             self.done.watches.push(Watching { key, value, fire });
         }
         Ok(self.done)
@@ -202,6 +206,7 @@ impl View<'_, '_> {
 /// What a body asks for, in its order. Reads wait for their answers; writes are performed before the next read.
 enum Operation {
     Get(Vec<u8>, oneshot::Sender<Option<Vec<u8>>>),
+    GetAll(Vec<Vec<u8>>, oneshot::Sender<Vec<Option<Vec<u8>>>>),
     Range(Range, oneshot::Sender<Vec<KeyValue>>),
     Write(Write),
     Watch(Vec<u8>, oneshot::Sender<()>),
@@ -235,6 +240,19 @@ impl Operations for Slot {
     fn get(&self, key: Vec<u8>, _snapshot: bool) -> BoxFuture<'static, Result<Option<Vec<u8>>, StoreError>> {
         let (reply, answer) = oneshot::channel();
         let pushed = self.push(Operation::Get(key, reply));
+        Box::pin(async move {
+            pushed?;
+            answer.await.map_err(|_| StoreError::Ended)
+        })
+    }
+
+    fn get_all(
+        &self,
+        keys: Vec<Vec<u8>>,
+        _snapshot: bool,
+    ) -> BoxFuture<'static, Result<Vec<Option<Vec<u8>>>, StoreError>> {
+        let (reply, answer) = oneshot::channel();
+        let pushed = self.push(Operation::GetAll(keys, reply));
         Box::pin(async move {
             pushed?;
             answer.await.map_err(|_| StoreError::Ended)
