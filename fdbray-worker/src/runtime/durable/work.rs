@@ -17,7 +17,7 @@ use crate::{
     },
     error::Error,
     handle::Handle,
-    id::ProcessId,
+    id::{ObjectId, ProcessId},
     payload::Payload,
     registry::Registry,
     runtime::{Process, start::resources},
@@ -57,7 +57,7 @@ pub(super) struct Running {
     suspect_since: Option<Instant>,
     handle: Handle,
     /// Its arguments.
-    _futures: Vec<Handle>,
+    futures: Vec<Handle>,
 }
 
 /// A claimed call that can start.
@@ -89,6 +89,10 @@ pub(super) struct Worker {
 impl Running {
     pub(super) fn attempt(&self) -> u32 {
         self.attempt
+    }
+
+    pub(super) fn has_argument(&self, id: ObjectId) -> bool {
+        self.futures.iter().any(|future| future.id() == id)
     }
 }
 
@@ -372,7 +376,7 @@ impl Durables {
                 attempt,
                 suspect_since: record.suspect.then(Instant::now),
                 handle: handle.clone(),
-                _futures: held.into_iter().map(Handle::counted).collect(),
+                futures: held.into_iter().map(Handle::counted).collect(),
             };
             state.running.insert(record.id, running);
             state.local.insert(handle.id().seq, record.id);
