@@ -109,8 +109,9 @@ impl Members {
                             false => Err(MemberError::AlreadyRegistered(member.id)),
                         };
                     }
-                    if tx.get(keys.tombstone(member.id)).await?.is_some() {
-                        return Err(MemberError::AlreadyRegistered(member.id));
+                    // An earlier run may have taken effect without our knowledge, and the process been silent since.
+                    if let Some(tombstone) = read_tombstone(&tx, &keys, member.id).await? {
+                        return Err(MemberError::Tombstoned { tombstone: Some(tombstone) });
                     }
                     tx.set(&key, encode(&member)?)?;
                     tx.add(keys.beat(member.id), 1)?;
