@@ -9,7 +9,7 @@ use super::work::Work;
 use crate::control::members::Capacity;
 use crate::id::ProcessId;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The most durable futures that one call may have as arguments.
@@ -111,6 +111,14 @@ impl Submission {
         500 + text + self.futures.len() * 150 + self.arguments.len().min(INLINE_ARGUMENTS)
     }
 
+    /// Has it refer to other futures by the names under which the store has them.
+    pub fn rename(&mut self, real: impl Fn(FutureId) -> Option<FutureId>) {
+        let near = self.near.as_mut().map(|near| &mut near.future);
+        for id in self.futures.iter_mut().chain(near) {
+            *id = real(*id).unwrap_or(*id);
+        }
+    }
+
     fn needs(&self) -> impl Iterator<Item = FutureId> {
         self.futures.iter().copied().chain(self.near.map(|near| near.future))
     }
@@ -198,10 +206,17 @@ impl Durable {
     ) -> Result<Vec<Result<Submitted, Refused>>, DurableError> {
         let mut results = Vec::with_capacity(submissions.len());
         let mut rest = submissions.into_iter().peekable();
+        // What a call with a key turned out to be, for those that refer to it.
+        let mut existing: BTreeMap<FutureId, FutureId> = BTreeMap::new();
         while rest.peek().is_some() {
             let (mut batch, mut bytes) = (Vec::new(), 0);
-            while let Some(next) = rest.next_if(|_| bytes < BATCH_BYTES && batch.len() < BATCH) {
+            let mut keyed = BTreeSet::new();
+            while let Some(mut next) = rest.next_if(|next| {
+                bytes < BATCH_BYTES && batch.len() < BATCH && !next.needs().any(|id| keyed.contains(&id))
+            }) {
                 bytes += next.size();
+                keyed.extend(next.key.is_some().then_some(next.id));
+                next.rename(|id| existing.get(&id).copied());
                 batch.push(next);
             }
             let batch = Arc::new(batch);
@@ -211,6 +226,11 @@ impl Durable {
                 Box::pin(async move { work.submit(&batch).await })
             });
             let submitted = submitted.await?;
+            for (call, result) in batch.iter().zip(&submitted) {
+                if let Ok(Submitted::Existing(id)) = result {
+                    existing.insert(call.id, *id);
+                }
+            }
             let unneeded = batch.iter().zip(&submitted).filter(|(call, result)| {
                 call.arguments.len() > INLINE_ARGUMENTS && !matches!(result, Ok(Submitted::New(_)))
             });
