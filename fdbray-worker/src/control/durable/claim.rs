@@ -169,16 +169,18 @@ impl Durable {
 
 impl Work {
     async fn claim(&mut self, by: ProcessId, wants: &Wants) -> Result<Vec<Claimed>, DurableError> {
-        let mut found = Vec::new();
-        let most = wants.most.min(BATCH);
-        for (number, (shape, times)) in wants.shapes.iter().enumerate() {
-            let mut room = Room { all: times.all.min(most - found.len()), ..*times };
-            for place in [Some(by), None] {
-                let picked = self.pick(*shape, place, &mut room, wants).await?;
-                found.extend(picked.into_iter().map(|id| (id, number)));
+        let mut unreadable = BTreeSet::new();
+        let found = loop {
+            let found = self.find(by, wants, &unreadable).await?;
+            self.load(found.iter().map(|(id, _)| *id)).await?;
+            let before = unreadable.len();
+            let is_newer = |id: &FutureId| matches!(self.get(*id), Err(DurableError::NewerRecord { .. }));
+            unreadable.extend(found.iter().map(|(id, _)| *id).filter(is_newer));
+            // What this program cannot read, it cannot run; but what is behind it.
+            if unreadable.len() == before || unreadable.len() > BATCH {
+                break found;
             }
-        }
-        self.load(found.iter().map(|(id, _)| *id)).await?;
+        };
         let mut claimed = Vec::with_capacity(found.len());
         let mut suspects = wants.suspects;
         let mut now: Vec<Option<usize>> = wants.shapes.iter().map(|(_, room)| Some(room.now)).collect();
@@ -197,7 +199,6 @@ impl Work {
                     record.claims += 1;
                     record.state = State::Claimed(Claim { by, nonce: wants.nonce, attempt: None });
                 }
-                // What this program cannot read, it cannot run.
                 Ok(_) | Err(DurableError::NewerRecord { .. } | DurableError::NoSuchFuture(_)) => continue,
                 Err(error) => return Err(error),
             }
@@ -209,6 +210,25 @@ impl Work {
         Ok(claimed)
     }
 
+    /// Ready futures that are wanted, with the places of their shapes in the list.
+    async fn find(
+        &self,
+        by: ProcessId,
+        wants: &Wants,
+        unreadable: &BTreeSet<FutureId>,
+    ) -> Result<Vec<(FutureId, usize)>, DurableError> {
+        let mut found = Vec::new();
+        let most = wants.most.min(BATCH);
+        for (number, (shape, times)) in wants.shapes.iter().enumerate() {
+            let mut room = Room { all: times.all.min(most - found.len()), ..*times };
+            for place in [Some(by), None] {
+                let picked = self.pick(*shape, place, &mut room, wants, unreadable).await?;
+                found.extend(picked.into_iter().map(|id| (id, number)));
+            }
+        }
+        Ok(found)
+    }
+
     /// Ready futures of one shape and place, the highest priority first. Reads by snapshot: only what is taken conflicts.
     async fn pick(
         &self,
@@ -216,6 +236,7 @@ impl Work {
         place: Option<ProcessId>,
         room: &mut Room,
         wants: &Wants,
+        unreadable: &BTreeSet<FutureId>,
     ) -> Result<Vec<FutureId>, DurableError> {
         let tx = self.tx.snapshot();
         let (mut cursor, end) = self.keys.ready_place(shape, place).children();
@@ -256,10 +277,13 @@ impl Work {
                     if most == 0 {
                         continue;
                     }
-                    let found = tx.range(range.limit(most)).await?;
-                    picked.extend(found.iter().filter_map(|(key, _)| Some(self.keys.parse_ready(key)?.id)));
-                    room.all -= found.len();
-                    room.slow -= if quick { 0 } else { found.len() };
+                    let found = tx.range(range.limit(most + unreadable.len())).await?;
+                    let ids = found.iter().filter_map(|(key, _)| Some(self.keys.parse_ready(key)?.id));
+                    let before = picked.len();
+                    picked.extend(ids.filter(|id| !unreadable.contains(id)).take(most));
+                    let found = picked.len() - before;
+                    room.all -= found;
+                    room.slow -= if quick { 0 } else { found };
                 }
             }
         }

@@ -75,8 +75,8 @@ impl Work {
         if !record.settled() {
             return Ok(());
         }
-        // While some are not told of its end, their edges are all that leads to them.
-        if record.spreading || held {
+        // Those that have not been told of its end hold it too.
+        if held {
             let later = self.now + LOOK_AGAIN;
             self.edit(id)?.expires = Some(later);
             return Ok(());
@@ -95,7 +95,7 @@ impl Work {
         record.died += 1;
         record.expires = None;
         // Those that have not been told wait on.
-        record.dependents |= std::mem::take(&mut record.spreading);
+        record.spreading = false;
         record.state = State::Unclaimed { since: now, not_before: None };
         if record.died > record.spec.retries {
             let cause = Cause::Lost { function: record.spec.function.clone(), holder };

@@ -129,10 +129,27 @@ async fn a_newer_record_is_refused_by_name_and_passed_over_in_batches() {
         assert_eq!(claimed.iter().map(|claimed| claimed.token.id).collect::<Vec<_>>(), [known]);
         cluster.end(worker, claimed[0].token, Outcome::Value(vec![])).await;
         assert!(cluster.record(known).await.unwrap().spreading, "left to somebody who can read it");
+        // Its value is lost before: nobody may take it for there, whoever else comes to wait for it.
+        let kept = cluster.submit_one(cluster.call()).await;
+        let unread = cluster.submit_one(Submission { futures: vec![kept], ..cluster.call() }).await;
+        rewrite(unread).await.unwrap();
+        let token = cluster.take(worker).await.token;
+        cluster.end(worker, token, Outcome::Kept(9)).await;
+        assert!(cluster.record(kept).await.unwrap().spreading);
+        cluster.lost(kept, worker).await.unwrap();
+        let late = cluster.submit_one(Submission { futures: vec![kept], ..cluster.call() }).await;
+        cluster.ticks(1).await;
+        assert_eq!(cluster.stage(late).await, Stage::Waiting);
+        cluster.release(vec![kept]).await.unwrap();
+        assert_eq!(cluster.run(worker).await, kept);
+        assert_eq!(cluster.stage(late).await, Stage::Unclaimed);
+        cluster.ticks(61).await;
+        assert_eq!(cluster.stage(kept).await, Stage::Realized, "one that has not been told needs it");
+        cluster.cancel(late).await.unwrap();
         cluster.bury(dead).await;
         cluster.recover(dead).await.unwrap();
         cluster.ticks(3).await;
-        assert_eq!(cluster.checked().await.newer, 3);
+        assert_eq!(cluster.checked().await.newer, 4);
         let call = Submission { futures: vec![newer], ..cluster.call() };
         assert!(matches!(cluster.submit(vec![call]).await.unwrap()[0], Err(Refused::NewerArgument { .. })));
     })
