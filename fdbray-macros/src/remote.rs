@@ -147,11 +147,22 @@ impl Remote<'_> {
         let mutable = (!locals.is_empty()).then(|| quote!(mut));
         let decode = self.model.parameters.iter().zip(&locals).map(|(parameter, local)| {
             let (ty, name) = (&parameter.ty, parameter.name.unraw().to_string());
-            let read = if parameter.borrowed { quote!(borrowed) } else { quote!(value) };
+            let (read, cast) = if parameter.borrowed {
+                let cast = quote! {
+                    {
+                        #[allow(unused_imports)]
+                        use ::fdbray::__private::NoBits as _;
+                        ::fdbray::__private::Bits::<#ty>::CAST
+                    }
+                };
+                (quote!(borrowed), Some(cast))
+            } else {
+                (quote!(value), None)
+            };
             // Only the path is spanned at the type: a local's name resolves where it is written, and where a macro put
             // in the type that is elsewhere.
             let read = quote_spanned!(ty.span()=> ::fdbray::__private::#read::<#ty>);
-            quote!(let #local = #read(&mut __input, #name)?;)
+            quote!(let #local = #read(&mut __input, #name, #cast)?;)
         });
         let arguments = self
             .model

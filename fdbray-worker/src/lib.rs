@@ -12,6 +12,7 @@ pub mod exec;
 pub mod handle;
 pub mod id;
 pub mod net;
+pub mod objects;
 pub mod options;
 pub mod payload;
 pub mod registry;

@@ -1,13 +1,18 @@
-//! Bytes of one value: small ones in place, larger ones shared.
+//! Bytes of one value: small ones in place, larger ones shared, with large buffers beside them.
+
+mod flat;
+
+pub use flat::{ALIGNMENT, Damaged};
 
 use crate::handle::Handle;
 use bytes::Bytes;
-use std::{
-    fmt,
-    ops::{Deref, Range},
-};
+use std::{fmt, ops::Range, sync::Arc};
 
 const IN_PLACE: usize = 38;
+
+/// Bytes and slices inside a value that are longer than this are buffers of their own: see [`Payload::Parts`]. As many
+/// as travel inside a message by default, so that what has a buffer would not have travelled there.
+pub const BESIDE: usize = 64 << 10;
 
 /// The encoded bytes of one value. Cloning never copies more than a few words.
 #[derive(Clone)]
@@ -18,6 +23,16 @@ pub enum Payload {
     Shared(Bytes),
     /// In the self-describing encoding of durable futures, which outlives binaries.
     Described(Bytes),
+    /// With buffers beside it. Such a value is always large: it never travels inside a message.
+    Parts(Arc<Parts>),
+}
+
+/// A value that is in several pieces.
+pub struct Parts {
+    head: Bytes,
+    buffers: Vec<Bytes>,
+    /// Of the flat form.
+    len: usize,
 }
 
 impl Payload {
@@ -32,11 +47,79 @@ impl Payload {
         }
     }
 
-    /// As shared bytes.
-    pub fn into_bytes(self) -> Bytes {
+    /// `head`, which refers to `buffers` by their place.
+    pub fn in_parts(head: Bytes, buffers: Vec<Bytes>) -> Self {
+        let len = flat::len(&head, &buffers);
+        Payload::Parts(Arc::new(Parts { head, buffers, len }))
+    }
+
+    /// Reads what [`Payload::flat_parts`] gave, without copying it.
+    ///
+    /// # Errors
+    /// `bytes` are no such thing, whatever they are.
+    pub fn from_flat(bytes: Bytes) -> Result<Self, Damaged> {
+        flat::read(bytes)
+    }
+
+    /// How many bytes it is, where it is written down: with all its buffers.
+    pub fn len(&self) -> usize {
         match self {
-            Payload::InPlace(..) => Bytes::copy_from_slice(&self),
+            Payload::InPlace(len, _) => usize::from(*len),
+            Payload::Shared(bytes) | Payload::Described(bytes) => bytes.len(),
+            Payload::Parts(parts) => parts.len,
+        }
+    }
+
+    /// Whether there are no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether it is kept where it was made and fetched where it is needed, when at most `inline` bytes travel inside a
+    /// message.
+    pub fn is_large(&self, inline: usize) -> bool {
+        matches!(self, Payload::Parts(_)) || self.len() > inline
+    }
+
+    /// All of it, or what it is apart from its buffers.
+    pub fn head(&self) -> &[u8] {
+        match self {
+            Payload::InPlace(len, place) => &place[..usize::from(*len)],
             Payload::Shared(bytes) | Payload::Described(bytes) => bytes,
+            Payload::Parts(parts) => &parts.head,
+        }
+    }
+
+    /// The buffers beside it.
+    pub fn buffers(&self) -> &[Bytes] {
+        match self {
+            Payload::Parts(parts) => &parts.buffers,
+            _ => &[],
+        }
+    }
+
+    /// All of it, to be put into a message: for what is not [large](Self::is_large), and so has no buffers.
+    pub fn in_message(&self) -> &[u8] {
+        // Without its buffers it decodes as `Decode`, never as something else.
+        debug_assert!(!matches!(self, Payload::Parts(_)), "a value with buffers never travels in a message");
+        self.head()
+    }
+
+    /// As it is written down, in pieces to write one after the other: [`Payload::len`] bytes together. For a value with
+    /// buffers this is the flat form, which [`Payload::from_flat`] reads.
+    pub fn flat_parts(&self) -> Vec<Bytes> {
+        match self {
+            Payload::Parts(parts) => flat::pieces(parts),
+            payload => vec![payload.contiguous()],
+        }
+    }
+
+    /// The same in one piece. Copies a value with buffers.
+    pub fn contiguous(&self) -> Bytes {
+        match self {
+            Payload::InPlace(..) => Bytes::copy_from_slice(self.head()),
+            Payload::Shared(bytes) | Payload::Described(bytes) => bytes.clone(),
+            Payload::Parts(parts) => flat::pieces(parts).concat().into(),
         }
     }
 
@@ -50,7 +133,7 @@ impl Payload {
         if part.len() <= IN_PLACE { Payload::copy_from(part) } else { Payload::Shared(whole.slice_ref(part)) }
     }
 
-    /// A part of it; a large one shares its memory.
+    /// A part of what is not in parts; a large one shares its memory.
     ///
     /// # Panics
     /// When the range reaches beyond the end.
@@ -58,17 +141,7 @@ impl Payload {
         match self {
             Payload::Shared(bytes) if range.len() > IN_PLACE => Payload::Shared(bytes.slice(range)),
             Payload::Described(bytes) => Payload::Described(bytes.slice(range)),
-            _ => Payload::copy_from(&self[range]),
-        }
-    }
-}
-
-impl Deref for Payload {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        match self {
-            Payload::InPlace(len, place) => &place[..usize::from(*len)],
-            Payload::Shared(bytes) | Payload::Described(bytes) => bytes,
+            _ => Payload::copy_from(&self.head()[range]),
         }
     }
 }
@@ -82,6 +155,12 @@ impl From<Bytes> for Payload {
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes", self.len())
+    }
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes and {} buffers", self.head.len(), self.buffers.len())
     }
 }
 
@@ -108,11 +187,25 @@ mod tests {
     fn payloads_keep_their_bytes_at_every_size() {
         for len in [0, 1, 37, 38, 39, 1000] {
             let bytes: Vec<u8> = (0..len).map(|i| i as u8).collect();
-            assert_eq!(&*Payload::copy_from(&bytes), &bytes[..]);
-            assert_eq!(Payload::from(Bytes::from(bytes.clone())).into_bytes(), bytes);
+            assert_eq!(Payload::copy_from(&bytes).head(), &bytes[..]);
+            assert_eq!(Payload::from(Bytes::from(bytes.clone())).contiguous(), bytes);
             for from in [0, len / 2, len] {
-                assert_eq!(&*Payload::copy_from(&bytes).slice(from..len), &bytes[from..]);
+                assert_eq!(Payload::copy_from(&bytes).slice(from..len).head(), &bytes[from..]);
             }
         }
+    }
+
+    #[test]
+    fn a_payload_is_five_words_since_many_are_moved() {
+        assert_eq!(size_of::<Payload>(), 40);
+        assert_eq!(size_of::<Option<Payload>>(), 40);
+    }
+
+    #[test]
+    fn what_has_buffers_is_large_however_much_travels_inside_messages() {
+        let value = Payload::in_parts(Bytes::from_static(b"head"), vec![Bytes::from(vec![1; 100])]);
+        assert!(value.is_large(1 << 30));
+        assert!(!Payload::copy_from(&[1; 100]).is_large(100));
+        assert!(Payload::copy_from(&[1; 101]).is_large(100));
     }
 }

@@ -2,6 +2,7 @@
 
 pub use crate::{
     Call, IntoArg, RemoteFuture,
+    lend::{Bits, Borrowed, NoBits},
     returns::{AnyError, Failure, Fallible, Kind, NoError, OwnError, Plain, Probe, Returns, TypedError},
     start::main,
     testing::{Test, test},
@@ -17,9 +18,9 @@ pub use std::sync::OnceLock;
 use crate::{
     Error, Result,
     encoding::{RemoteValue, decode, encode, encode_described},
+    lend::Cast,
     returns::{Gives, RemoteError},
 };
-use serde::de::DeserializeOwned;
 use std::future::Future;
 
 /// `options()` of the function.
@@ -29,12 +30,18 @@ pub fn call<S>(function: &'static Function) -> Call<S> {
 
 /// Decodes the next argument.
 pub fn value<T: RemoteValue>(input: &mut Input, name: &str) -> Result<T> {
-    argument(input, name)
+    let payload = input.next(name)?;
+    decode(&payload, || input.source().clone()).map_err(|why| undecodable(input, name, why))
 }
 
-/// Decodes the next argument into something that lends a `B` for the call.
-pub fn borrowed<B: Borrowed + ?Sized>(input: &mut Input, name: &str) -> Result<Box<B>> {
-    B::held(input, name)
+/// Takes what of the next argument lends a `B` for the call, and how that may lie in bytes.
+pub fn borrowed<B: Borrowed + ?Sized>(
+    input: &mut Input,
+    name: &str,
+    cast: Option<Cast<B>>,
+) -> Result<B::Held> {
+    let payload = input.next(name)?;
+    B::held(&payload, input.source().clone(), cast).map_err(|why| undecodable(input, name, why))
 }
 
 /// Encodes what the function returned.
@@ -57,46 +64,12 @@ pub fn send<F: Future<Output = Output> + Send + 'static>(body: F) -> OutputFutur
     Box::pin(body)
 }
 
-/// What a borrowed parameter may borrow.
-#[diagnostic::on_unimplemented(
-    message = "`&{Self}` cannot be a parameter of a remote function",
-    label = "cannot travel between processes",
-    note = "`&str`, `&[T]` and `&T` can, where `T` is `Serialize + DeserializeOwned + Send + Sync`"
-)]
-pub trait Borrowed {
-    #[doc(hidden)]
-    fn held(input: &mut Input, name: &str) -> Result<Box<Self>>;
-}
-
-#[diagnostic::do_not_recommend]
-impl Borrowed for str {
-    fn held(input: &mut Input, name: &str) -> Result<Box<str>> {
-        argument(input, name)
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl<T: DeserializeOwned + Send + Sync> Borrowed for [T] {
-    fn held(input: &mut Input, name: &str) -> Result<Box<[T]>> {
-        argument(input, name)
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl<T: DeserializeOwned + Send + Sync> Borrowed for T {
-    fn held(input: &mut Input, name: &str) -> Result<Box<T>> {
-        argument(input, name)
-    }
-}
-
 /// Refuses what is no error.
 pub const fn assert_error<E: RemoteError>() {}
 
 /// Refuses a `Result` whose first type argument is not the type of its value.
 pub const fn assert_gives<R: Gives<T>, T>() {}
 
-fn argument<T: DeserializeOwned>(input: &mut Input, name: &str) -> Result<T> {
-    let payload = input.next(name)?;
-    decode(&payload, || input.source().clone())
-        .map_err(|why| Error::decode(format!("argument `{name}` of `{}`", (input.function().name)()), why))
+fn undecodable(input: &Input, name: &str, why: String) -> Error {
+    Error::decode(format!("argument `{name}` of `{}`", (input.function().name)()), why)
 }

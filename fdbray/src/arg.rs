@@ -2,8 +2,10 @@
 
 use crate::{
     RemoteFuture,
+    blob::Blob,
     encoding::{RemoteValue, describe, encode, is_described},
-    object::{Blob, Slab},
+    lend::{Borrowed, Lends},
+    slab::Slab,
 };
 use bytemuck::Pod;
 use fdbray_worker::{error::Error, exec::Argument, registry::Function};
@@ -80,15 +82,6 @@ pub trait IntoArg<T: ?Sized> {
     fn into_arg(self) -> Arg<T>;
 }
 
-/// A value whose future can be passed for a parameter that borrows a `B`: a `Vec`, a [`Slab`] and a [`Blob`] lend
-/// slices, a `String` lends a `str`.
-pub trait Lends<B: ?Sized> {}
-
-impl<T: Serialize> Lends<[T]> for Vec<T> {}
-impl<T: Pod + Serialize> Lends<[T]> for Slab<T> {}
-impl Lends<[u8]> for Blob {}
-impl Lends<str> for String {}
-
 impl<T: Serialize> IntoArg<T> for T {
     fn into_arg(self) -> Arg<T> {
         Arg::value(&self)
@@ -140,8 +133,8 @@ by_value! {
     ['a, T: Serialize] &'a Vec<T> as [T]: |v| v.as_slice();
     [T: Serialize, const N: usize] [T; N] as [T]: |v| v.as_slice();
     ['a, T: Serialize, const N: usize] &'a [T; N] as [T]: |v| v.as_slice();
-    [T: Pod + Serialize] Slab<T> as [T]: |v| &*v;
-    ['a, T: Pod + Serialize] &'a Slab<T> as [T]: |v| &**v;
+    [T: Pod + Serialize] Slab<T> as [T]: |v| &v;
+    ['a, T: Pod + Serialize] &'a Slab<T> as [T]: |v| v;
 }
 
 #[diagnostic::do_not_recommend]
@@ -159,14 +152,20 @@ impl<P: Lends<str> + RemoteValue> IntoArg<str> for &RemoteFuture<P> {
 }
 
 #[diagnostic::do_not_recommend]
-impl<T, P: Lends<[T]> + RemoteValue> IntoArg<[T]> for RemoteFuture<P> {
+impl<T, P: Lends<[T]> + RemoteValue> IntoArg<[T]> for RemoteFuture<P>
+where
+    [T]: Borrowed,
+{
     fn into_arg(self) -> Arg<[T]> {
         Arg::future(&self)
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<T, P: Lends<[T]> + RemoteValue> IntoArg<[T]> for &RemoteFuture<P> {
+impl<T, P: Lends<[T]> + RemoteValue> IntoArg<[T]> for &RemoteFuture<P>
+where
+    [T]: Borrowed,
+{
     fn into_arg(self) -> Arg<[T]> {
         Arg::future(self)
     }
@@ -192,7 +191,7 @@ mod tests {
 
     fn bytes<T: ?Sized>(arg: impl IntoArg<T>) -> Vec<u8> {
         match arg.into_arg().argument {
-            Argument::Value(encoded) => encoded.payload.to_vec(),
+            Argument::Value(encoded) => encoded.payload.head().to_vec(),
             other => panic!("{other:?}"),
         }
     }
@@ -216,8 +215,9 @@ mod tests {
         assert_eq!(bytes::<[u32]>([1, 300]), expected);
         assert_eq!(bytes::<[u32]>(&[1, 300]), expected);
         assert_eq!(bytes::<[u32]>([1, 300].as_slice()), expected);
-        assert_eq!(bytes::<[u32]>(Slab::from(vec![1, 300])), expected);
         assert_eq!(bytes::<Vec<u32>>([1, 300].as_slice()), expected);
+        let slab = Slab::from(vec![1, 300]);
+        assert_eq!(bytes::<[u32]>(&slab), bytes::<Slab<u32>>(slab), "as it lies in memory");
         let expected = bytes::<Vec<u8>>(vec![1, 200]);
         assert_eq!(bytes::<[u8]>(Blob::from(vec![1, 200])), expected);
         assert_eq!(bytes::<Blob>(Blob::from(vec![1, 200])), expected);

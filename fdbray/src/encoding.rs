@@ -1,4 +1,5 @@
-//! Values to bytes and back: postcard, and beside it the handles of futures that are inside a value.
+//! Values to bytes and back: postcard, and beside it large bytes ([`beside`]) and the handles of futures that are inside
+//! a value.
 //!
 //! A [`RemoteFuture`](crate::RemoteFuture) inside a value is written as its object's id. What keeps that object alive is
 //! not in the bytes: while encoding, a thread-local collector takes a handle of each; while decoding, a thread-local
@@ -7,7 +8,9 @@
 //! Arguments and values of durable futures outlive the binary that wrote them, so they are *described*: MessagePack with
 //! field names, which follows serde's rules for types that change.
 
-use crate::object::Blob;
+pub(crate) mod beside;
+
+use beside::{Reader, Writer};
 use bytes::Bytes;
 use fdbray_worker::{
     exec::Source,
@@ -15,7 +18,7 @@ use fdbray_worker::{
     id::ObjectId,
     payload::{Encoded, Payload},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{any::type_name, cell::Cell};
 
 /// What can travel by value: `Serialize + DeserializeOwned`. Not to be implemented by hand.
@@ -35,10 +38,11 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, String
         return encode_described(value);
     }
     let mode = Switched::to(Mode::Encoding);
-    let encoded = postcard::serialize_with_flavor(value, Buffer(SCRATCH.take()));
-    let handles = mode.handles();
+    let encoded = postcard::serialize_with_flavor(value, Writer(SCRATCH.take()));
+    let Collected { handles, buffers } = mode.collected();
     match encoded {
-        Ok(bytes) => Ok(Encoded { payload: keep(bytes), handles }),
+        Ok(bytes) if buffers.is_empty() => Ok(Encoded { payload: keep(bytes), handles }),
+        Ok(bytes) => Ok(Encoded { payload: Payload::in_parts(keep(bytes).contiguous(), buffers), handles }),
         Err(error) => Err(explain(error).to_owned()),
     }
 }
@@ -49,19 +53,19 @@ pub(crate) fn encode_described<T: Serialize + ?Sized>(value: &T) -> Result<Encod
     let described = Described::set(true);
     let encoded = rmp_serde::to_vec_named(value);
     drop(described);
-    let handles = mode.handles();
+    let handles = mode.collected().handles;
     match encoded {
         Ok(bytes) => Ok(Encoded { payload: Payload::Described(bytes.into()), handles }),
         Err(error) => Err(error.to_string()),
     }
 }
 
-fn decode_described<T: DeserializeOwned>(
-    bytes: &Bytes,
+fn decode_described<'de, T: Deserialize<'de>>(
+    bytes: &'de Bytes,
     source: impl FnOnce() -> Source,
 ) -> Result<T, String> {
     let _mode = Switched::to(Mode::Decoding);
-    SOURCE.set(Some((source(), bytes.clone())));
+    SOURCE.set(Some((source(), Payload::Described(bytes.clone()))));
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(&bytes[..]);
     T::deserialize(&mut deserializer)
         .map_err(|error| format!("{} bytes do not hold a `{}`: {error}", bytes.len(), type_name::<T>()))
@@ -94,8 +98,8 @@ impl Drop for Described {
 }
 
 /// Decodes all of `payload`, which came from `source`. The error says why it does not fit.
-pub(crate) fn decode<T: DeserializeOwned>(
-    payload: &Payload,
+pub(crate) fn decode<'de, T: Deserialize<'de>>(
+    payload: &'de Payload,
     source: impl FnOnce() -> Source,
 ) -> Result<T, String> {
     if let Payload::Described(bytes) = payload {
@@ -105,22 +109,21 @@ pub(crate) fn decode<T: DeserializeOwned>(
     // again should one be found.
     if payload.len() <= KEEP {
         let mode = Switched::to(Mode::DecodingPlain);
-        let decoded = postcard::take_from_bytes(payload);
+        let decoded = read(payload);
         if mode.now() == Mode::DecodingPlain {
-            return whole(payload, decoded);
+            return decoded;
         }
     }
-    let bytes = match payload {
-        Payload::Shared(bytes) | Payload::Described(bytes) => bytes.clone(),
-        Payload::InPlace(..) => Bytes::new(),
-    };
     let _mode = Switched::to(Mode::Decoding);
-    SOURCE.set(Some((source(), bytes)));
-    whole(payload, postcard::take_from_bytes(payload))
+    SOURCE.set(Some((source(), payload.clone())));
+    read(payload)
 }
 
-/// `decoded`, if that was all of `payload`.
-fn whole<T>(payload: &Payload, decoded: postcard::Result<(T, &[u8])>) -> Result<T, String> {
+/// The value that all of `payload` is.
+fn read<'de, T: Deserialize<'de>>(payload: &'de Payload) -> Result<T, String> {
+    let reader = Reader::new(payload.head(), payload.buffers());
+    let mut deserializer = postcard::Deserializer::from_flavor(reader);
+    let decoded = T::deserialize(&mut deserializer).and_then(|value| Ok((value, deserializer.finalize()?)));
     match decoded {
         Ok((value, [])) => Ok(value),
         Ok((_, rest)) => Err(format!("{} bytes are left over after a `{}`", rest.len(), type_name::<T>())),
@@ -154,14 +157,21 @@ thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     /// Looked at for every value, the two below only where there is something in them.
     static MODE: Cell<Mode> = const { Cell::new(Mode::Outside) };
-    /// Of the futures in the value that is being encoded.
-    static HANDLES: Cell<Vec<Handle>> = const { Cell::new(Vec::new()) };
-    /// Where the bytes that are being decoded came from; and the bytes, if parts can share them.
+    static COLLECTED: Cell<Collected> = const { Cell::new(Collected { handles: Vec::new(), buffers: Vec::new() }) };
+    /// Where the bytes that are being decoded came from; and the bytes, which parts can share.
     static SOURCE: Cell<Option<Origin>> = const { Cell::new(None) };
 }
 
+/// What is in the value that is being encoded, and not in its postcard part.
+#[derive(Default)]
+struct Collected {
+    /// Of the futures in it.
+    handles: Vec<Handle>,
+    buffers: Vec<Bytes>,
+}
+
 /// Where bytes came from, and the bytes.
-type Origin = (Source, Bytes);
+type Origin = (Source, Payload);
 
 /// What this thread is doing with a value.
 #[derive(Clone, Copy, PartialEq)]
@@ -170,7 +180,7 @@ enum Mode {
     Outside,
     /// Encoding.
     Encoding,
-    /// Encoding, and `HANDLES` has some.
+    /// Encoding, and `COLLECTED` has something.
     Collecting,
     /// Decoding, without a source.
     DecodingPlain,
@@ -184,13 +194,13 @@ enum Mode {
 struct Switched {
     before: Mode,
     /// What the mode before had set aside, if there was one: a user's `Serialize` may well encode something itself.
-    outer: Option<(Vec<Handle>, Option<Origin>)>,
+    outer: Option<(Collected, Option<Origin>)>,
 }
 
 impl Switched {
     fn to(mode: Mode) -> Self {
         let before = MODE.replace(mode);
-        let outer = (before != Mode::Outside).then(|| (HANDLES.take(), SOURCE.take()));
+        let outer = (before != Mode::Outside).then(|| (COLLECTED.take(), SOURCE.take()));
         Switched { before, outer }
     }
 
@@ -198,8 +208,8 @@ impl Switched {
         MODE.get()
     }
 
-    fn handles(&self) -> Vec<Handle> {
-        if self.now() == Mode::Collecting { HANDLES.take() } else { Vec::new() }
+    fn collected(&self) -> Collected {
+        if self.now() == Mode::Collecting { COLLECTED.take() } else { Collected::default() }
     }
 }
 
@@ -207,12 +217,12 @@ impl Drop for Switched {
     fn drop(&mut self) {
         let ended = MODE.replace(self.before);
         match self.outer.take() {
-            Some((handles, source)) => {
-                HANDLES.set(handles);
+            Some((collected, source)) => {
+                COLLECTED.set(collected);
                 SOURCE.set(source);
             }
             None if matches!(ended, Mode::Collecting | Mode::Decoding) => {
-                drop((HANDLES.take(), SOURCE.take()));
+                drop((COLLECTED.take(), SOURCE.take()));
             }
             None => {}
         }
@@ -234,9 +244,9 @@ pub(crate) fn collect(handle: &Handle) -> Result<(), &'static str> {
         );
     }
     MODE.set(Mode::Collecting);
-    let mut handles = HANDLES.take();
-    handles.push(handle.clone());
-    HANDLES.set(handles);
+    let mut collected = COLLECTED.take();
+    collected.handles.push(handle.clone());
+    COLLECTED.set(collected);
     Ok(())
 }
 
@@ -248,16 +258,24 @@ pub(crate) fn adopt(id: ObjectId) -> Option<Handle> {
     with_source(|source, _| Handle::adopt(id, source))
 }
 
-/// A part of what is being decoded, shared with the whole where that saves a copy of many bytes.
-pub(crate) fn share(part: &[u8]) -> Blob {
+/// A part of what is being decoded, which shares its memory: a buffer beside it, or many bytes of it that are most of
+/// it.
+pub(crate) fn shared(part: &[u8]) -> Option<Bytes> {
+    if part.len() <= KEEP {
+        return None;
+    }
     let shared = with_source(|_, whole| {
+        let whole = match whole {
+            Payload::Shared(bytes) | Payload::Described(bytes) => bytes,
+            payload => return beside::last_read(part, payload.buffers()),
+        };
         let inside = whole.as_ptr_range().contains(&part.as_ptr());
-        (part.len() > KEEP && part.len() >= whole.len() / 2 && inside).then(|| whole.slice_ref(part))
+        (part.len() >= whole.len() / 2 && inside).then(|| whole.slice_ref(part))
     });
-    Blob::from(shared.flatten().unwrap_or_else(|| Bytes::copy_from_slice(part)))
+    shared.flatten()
 }
 
-fn with_source<R>(f: impl FnOnce(&Source, &Bytes) -> R) -> Option<R> {
+fn with_source<R>(f: impl FnOnce(&Source, &Payload) -> R) -> Option<R> {
     if MODE.get() != Mode::Decoding {
         return None;
     }
@@ -287,31 +305,10 @@ fn explain(error: postcard::Error) -> &'static str {
     }
 }
 
-/// Writes to a `Vec`, which postcard's own flavors either make anew or extend byte by byte.
-struct Buffer(Vec<u8>);
-
-impl postcard::ser_flavors::Flavor for Buffer {
-    type Output = Vec<u8>;
-
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.push(byte);
-        Ok(())
-    }
-
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<Vec<u8>> {
-        Ok(self.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{RemoteFuture, put};
+    use crate::{Blob, RemoteFuture, put};
     use fdbray_worker::runtime::unowned;
     use serde::{Deserialize, Deserializer};
     use std::{collections::HashMap, panic};
@@ -338,10 +335,9 @@ mod tests {
     #[test]
     fn small_values_are_in_place_and_large_ones_take_the_buffer() {
         assert!(matches!(encode(&(1_u64, 2_i64)).unwrap().payload, Payload::InPlace(..)));
-        let encoded = encode(&Blob::from(vec![7; 1 << 20])).unwrap();
+        let encoded = encode(&"x".repeat(1 << 20)).unwrap();
         let Payload::Shared(whole) = &encoded.payload else { panic!("copied into place") };
-        let blob: Blob = back(&encoded).unwrap();
-        assert!(whole.as_ptr_range().contains(&blob.as_ptr()), "a large blob is a part of what was received");
+        assert_eq!(whole.len(), (1 << 20) + 3);
     }
 
     #[crate::test]
@@ -386,7 +382,7 @@ mod tests {
         );
         assert!(postcard::to_stdvec(&future::<u8>()).is_err());
         let bytes = encode(&future::<u8>()).unwrap().payload;
-        assert!(postcard::from_bytes::<RemoteFuture<u8>>(&bytes).is_err());
+        assert!(postcard::from_bytes::<RemoteFuture<u8>>(bytes.head()).is_err());
         assert!(serde_json::from_str::<RemoteFuture<u8>>("1").is_err());
     }
 

@@ -119,6 +119,15 @@ impl<T> RemoteFuture<T> {
     pub(crate) fn handle(&self) -> &Handle {
         &self.handle
     }
+
+    /// The value does not decode, because of `why`.
+    pub(crate) fn undecodable(&self, why: String) -> Error {
+        let what = match self.function {
+            Some(function) => format!("the result of `{}`", (function.name)()),
+            None => format!("the value of future {}", self.id()),
+        };
+        Error::decode(what, why)
+    }
 }
 
 impl<T: DeserializeOwned> RemoteFuture<T> {
@@ -165,13 +174,7 @@ impl<T: DeserializeOwned> RemoteFuture<T> {
     }
 
     fn decode(&self, payload: &Payload) -> Result<T> {
-        decode(payload, || Source::Object(self.handle.clone())).map_err(|why| {
-            let what = match self.function {
-                Some(function) => format!("the result of `{}`", (function.name)()),
-                None => format!("the value of future {}", self.id()),
-            };
-            Error::decode(what, why)
-        })
+        decode(payload, || Source::Object(self.handle.clone())).map_err(|why| self.undecodable(why))
     }
 }
 

@@ -27,7 +27,7 @@
 //! |---|---|
 //! | call | [`RemoteFuture`], `f::remote(..)`, `f::map(..)`, `f::options()`, which is a [`Call`] |
 //! | wait | `.await`, [`RemoteFuture::wait`], [`wait()`], [`settle`], [`as_completed`] |
-//! | share large values | [`put`], [`Blob`], [`Slab`] |
+//! | share large values | [`put`], [`Blob`], [`Slab`], [`buffer`], [`RemoteFuture::view`] |
 //! | have work survive every process | [`Call::durable`], [`RemoteFuture::submitted`], [`RemoteFuture::attach`] |
 //! | look at the cluster | [`cluster`] |
 //! | handle failures | [`Error`], [`ApplicationError`] |
@@ -44,18 +44,29 @@ extern crate self as fdbray;
 #[doc(hidden)]
 pub mod __private;
 mod arg;
+#[cfg(feature = "arrow")]
+mod batch;
+mod blob;
+mod buffer;
 mod call;
 pub mod cluster;
 mod encoding;
 mod future;
+mod lend;
 mod object;
 mod returns;
+mod slab;
 mod start;
 pub mod task;
 mod testing;
+mod view;
 mod wait;
 
-pub use arg::{Arg, IntoArg, Lends};
+pub use arg::{Arg, IntoArg};
+#[cfg(feature = "arrow")]
+pub use batch::Batch;
+pub use blob::Blob;
+pub use buffer::{BufferMut, buffer};
 pub use call::{Call, Submit};
 pub use encoding::RemoteValue;
 pub use fdbray_worker::{
@@ -65,7 +76,10 @@ pub use fdbray_worker::{
     runtime::Driver,
 };
 pub use future::{AbortOnDrop, Awaitable, Awaiting, RemoteFuture};
-pub use object::{Blob, Slab, put};
+pub use lend::Lends;
+pub use object::put;
+pub use slab::{CastError, Slab};
+pub use view::{InPlace, View};
 pub use wait::{AsCompleted, Settle, Wait, as_completed, settle, wait};
 
 /// The settings of a process, and the way in for a `main` that is written by hand.

@@ -4,6 +4,8 @@ use fdbray_tests::cluster::Run;
 
 #[path = "cluster/binaries.rs"]
 mod binaries;
+#[path = "cluster/data.rs"]
+mod data;
 #[path = "cluster/ending.rs"]
 mod ending;
 #[path = "cluster/failures.rs"]

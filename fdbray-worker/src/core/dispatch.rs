@@ -117,7 +117,7 @@ impl Core {
             attempt: record.attempt,
             function,
             root: record.root.filter(|_| self.templates.spec(record.template).logs),
-            arguments: &record.arguments,
+            arguments: record.arguments.in_message(),
             described: record.arguments.is_described(),
             futures: values.iter().map(FutureValue::on_the_wire).collect(),
         });
@@ -133,7 +133,7 @@ impl Core {
     fn future_argument(&self, id: ObjectId) -> FutureValue {
         let stored = |holder, len| FutureValue::Stored { id, holder, len };
         match self.outcome_of(id) {
-            Some(Outcome::Value(payload)) if payload.len() <= self.settings.inline => {
+            Some(Outcome::Value(payload)) if !payload.is_large(self.settings.inline) => {
                 FutureValue::Here(payload)
             }
             Some(Outcome::Value(payload)) => stored(self.me(), payload.len() as u64),
@@ -370,8 +370,10 @@ pub(super) enum FutureValue {
 impl FutureValue {
     fn on_the_wire(&self) -> FutureArgument<'_> {
         match self {
-            FutureValue::Here(payload) if payload.is_described() => FutureArgument::Described(payload),
-            FutureValue::Here(payload) => FutureArgument::Value(payload),
+            FutureValue::Here(payload) if payload.is_described() => {
+                FutureArgument::Described(payload.in_message())
+            }
+            FutureValue::Here(payload) => FutureArgument::Value(payload.in_message()),
             FutureValue::Stored { id, holder, len } => {
                 FutureArgument::Stored { id: *id, holder: *holder, len: *len }
             }

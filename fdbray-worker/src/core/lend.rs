@@ -60,8 +60,8 @@ impl Core {
     pub(super) fn tell_outcome(&mut self, seq: u64, peer: ProcessId, fx: &mut Effects) {
         let Some(outcome) = self.table.get(seq).and_then(|r| r.cell.outcome()) else { return };
         match outcome {
-            Outcome::Value(value) if value.len() <= self.settings.inline => {
-                self.say(peer, &Message::Value { seq, value: &value }, fx);
+            Outcome::Value(value) if !value.is_large(self.settings.inline) => {
+                self.say(peer, &Message::Value { seq, value: value.in_message() }, fx);
             }
             Outcome::Value(value) => {
                 let (holder, len) = (self.me(), value.len() as u64);

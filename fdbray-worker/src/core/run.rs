@@ -243,7 +243,7 @@ impl Core {
                 for id in &contained {
                     self.pin(*id);
                 }
-                let large = value.len() > self.settings.inline;
+                let large = value.is_large(self.settings.inline);
                 if large || !contained.is_empty() {
                     let transit = self.worker.transit.entry((peer, task)).or_default();
                     transit.pins = contained.clone();
@@ -254,7 +254,8 @@ impl Core {
                     self.objects.store(id, value);
                     self.peers.say(peer, &Message::Stored { task, ran, len, contained }, false, fx);
                 } else {
-                    self.peers.say(peer, &Message::Done { task, ran, value: &value, contained }, false, fx);
+                    let value = value.in_message();
+                    self.peers.say(peer, &Message::Done { task, ran, value, contained }, false, fx);
                 }
             }
             Err(error) => {

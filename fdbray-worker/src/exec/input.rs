@@ -46,7 +46,7 @@ impl Input {
     pub fn next(&mut self, name: &str) -> Result<Payload> {
         let missing =
             || Error::decode(format!("argument `{name}` of `{}`", (self.function.name)()), "it is missing");
-        let (length, used) = varint(&self.bytes[self.at..]).ok_or_else(missing)?;
+        let (length, used) = varint(&self.bytes.head()[self.at..]).ok_or_else(missing)?;
         self.at += used;
         let rest = self.bytes.len() - self.at;
         if length == 0 {

@@ -1,6 +1,9 @@
 //! What can go wrong on the network, one enum per operation.
 
-use crate::id::{ObjectId, ProcessId};
+use crate::{
+    id::{ObjectId, ProcessId},
+    payload::Damaged,
+};
 use std::time::Duration;
 
 /// Why the network of this process did not start.
@@ -212,5 +215,15 @@ pub enum FetchError {
         asked: u64,
         /// The length that the peer found.
         found: u64,
+    },
+    /// What the peer sent for the object is no value.
+    #[error("object {id}, fetched from process {peer}: {why}")]
+    Damaged {
+        /// Who sent it.
+        peer: ProcessId,
+        /// Which object.
+        id: ObjectId,
+        /// What is wrong.
+        why: Damaged,
     },
 }

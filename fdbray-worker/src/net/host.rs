@@ -4,7 +4,10 @@ use super::{
     error::{Ended, HandshakeError},
     link::Link,
 };
-use crate::id::{ObjectId, ProcessId};
+use crate::{
+    id::{ObjectId, ProcessId},
+    payload::Payload,
+};
 use bytes::Bytes;
 use std::{collections::VecDeque, os::fd::OwnedFd, sync::Arc};
 
@@ -40,8 +43,8 @@ pub trait Host: Send + Sync + 'static {
     /// The peer may be dialled again at once.
     fn ended(&self, peer: ProcessId, nonce: u64, why: &Ended);
 
-    /// The bytes of an object that a peer asks for. Called on the thread of the bulk lane.
-    fn object(&self, id: ObjectId) -> Option<Bytes>;
+    /// The object that a peer asks for. Called on the thread of the bulk lane.
+    fn object(&self, id: ObjectId) -> Option<Payload>;
 
     /// File descriptors to hand to `peer` over its Unix socket, at most [`MAX_FDS`](super::MAX_FDS); by default none.
     fn hand_over(&self, peer: ProcessId) -> Vec<OwnedFd> {

@@ -9,8 +9,10 @@ use super::{
     manager::Manager,
     options::Options,
 };
-use crate::id::{ObjectId, ProcessId};
-use bytes::Bytes;
+use crate::{
+    id::{ObjectId, ProcessId},
+    payload::Payload,
+};
 use std::{future::Future, sync::Arc};
 use tokio::{runtime::Handle, task::AbortHandle};
 
@@ -68,7 +70,7 @@ impl Net {
         }
     }
 
-    /// Pulls the `len` bytes of object `id` from `peer`, over the bulk lane of the session with it. Waits until the
+    /// Pulls object `id`, which is `len` bytes with its buffers, from `peer`, over the bulk lane of the session with it. Waits until the
     /// budget has room for them; dropping the future gives the transfer up.
     ///
     /// # Errors
@@ -78,7 +80,7 @@ impl Net {
         peer: ProcessId,
         id: ObjectId,
         len: u64,
-    ) -> impl Future<Output = Result<Bytes, FetchError>> + Send + 'static {
+    ) -> impl Future<Output = Result<Payload, FetchError>> + Send + 'static {
         bulk::fetch(self.manager.clone(), peer, id, len)
     }
 

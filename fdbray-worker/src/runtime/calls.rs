@@ -138,9 +138,9 @@ fn prepare(
     let (mut futures, mut contained, mut keep) = (Vec::new(), Vec::new(), Vec::new());
     for argument in arguments {
         match argument {
-            Argument::Value(value) if value.payload.len() <= process.inline() => {
+            Argument::Value(value) if !value.payload.is_large(process.inline()) => {
                 push_varint(scratch, value.payload.len() as u64 + 1);
-                scratch.extend_from_slice(&value.payload);
+                scratch.extend_from_slice(value.payload.in_message());
                 contained.extend(value.handles.iter().map(Handle::id));
                 keep.extend(value.handles);
             }

@@ -3,6 +3,7 @@
 //! [`enter`] is the way in; the other functions here are what handles and calls do, by way of the one runtime that a
 //! process has.
 
+mod buffer;
 mod calls;
 pub mod children;
 pub mod durable;
@@ -19,6 +20,7 @@ mod serve;
 pub mod signals;
 mod start;
 
+pub use buffer::{Buffer, buffer};
 pub use calls::{put, submit, submit_all, submit_when_room};
 pub use entry::{code_number, report};
 pub(crate) use process::Process;

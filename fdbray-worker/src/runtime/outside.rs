@@ -212,8 +212,8 @@ async fn fetch_value(process: &Arc<Process>, Fetch { id, from, len }: Fetch) {
             Some(outside) => outside,
         };
         let why = match outside.net.fetch(from, id, len).await {
-            Ok(bytes) if id.is_durable() => break Some(Payload::Described(bytes)),
-            Ok(bytes) => break Some(Payload::from(bytes)),
+            Ok(value) if id.is_durable() => break Some(Payload::Described(value.contiguous())),
+            Ok(value) => break Some(value),
             Err(why) => why,
         };
         let again = may_pass(&why) && !outside.links.is_departed(from);

@@ -91,8 +91,8 @@ impl Host for Served {
         // The network has logged it.
     }
 
-    fn object(&self, id: ObjectId) -> Option<Bytes> {
-        self.process()?.object(id).map(Payload::into_bytes)
+    fn object(&self, id: ObjectId) -> Option<Payload> {
+        self.process()?.object(id)
     }
 
     fn hand_over(&self, _peer: ProcessId) -> Vec<OwnedFd> {

@@ -104,7 +104,7 @@ impl World {
     /// Invariants 1 and 4: what was seen once is seen ever after.
     pub fn saw(&mut self, p: P, id: ObjectId, outcome: &Outcome) {
         let now = match outcome {
-            Outcome::Value(value) => value.iter().fold(1, |sum, b| mix(sum ^ u64::from(*b))),
+            Outcome::Value(value) => value.head().iter().fold(1, |sum, b| mix(sum ^ u64::from(*b))),
             Outcome::Failed(error) => error.to_string().bytes().fold(2, |sum, b| mix(sum ^ u64::from(b))),
             Outcome::Stored { .. } => return,
         };

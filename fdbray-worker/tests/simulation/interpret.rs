@@ -116,7 +116,7 @@ impl World {
         futures: &[Payload],
         origin: Origin,
     ) -> Frame {
-        let content = Content::decode(arguments);
+        let content = Content::decode(arguments.head());
         let node = self.plan.futures[content.lid].node.expect("a call");
         let mut frame = Frame { attempt, ..Frame::new(&self.plan, node, role, self.now) };
         frame.moot = self.is_moot(node);
@@ -128,7 +128,7 @@ impl World {
             self.adopt_into(p, &mut frame, id, lid, origin);
         }
         for (value, lid) in futures.iter().zip(expected) {
-            self.read(p, &mut frame, lid, value, origin);
+            self.read(p, &mut frame, lid, value.head(), origin);
         }
         frame
     }
@@ -325,7 +325,7 @@ impl World {
         let Handle { cell, lid, made } = frame.handle(of);
         let (id, lid, made) = (cell.id(), *lid, *made);
         match outcome {
-            Outcome::Value(value) if fold => self.read(p, frame, lid, &value, Origin::Object(id)),
+            Outcome::Value(value) if fold => self.read(p, frame, lid, value.head(), Origin::Object(id)),
             Outcome::Value(_) => {}
             Outcome::Stored { .. } => unreachable!("a poll gives no bytes that are elsewhere"),
             Outcome::Failed(error) if fold => {

@@ -2,13 +2,13 @@
 
 use super::FutureId;
 use super::error::DurableError;
-use super::keys::Ready;
+use super::keys::{FIRST, Ready};
 use super::record::{Cause, Claim, Record, State};
 use super::settle::failed;
 use super::shape::ShapeId;
 use super::transition::Durable;
-use super::work::{Work, number};
-use crate::control::store::Range;
+use super::work::{Ahead, Work, number};
+use crate::control::store::{KeyValue, Range, Watch};
 use crate::id::ProcessId;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -80,9 +80,21 @@ pub struct Claimed {
 impl Durable {
     /// Claims futures that are ready. An empty answer means that there are none for this worker.
     pub async fn claim(&self, by: ProcessId, wants: Wants) -> Result<Vec<Claimed>, DurableError> {
+        Ok(self.claim_and_watch(by, wants).await?.0)
+    }
+
+    /// The same. When it finds less than it wants, it watches the signals of those shapes from that moment on.
+    pub async fn claim_and_watch(
+        &self,
+        by: ProcessId,
+        wants: Wants,
+    ) -> Result<(Vec<Claimed>, Vec<(ShapeId, Watch)>), DurableError> {
         let again = Arc::new(AtomicBool::new(wants.again));
         let wants = Arc::new(wants);
-        self.transition(move |work| {
+        let places = |shape: ShapeId| [Some(by), None].map(|place| self.keys.first_ready(shape, place));
+        let ranges = wants.shapes.iter().flat_map(|(shape, _)| places(*shape)).collect();
+        let ahead = Ahead { members: [by].into(), ranges, ..Ahead::default() };
+        self.transition_with(ahead, move |work| {
             let (wants, again) = (wants.clone(), again.clone());
             Box::pin(async move {
                 work.require_member(by).await?;
@@ -90,10 +102,17 @@ impl Durable {
                 if again.swap(true, Ordering::Relaxed) {
                     let claimed = work.claimed_as(by, wants.nonce).await?;
                     if !claimed.is_empty() {
-                        return Ok(claimed);
+                        return Ok((claimed, Vec::new()));
                     }
                 }
-                work.claim(by, &wants).await
+                let claimed = work.claim(by, &wants).await?;
+                let mut watches = Vec::new();
+                if claimed.len() < wants.most.min(BATCH) {
+                    for (shape, _) in &wants.shapes {
+                        watches.push((*shape, work.tx.watch(work.keys.signal(*shape))?));
+                    }
+                }
+                Ok((claimed, watches))
             })
         })
         .await
@@ -101,8 +120,9 @@ impl Durable {
 
     /// Starts attempts, which spends them. For each the attempt's number, or none if the claim is not current any more.
     pub async fn start(&self, by: ProcessId, tokens: Vec<Token>) -> Result<Vec<Option<u32>>, DurableError> {
-        let tokens = Arc::new(tokens);
-        self.transition(move |work| {
+        let futures = tokens.iter().map(|token| token.id).collect();
+        let (tokens, ahead) = (Arc::new(tokens), Ahead { members: [by].into(), futures, ..Ahead::default() });
+        self.transition_with(ahead, move |work| {
             let tokens = tokens.clone();
             Box::pin(async move {
                 work.require_member(by).await?;
@@ -212,7 +232,7 @@ impl Work {
 
     /// Ready futures that are wanted, with the places of their shapes in the list.
     async fn find(
-        &self,
+        &mut self,
         by: ProcessId,
         wants: &Wants,
         unreadable: &BTreeSet<FutureId>,
@@ -221,23 +241,34 @@ impl Work {
         let most = wants.most.min(BATCH);
         for (number, (shape, times)) in wants.shapes.iter().enumerate() {
             let mut room = Room { all: times.all.min(most - found.len()), ..*times };
+            if room.all == 0 {
+                break;
+            }
             for place in [Some(by), None] {
-                let picked = self.pick(*shape, place, &mut room, wants, unreadable).await?;
+                let first = self.range_ahead(self.keys.first_ready(*shape, place)).await?;
+                let picked = self.pick(*shape, place, &first, &mut room, wants, unreadable).await?;
                 found.extend(picked.into_iter().map(|id| (id, number)));
             }
         }
         Ok(found)
     }
 
-    /// Ready futures of one shape and place, the highest priority first. Reads by snapshot: only what is taken conflicts.
+    /// Ready futures of one shape and place, of which `first` are the first, the highest priority first. Reads by
+    /// snapshot: only what is taken conflicts.
     async fn pick(
         &self,
         shape: ShapeId,
         place: Option<ProcessId>,
+        first: &[KeyValue],
         room: &mut Room,
         wants: &Wants,
         unreadable: &BTreeSet<FutureId>,
     ) -> Result<Vec<FutureId>, DurableError> {
+        if first.len() < FIRST {
+            let all = first.iter().filter_map(|(key, _)| self.keys.parse_ready(key));
+            let all = all.filter(|ready| !unreadable.contains(&ready.id));
+            return Ok(pick_of(all, room, wants));
+        }
         let tx = self.tx.snapshot();
         let (mut cursor, end) = self.keys.ready_place(shape, place).children();
         let mut picked: Vec<FutureId> = Vec::new();
@@ -369,4 +400,18 @@ impl Work {
         };
         Ok(())
     }
+}
+
+/// The same, where all that there is has been read.
+fn pick_of(all: impl Iterator<Item = Ready>, room: &mut Room, wants: &Wants) -> Vec<FutureId> {
+    let mut picked = Vec::new();
+    for ready in all.filter(|ready| wants.kinds.contains(&ready.kind)) {
+        let quick = wants.quick.contains(&ready.kind);
+        if room.all > 0 && (quick || room.slow > 0) {
+            room.all -= 1;
+            room.slow -= usize::from(!quick);
+            picked.push(ready.id);
+        }
+    }
+    picked
 }

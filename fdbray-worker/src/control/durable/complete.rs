@@ -5,8 +5,9 @@ use super::claim::Token;
 use super::error::DurableError;
 use super::record::{Failed, Failure, INLINE_VALUE, Realized, State, Value};
 use super::transition::Durable;
-use super::work::Work;
+use super::work::{Ahead, Work};
 use crate::id::ProcessId;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What one transaction completes, at most, about.
@@ -48,6 +49,17 @@ impl Durable {
         by: ProcessId,
         outcomes: Vec<(Token, Outcome)>,
     ) -> Result<Vec<Completed>, DurableError> {
+        self.complete_for(by, &[], outcomes).await
+    }
+
+    /// The same; it is quicker when the `waiters`, who are likely to be told, are known before.
+    pub async fn complete_for(
+        &self,
+        by: ProcessId,
+        waiters: &[ProcessId],
+        outcomes: Vec<(Token, Outcome)>,
+    ) -> Result<Vec<Completed>, DurableError> {
+        let members: BTreeSet<ProcessId> = waiters.iter().copied().chain([by]).collect();
         let mut results = Vec::with_capacity(outcomes.len());
         let mut rest = outcomes.into_iter().peekable();
         while rest.peek().is_some() {
@@ -57,8 +69,10 @@ impl Durable {
                 bytes += 1000 + if let Outcome::Value(value) = &outcome { value.len() } else { 0 };
                 batch.push((token, outcome));
             }
-            let batch = Arc::new(batch);
-            let completed = self.transition(move |work| {
+            let futures = batch.iter().map(|(token, _)| token.id).collect();
+            let (batch, ahead) =
+                (Arc::new(batch), Ahead { members: members.clone(), futures, ..Ahead::default() });
+            let completed = self.transition_with(ahead, move |work| {
                 let batch = batch.clone();
                 Box::pin(async move {
                     work.require_member(by).await?;

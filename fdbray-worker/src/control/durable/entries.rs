@@ -3,6 +3,7 @@
 //! Transitions change records and nothing else. The [unit of work](super::work) compares the entries before and after
 //! and writes the difference; the checker compares them with what is stored.
 
+use super::FutureId;
 use super::keys::{Keys, Ready, Timer};
 use super::record::{Record, State};
 use super::shape::ShapeId;
@@ -65,4 +66,12 @@ pub(super) fn ready(record: &Record, since: u64) -> Ready {
         since,
         id: record.id,
     }
+}
+
+/// Each once, in no order.
+pub(super) fn distinct(futures: impl IntoIterator<Item = FutureId>) -> Vec<FutureId> {
+    let mut distinct: Vec<FutureId> = futures.into_iter().collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    distinct
 }

@@ -18,6 +18,9 @@ use std::sync::Arc;
 /// How many entries are read at once. Few in tests.
 const ENTRIES: usize = if cfg!(test) { 2 } else { 20 };
 
+/// Of how many futures that have ended the records are read with the mail. Few in tests.
+const RECORDS: usize = if cfg!(test) { 2 } else { 200 };
+
 /// What a process is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Notice {
@@ -52,8 +55,12 @@ pub struct Handled(Vec<u8>);
 pub struct Mail {
     /// The notices, oldest first.
     pub notices: Vec<Notice>,
+    /// The records of the first futures that have ended, so that they need not be read by themselves.
+    pub records: Vec<Record>,
     /// To be handed to the next call once the notices have been handled; none if there never was anything.
     pub handled: Option<Handled>,
+    /// There may be more already.
+    pub more: bool,
     /// Resolves when more comes. A hint: to be on the safe side, read again each 30 s.
     pub watch: Watch,
 }
@@ -195,8 +202,18 @@ async fn read(
     for (key, value) in &entries {
         notices.extend(encoding::decode::<Vec<Notice>>(key, value)?);
     }
+    let settled = notices.iter().filter_map(|notice| match notice {
+        Notice::Settled(id) => Some(*id),
+        Notice::Revoked(_) => None,
+    });
+    let settled: Vec<FutureId> = settled.take(RECORDS).collect();
+    let values = tx.snapshot().get_all(settled.iter().map(|id| keys.future(*id))).await?;
+    let found = settled.into_iter().zip(values).filter_map(|(id, value)| Some((id, value?)));
+    // What cannot be read is found again by who reads it by itself.
+    let records = found.filter_map(|(id, value)| Record::decode(id, &value).ok()).collect();
     let handled = entries.last().map(|(key, _)| Handled(key.clone())).or(handled);
-    Ok(Mail { notices, handled, watch: tx.watch(keys.bell(of))? })
+    let more = entries.len() == ENTRIES;
+    Ok(Mail { notices, records, handled, more, watch: tx.watch(keys.bell(of))? })
 }
 
 /// The process that a key of an inbox, a claim or a mark belongs to.

@@ -3,11 +3,14 @@
 use super::FutureId;
 use super::shape::ShapeId;
 use crate::control::store::key::Element;
-use crate::control::store::{Key, StampedKey};
+use crate::control::store::{Key, Range, StampedKey};
 use crate::id::ProcessId;
 
 /// Over how many parts of the index the ready futures of one kind are spread.
 const SHARDS: u64 = 16;
+
+/// Where fewer are ready than this, a claim sees all of them in one read. Few in tests.
+pub(super) const FIRST: usize = if cfg!(test) { 3 } else { 16 };
 
 #[derive(Clone)]
 pub(super) struct Keys {
@@ -85,6 +88,11 @@ impl Keys {
 
     pub(super) fn ready_place(&self, shape: ShapeId, place: Option<ProcessId>) -> Key {
         self.ready_shape(shape).u64(place.map_or(0, ProcessId::get))
+    }
+
+    /// The first ready futures of one shape and place, by priority and kind.
+    pub(super) fn first_ready(&self, shape: ShapeId, place: Option<ProcessId>) -> Range {
+        Range::children(&self.ready_place(shape, place)).limit(FIRST)
     }
 
     /// All ready futures of one shape, place, priority and kind.

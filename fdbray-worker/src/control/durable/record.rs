@@ -2,6 +2,7 @@
 
 use super::FutureId;
 use super::encoding::{binary, encode};
+use super::entries::distinct;
 use super::error::DurableError;
 use crate::control::members::Capacity;
 use crate::control::store::StoreError;
@@ -359,11 +360,7 @@ impl Record {
 impl Spec {
     /// The futures whose values it needs, or beside which it should run, each once, in no order.
     pub(super) fn needs(&self) -> Vec<FutureId> {
-        let mut needs = self.futures.clone();
-        needs.extend(self.near.map(|near| near.future));
-        needs.sort_unstable();
-        needs.dedup();
-        needs
+        distinct(self.futures.iter().copied().chain(self.near.map(|near| near.future)))
     }
 }
 

@@ -47,7 +47,7 @@ impl Work {
     pub(super) async fn announce(&self, shape: &Capacity) -> Result<(), DurableError> {
         let id = ShapeId::of(shape);
         // A read that conflicts: who removes the shape has seen that nothing of it is ready.
-        if self.tx.get(self.keys.shape(id)).await?.is_none() {
+        if !self.knows_shape(id) && self.tx.get(self.keys.shape(id)).await?.is_none() {
             let record = ShapeRecord { shape: shape.clone() };
             self.tx.set(self.keys.shape(id), encoding::encode("shape", &record)?)?;
             self.tx.add(self.keys.shapes_changed(), 1)?;

@@ -1,11 +1,13 @@
 //! Submitting: a batch of calls becomes records, each alone or under a key of its own.
 
 use super::FutureId;
+use super::entries::distinct;
 use super::error::{DurableError, Refused};
 use super::record::{Arguments, INLINE_ARGUMENTS, LARGEST, Near, Place, Record, Retention, Spec, State};
 use super::settle::failed_by;
+use super::shape::ShapeId;
 use super::transition::Durable;
-use super::work::Work;
+use super::work::{Ahead, Work};
 use crate::control::members::Capacity;
 use crate::id::ProcessId;
 use sha2::{Digest, Sha256};
@@ -221,7 +223,16 @@ impl Durable {
             }
             let batch = Arc::new(batch);
             let calls = batch.clone();
-            let submitted = self.transition(move |work| {
+            // Also the records themselves: an earlier run may have written them.
+            let ahead = Ahead {
+                futures: batch
+                    .iter()
+                    .flat_map(|call| call.futures.iter().copied().chain([call.id]))
+                    .collect(),
+                shapes: batch.iter().map(|call| ShapeId::of(&call.shape)).collect(),
+                ..Ahead::default()
+            };
+            let submitted = self.transition_with(ahead, move |work| {
                 let batch = calls.clone();
                 Box::pin(async move { work.submit(&batch).await })
             });
@@ -266,7 +277,6 @@ impl Work {
         &mut self,
         batch: &[Submission],
     ) -> Result<Vec<Result<Submitted, Refused>>, DurableError> {
-        // The records themselves are read too: an earlier run may have written them.
         self.load(batch.iter().flat_map(|call| call.needs().chain([call.id]))).await?;
         let keys = batch.iter().filter_map(|call| call.key.as_deref()).filter(|key| bad_key(key).is_none());
         self.find_keys(keys.collect()).await?;
@@ -311,8 +321,7 @@ impl Work {
             record.spec.near = None;
         }
         let hard = call.near.filter(|near| near.hard).map(|near| near.future);
-        let needs: BTreeSet<FutureId> = call.futures.iter().copied().chain(hard).collect();
-        for argument in needs {
+        for argument in distinct(call.futures.iter().copied().chain(hard)) {
             let refuse = || Refused::NoSuchArgument { function: call.function.clone(), argument };
             match self.get(argument) {
                 Ok(Some(record)) if record.settled() => failure = failure.or(record.failure()),

@@ -3,7 +3,7 @@
 use super::encoding;
 use super::error::DurableError;
 use super::keys::Keys;
-use super::work::Work;
+use super::work::{Ahead, Work};
 use super::{FORMAT, FutureId};
 use crate::control::members::Members;
 use crate::control::store::{Store, Transaction};
@@ -59,11 +59,21 @@ impl Durable {
         F: for<'a> Fn(&'a mut Work) -> Step<'a, T> + Send + Sync + 'static,
         T: Send + 'static,
     {
-        let (keys, members, body) = (self.keys.clone(), self.members.clone(), Arc::new(body));
+        self.transition_with(Ahead::default(), body).await
+    }
+
+    /// The same, of a body that will need what is to be read `ahead`.
+    pub(super) async fn transition_with<T, F>(&self, ahead: Ahead, body: F) -> Result<T, DurableError>
+    where
+        F: for<'a> Fn(&'a mut Work) -> Step<'a, T> + Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        let (keys, members) = (self.keys.clone(), self.members.clone());
+        let (ahead, body) = (Arc::new(ahead), Arc::new(body));
         let run = self.store.transact_idempotent(move |tx| {
-            let (keys, members, body) = (keys.clone(), members.clone(), body.clone());
+            let (keys, members, ahead, body) = (keys.clone(), members.clone(), ahead.clone(), body.clone());
             async move {
-                let mut work = Work::begin(tx, keys, members).await?;
+                let mut work = Work::begin(tx, keys, members, &ahead).await?;
                 let value = body(&mut work).await?;
                 Ok::<_, DurableError>((value, work.finish().await?))
             }
@@ -86,7 +96,7 @@ impl Durable {
             let run = self.store.transact_idempotent(move |tx| {
                 let (keys, members) = (keys.clone(), members.clone());
                 async move {
-                    let mut work = Work::begin(tx, keys, members).await?;
+                    let mut work = Work::begin(tx, keys, members, &Ahead::default()).await?;
                     work.spread(id).await?;
                     work.finish().await
                 }

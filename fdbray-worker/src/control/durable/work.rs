@@ -2,7 +2,7 @@
 
 use super::FutureId;
 use super::encoding;
-use super::entries::entries;
+use super::entries::{distinct, entries};
 use super::error::DurableError;
 use super::inbox::Notice;
 use super::keys::Keys;
@@ -11,7 +11,8 @@ use super::shape::ShapeId;
 use crate::control::members::{Members, Role};
 use crate::control::store::{KeyValue, Range, Transaction};
 use crate::id::ProcessId;
-use std::collections::BTreeMap;
+use futures_util::future::try_join_all;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// How many notices are in one entry of an inbox. Few in tests, as the next one.
 const NOTICES: usize = if cfg!(test) { 3 } else { 1000 };
@@ -25,6 +26,12 @@ pub(super) struct Work {
     /// The tick.
     pub(super) now: u64,
     members: Members,
+    /// Whether they are members, as far as it was read.
+    present: BTreeMap<ProcessId, bool>,
+    /// Shapes that have a record, as far as it was read ahead.
+    known_shapes: BTreeSet<ShapeId>,
+    /// What is in the ranges that were read ahead.
+    ranges: VecDeque<(Range, Vec<KeyValue>)>,
     loaded: BTreeMap<FutureId, Loaded>,
     /// What is known of the keys of futures.
     pub(super) names: BTreeMap<String, Option<FutureId>>,
@@ -37,6 +44,20 @@ pub(super) struct Work {
     pub(super) placing: bool,
 }
 
+/// What a transition will need, so that it is asked for all at once and not one after the other. Reading it ahead changes
+/// nothing else.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ahead {
+    /// Processes of which it will be asked whether they are members.
+    pub(super) members: BTreeSet<ProcessId>,
+    /// Records.
+    pub(super) futures: Vec<FutureId>,
+    /// Shapes of which something may become ready.
+    pub(super) shapes: BTreeSet<ShapeId>,
+    /// Ranges that it reads by snapshot, to be taken with [`Work::range_ahead`].
+    pub(super) ranges: Vec<Range>,
+}
+
 struct Loaded {
     record: Result<Option<Record>, DurableError>,
     /// Its entries in the store, once it is being changed.
@@ -44,33 +65,69 @@ struct Loaded {
 }
 
 impl Work {
-    pub(super) async fn begin(tx: Transaction, keys: Keys, members: Members) -> Result<Work, DurableError> {
-        let now = tick(&tx, &keys).await?;
-        Ok(Work {
+    pub(super) async fn begin(
+        tx: Transaction,
+        keys: Keys,
+        members: Members,
+        ahead: &Ahead,
+    ) -> Result<Work, DurableError> {
+        let present = ahead.members.iter().map(|member| members.key(*member));
+        let known = ahead.shapes.iter().map(|shape| keys.shape(*shape));
+        let records = distinct(ahead.futures.iter().copied());
+        let wanted = present.chain(known).chain(records.iter().map(|id| keys.future(*id)));
+        let snapshot = tx.snapshot();
+        let ranges = try_join_all(ahead.ranges.iter().map(|range| snapshot.range(range.clone())));
+        let (now, values, ranges) =
+            tokio::try_join!(tick(&tx, &keys), async { Ok(tx.get_all(wanted).await?) }, async {
+                Ok(ranges.await?)
+            },)?;
+        let mut work = Work {
             tx,
             keys,
             now,
             members,
+            present: BTreeMap::new(),
+            known_shapes: BTreeSet::new(),
+            ranges: ahead.ranges.iter().cloned().zip(ranges).collect(),
             loaded: BTreeMap::new(),
             names: BTreeMap::new(),
             notices: BTreeMap::new(),
             unspread: Vec::new(),
             budget: SPREAD,
             placing: false,
-        })
+        };
+        let mut values = values.into_iter();
+        work.present.extend(ahead.members.iter().copied().zip(values.by_ref().map(|value| value.is_some())));
+        for (shape, value) in ahead.shapes.iter().zip(values.by_ref()) {
+            work.known_shapes.extend(value.is_some().then_some(*shape));
+        }
+        work.take(records, values);
+        Ok(work)
     }
 
     /// Loads records, all at once. Conflicts with whoever changes one.
     pub(super) async fn load(&mut self, ids: impl IntoIterator<Item = FutureId>) -> Result<(), DurableError> {
-        let mut missing: Vec<FutureId> = ids.into_iter().filter(|id| !self.loaded.contains_key(id)).collect();
-        missing.sort_unstable();
-        missing.dedup();
-        let values = self.tx.get_all(missing.iter().map(|id| self.keys.future(*id))).await?;
-        for (id, value) in missing.into_iter().zip(values) {
+        let missing = distinct(ids.into_iter().filter(|id| !self.loaded.contains_key(id)));
+        if !missing.is_empty() {
+            let values = self.tx.get_all(missing.iter().map(|id| self.keys.future(*id))).await?;
+            self.take(missing, values);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, ids: Vec<FutureId>, values: impl IntoIterator<Item = Option<Vec<u8>>>) {
+        for (id, value) in ids.into_iter().zip(values) {
             let record = value.map(|value| Record::decode(id, &value)).transpose();
             self.loaded.insert(id, Loaded { record, before: None });
         }
-        Ok(())
+    }
+
+    /// What is in a range, read by snapshot, perhaps ahead.
+    pub(super) async fn range_ahead(&mut self, range: Range) -> Result<Vec<KeyValue>, DurableError> {
+        match self.ranges.iter().position(|(read, _)| *read == range).and_then(|at| self.ranges.remove(at)) {
+            Some((_, found)) => Ok(found),
+            None => Ok(self.tx.snapshot().range(range).await?),
+        }
     }
 
     /// The record that was loaded.
@@ -141,7 +198,15 @@ impl Work {
 
     /// Whether a process is a member. Conflicts with its death.
     pub(super) async fn is_member(&self, process: ProcessId) -> Result<bool, DurableError> {
-        Ok(self.tx.get(self.members.key(process)).await?.is_some())
+        match self.present.get(&process) {
+            Some(present) => Ok(*present),
+            None => Ok(self.tx.get(self.members.key(process)).await?.is_some()),
+        }
+    }
+
+    /// Whether a shape is known to have a record.
+    pub(super) fn knows_shape(&self, shape: ShapeId) -> bool {
+        self.known_shapes.contains(&shape)
     }
 
     /// Fails for who is no member any more. Conflicts with its death.

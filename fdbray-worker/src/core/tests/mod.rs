@@ -192,7 +192,7 @@ fn rest(a: &mut Node, b: &mut Node) {
 
 fn value(cell: &Cell) -> Option<Vec<u8>> {
     match cell.outcome()? {
-        Outcome::Value(value) => Some(value.to_vec()),
+        Outcome::Value(value) => Some(value.head().to_vec()),
         other => panic!("{other:?}"),
     }
 }

@@ -54,7 +54,7 @@ fn a_pending_call_holds_its_arguments_and_no_longer() {
     talk(&mut driver, &mut worker);
     assert_eq!(value(&first).unwrap(), b"first");
     let (key, start) = worker.start_one();
-    assert_eq!(start.futures.iter().map(|v| v.to_vec()).collect::<Vec<_>>(), [b"first", b"first"]);
+    assert_eq!(start.futures.iter().map(|v| v.head().to_vec()).collect::<Vec<_>>(), [b"first", b"first"]);
     assert_eq!(driver.core.table.len(), 2, "an attempt may need the argument again");
     worker.finish(key, &start, b"second", &[]);
     talk(&mut driver, &mut worker);

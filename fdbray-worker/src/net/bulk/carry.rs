@@ -58,10 +58,8 @@ async fn write(link: Arc<Link>, socket: Arc<Socket>, serving: Arc<Serving>) -> i
     let mut queue = VecDeque::new();
     loop {
         link.bulk().take_outbox(&mut queue);
-        if queue.is_empty()
-            && let Some((head, chunk)) = serving.next_chunk()
-        {
-            queue.extend([head, chunk]);
+        if queue.is_empty() {
+            serving.next_chunk(&mut queue);
         }
         if queue.is_empty() {
             link.bulk().work.notified().await;
@@ -82,11 +80,11 @@ async fn read(
     loop {
         read_exact(&socket, &mut scratch, HEAD).await?;
         let head = Head::decode(&scratch).map_err(invalid)?;
-        if head.kind != Kind::Chunk {
+        if !matches!(head.kind, Kind::Chunk { .. }) {
             read_exact(&socket, &mut scratch, head.len).await?;
         }
         match head.kind {
-            Kind::Chunk => match bulk.fill(head.request, head.len).map_err(invalid)? {
+            Kind::Chunk { flat } => match bulk.fill(head.request, head.len, flat).map_err(invalid)? {
                 Some(mut filling) => fill(&socket, &mut filling.buf, head.len).await?,
                 None => discard(&socket, &mut scratch, head.len).await?,
             },
@@ -96,13 +94,11 @@ async fn read(
                 let wanted = Request::decode(&scratch).map_err(invalid)?;
                 match manager.host.object(wanted.id) {
                     None => bulk.send(wire::gone(head.request, None)),
-                    Some(bytes) if bytes.len() as u64 != wanted.len => {
-                        bulk.send(wire::gone(head.request, Some(bytes.len() as u64)));
+                    Some(value) if value.len() as u64 != wanted.len => {
+                        bulk.send(wire::gone(head.request, Some(value.len() as u64)));
                     }
-                    Some(bytes) => {
-                        // Checked: the offset is at most the length, which is this object's.
-                        let rest = bytes.slice(wanted.offset as usize..);
-                        serving.begin(head.request, rest).map_err(invalid)?;
+                    Some(value) => {
+                        serving.begin(head.request, &value, wanted.offset as usize).map_err(invalid)?;
                         bulk.work.notify_one();
                     }
                 }

@@ -4,6 +4,7 @@ use super::{UNIT, wire};
 use crate::{
     id::{ObjectId, ProcessId},
     net::{error::FetchError, link::Link, manager::Manager},
+    payload::Payload,
 };
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
@@ -47,7 +48,9 @@ struct Pull {
     len: u64,
     /// What has arrived. Its room was reserved before the bytes were asked for.
     buf: Vec<u8>,
-    done: oneshot::Sender<Result<Bytes, FetchError>>,
+    /// Whether that is a value's flat form; `None` before the first of it.
+    flat: Option<bool>,
+    done: oneshot::Sender<Result<Payload, FetchError>>,
 }
 
 /// See [`Net::fetch`](crate::net::Net::fetch).
@@ -56,7 +59,7 @@ pub(crate) async fn fetch(
     peer: ProcessId,
     id: ObjectId,
     len: u64,
-) -> Result<Bytes, FetchError> {
+) -> Result<Payload, FetchError> {
     let limit = manager.options.max_value;
     let too_large = |limit| FetchError::TooLarge { id, len, limit };
     if len > limit {
@@ -72,7 +75,7 @@ pub(crate) async fn fetch(
     let mut buf = Vec::new();
     buf.try_reserve_exact(len as usize).map_err(|_| too_large(0))?;
     let (done, result) = oneshot::channel();
-    let request = link.bulk().begin(Pull { id, len, buf, done }).ok_or_else(lost)?;
+    let request = link.bulk().begin(Pull { id, len, buf, flat: None, done }).ok_or_else(lost)?;
     let _cancel = CancelOnDrop { link: &link, request };
     super::open_if_wanted(&manager, &link);
     result.await.unwrap_or_else(|_| Err(lost()))
@@ -207,11 +210,19 @@ impl Bulk {
         queue.append(&mut self.state().outbox);
     }
 
-    /// Takes the buffer of a transfer, to be filled with `len` more bytes. `Ok(None)`: it was given up.
-    pub(super) fn fill(&self, request: u64, len: usize) -> Result<Option<Filling<'_>>, wire::Malformed> {
+    /// Takes the buffer of a transfer, to be filled with `len` more bytes, of a flat form or not. `Ok(None)`: it was given up.
+    pub(super) fn fill(
+        &self,
+        request: u64,
+        len: usize,
+        flat: bool,
+    ) -> Result<Option<Filling<'_>>, wire::Malformed> {
         let mut state = self.state();
         let Some(pull) = state.pulls.get_mut(&request) else { return Ok(None) };
-        if (pull.buf.len() + len) as u64 > pull.len || len == 0 && pull.len > 0 {
+        if (pull.buf.len() + len) as u64 > pull.len
+            || len == 0 && pull.len > 0
+            || *pull.flat.get_or_insert(flat) != flat
+        {
             return Err(wire::Malformed);
         }
         Ok(Some(Filling { bulk: self, request, buf: std::mem::take(&mut pull.buf) }))
@@ -239,7 +250,7 @@ impl Pull {
         wire::Request { id: self.id, offset: self.buf.len() as u64, len: self.len }.message(request)
     }
 
-    fn finish(self, result: Result<Bytes, FetchError>) {
+    fn finish(self, result: Result<Payload, FetchError>) {
         // Nobody waits any more: then nobody cares.
         let _ = self.done.send(result);
     }
@@ -261,8 +272,12 @@ impl Drop for Filling<'_> {
             && let Some(mut pull) = state.pulls.remove(&self.request)
         {
             drop(state);
-            let bytes = Bytes::from(std::mem::take(&mut pull.buf));
-            pull.finish(Ok(bytes));
+            let (bytes, peer, id) = (Bytes::from(std::mem::take(&mut pull.buf)), self.bulk.peer, pull.id);
+            let value = match pull.flat {
+                Some(true) => Payload::from_flat(bytes).map_err(|why| FetchError::Damaged { peer, id, why }),
+                _ => Ok(Payload::from(bytes)),
+            };
+            pull.finish(value);
         }
     }
 }

@@ -7,6 +7,10 @@
 //! | 2 chunk | 1 to [`CHUNK`] bytes (0 only for an empty object) | the next bytes of what was requested |
 //! | 3 gone | `u64` | there is no such object (`u64::MAX`), or it has that many bytes instead |
 //! | 4 cancel | none | send no more of it |
+//! | 5 flat chunk | as of a chunk | the same, of the [flat form](crate::payload::Payload::flat_parts) of a value with buffers |
+//!
+//! Which form an object is sent in is said with the bytes themselves, by who has them: nothing else that tells of an
+//! object needs to know.
 //!
 //! Requests are numbered by the side that pulls; each side may pull.
 
@@ -41,8 +45,11 @@ pub struct Head {
 pub enum Kind {
     /// An object is wanted.
     Request,
-    /// Bytes of one.
-    Chunk,
+    /// Bytes of one, which are the flat form of a value with buffers or not.
+    Chunk {
+        /// Whether they are.
+        flat: bool,
+    },
     /// There is none.
     Gone,
     /// It is no longer wanted.
@@ -59,9 +66,10 @@ impl Head {
     pub fn encode(self) -> [u8; HEAD] {
         let kind: u32 = match self.kind {
             Kind::Request => 1,
-            Kind::Chunk => 2,
+            Kind::Chunk { flat: false } => 2,
             Kind::Gone => 3,
             Kind::Cancel => 4,
+            Kind::Chunk { flat: true } => 5,
         };
         let mut out = [0; HEAD];
         out[..4].copy_from_slice(&kind.to_le_bytes());
@@ -79,9 +87,10 @@ impl Head {
         let (len, rest) = rest.split_first_chunk::<4>().ok_or(Malformed)?;
         let request = u64::from_le_bytes(rest.try_into().map_err(|_| Malformed)?);
         let len = u32::from_le_bytes(*len) as usize;
-        let (kind, fits) = match u32::from_le_bytes(*kind) {
+        let kind = u32::from_le_bytes(*kind);
+        let (kind, fits) = match kind {
             1 => (Kind::Request, len == REQUEST),
-            2 => (Kind::Chunk, len <= CHUNK),
+            2 | 5 => (Kind::Chunk { flat: kind == 5 }, len <= CHUNK),
             3 => (Kind::Gone, len == GONE),
             4 => (Kind::Cancel, len == 0),
             _ => return Err(Malformed),
@@ -164,11 +173,17 @@ mod tests {
         assert_eq!(decode_gone(&gone(1, None)[HEAD..]), Ok(None));
         assert_eq!(decode_gone(&gone(1, Some(3))[HEAD..]), Ok(Some(3)));
         assert_eq!(Head::decode(&cancel(4)).map(|h| (h.kind, h.request)), Ok((Kind::Cancel, 4)));
+        for flat in [false, true] {
+            let head = Head { kind: Kind::Chunk { flat }, len: 7, request: 10 };
+            assert_eq!(Head::decode(&head.encode()), Ok(head));
+        }
     }
 
     #[test]
     fn lengths_that_a_kind_cannot_have_are_refused() {
-        for (kind, len) in [(1, 31), (2, CHUNK + 1), (2, u32::MAX as usize), (3, 0), (4, 1), (0, 0), (5, 0)] {
+        for (kind, len) in
+            [(1, 31), (2, CHUNK + 1), (2, u32::MAX as usize), (3, 0), (4, 1), (5, CHUNK + 1), (0, 0), (6, 0)]
+        {
             let mut bytes = [0; HEAD];
             bytes[0] = kind;
             bytes[4..8].copy_from_slice(&(len as u32).to_le_bytes());

@@ -1,7 +1,7 @@
 //! The bulk lane: large values, both ways, beside control frames and over broken connections.
 
 use super::{Event, Node, Options, hidden, options, proxy::Proxy, tcp, wait};
-use crate::{id::ObjectId, net::FetchError};
+use crate::{id::ObjectId, net::FetchError, payload::Payload};
 use bytes::Bytes;
 
 /// Gives `node` an object of `len` bytes that tell where they are.
@@ -9,12 +9,12 @@ fn object(node: &Node, seq: u64, len: usize) -> (ObjectId, Bytes) {
     let id = ObjectId { owner: node.id, seq };
     let bytes: Vec<u8> = (0..len).map(|i| (i ^ (i >> 8) ^ (i >> 16) ^ seq as usize) as u8).collect();
     let bytes = Bytes::from(bytes);
-    node.host.objects.lock().unwrap().insert(id, bytes.clone());
+    node.host.objects.lock().unwrap().insert(id, Payload::from(bytes.clone()));
     (id, bytes)
 }
 
 fn fetch(to: &Node, from: &Node, id: ObjectId, len: usize) -> Result<Bytes, FetchError> {
-    wait(to.net.fetch(from.id, id, len as u64))
+    wait(to.net.fetch(from.id, id, len as u64)).map(|value| value.contiguous())
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn many_transfers_share_the_lane_and_the_budget() {
         let fetches = objects.iter().map(|(id, bytes)| {
             let fetched = a.net.fetch(b.id, *id, bytes.len() as u64);
             let bytes = bytes.clone();
-            tokio::spawn(async move { assert!(fetched.await.unwrap() == bytes) })
+            tokio::spawn(async move { assert!(fetched.await.unwrap().contiguous() == bytes) })
         });
         for fetched in fetches.collect::<Vec<_>>() {
             fetched.await.unwrap();
@@ -113,6 +113,18 @@ fn what_cannot_be_fetched_says_why() {
     assert_eq!(fetch(&a, &b, id, 999), Err(FetchError::Length { id, asked: 999, found: 1000 }));
     assert!(matches!(wait(a.net.fetch(b.id, id, 1 << 40)), Err(FetchError::TooLarge { .. })));
     assert_eq!(fetch(&a, &b, id, 1000), Ok(bytes));
+}
+
+#[test]
+fn a_value_with_buffers_arrives_with_its_buffers() {
+    let (a, b) = (Node::start(options("parts")), Node::start(options("parts")));
+    a.connect(&b);
+    let buffers: Vec<_> = [1 << 20, 1, 300_000].map(|len: usize| Bytes::from(vec![len as u8; len])).into();
+    let value = Payload::in_parts(Bytes::from_static(b"head"), buffers.clone());
+    let id = ObjectId { owner: b.id, seq: 1 };
+    b.host.objects.lock().unwrap().insert(id, value.clone());
+    let fetched = wait(a.net.fetch(b.id, id, value.len() as u64)).unwrap();
+    assert!(fetched.head() == b"head" && fetched.buffers() == buffers);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::{
         Ended, HandshakeError, Host, Link,
         frame::{HEADER, Header},
     },
+    payload::Payload,
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use std::{
@@ -31,7 +32,7 @@ pub(super) struct TestHost {
     events: Mutex<Receiver<Event>>,
     sessions: Mutex<HashMap<ProcessId, Session>>,
     arrived: Condvar,
-    pub(super) objects: Mutex<HashMap<ObjectId, Bytes>>,
+    pub(super) objects: Mutex<HashMap<ObjectId, Payload>>,
     pub(super) files: Mutex<Vec<OwnedFd>>,
 }
 
@@ -158,7 +159,7 @@ impl Host for TestHost {
         self.tell(Event::Ended(why.clone()));
     }
 
-    fn object(&self, id: ObjectId) -> Option<Bytes> {
+    fn object(&self, id: ObjectId) -> Option<Payload> {
         self.objects.lock().unwrap().get(&id).cloned()
     }
 

@@ -10,6 +10,7 @@ use crate::{
     net::FetchError,
     payload::Payload,
 };
+use rustc_hash::FxHashSet;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -21,6 +22,10 @@ const AT_ONCE: usize = 200;
 const REACH: Duration = Duration::from_secs(10);
 /// Records that are read at once.
 const RECORDS: usize = 200;
+/// For how long there is no mail before what was handled is removed.
+const QUIET: Duration = Duration::from_millis(50);
+/// So many notices that were handled are not left lying in any case.
+const UNCLEARED: usize = 2_000;
 
 impl Durables {
     /// What the core wants for durable futures.
@@ -141,13 +146,14 @@ impl Durables {
     /// Reads what this process is told, for as long as it waits for anything.
     pub(super) async fn read_mail(self: Arc<Self>) {
         let mut handled: Option<Handled> = None;
-        let mut cleared = true;
+        // How much was handled and is still there.
+        let mut uncleared = 0;
         loop {
             let idle = {
                 let state = self.state();
                 state.expected.is_empty() && state.running.is_empty()
             };
-            if idle && cleared {
+            if idle && uncleared == 0 {
                 self.waiting.notified().await;
             }
             let mail = match self.durable().await {
@@ -170,18 +176,7 @@ impl Durables {
                 }
             };
             handled = mail.handled;
-            if mail.notices.is_empty() {
-                if let (false, Some(handled)) = (cleared, &handled) {
-                    cleared = self.clear_mail(handled.clone()).await;
-                }
-                // A watch that fails is looked after by looking again.
-                let again = tokio::time::timeout(LOOK_AGAIN, mail.watch).await;
-                if again.is_err() {
-                    self.look_at_expected().await;
-                }
-                continue;
-            }
-            cleared = false;
+            let noticed = mail.notices.len();
             let mut settled: Vec<FutureId> = Vec::new();
             for notice in mail.notices {
                 match notice {
@@ -189,7 +184,36 @@ impl Durables {
                     Notice::Revoked(id) => self.revoked(id),
                 }
             }
+            let read: FxHashSet<FutureId> = mail.records.iter().map(|record| record.id).collect();
+            for record in mail.records {
+                let wanted = self.state().expected.contains(&object_id(record.id));
+                if wanted && record.settled() {
+                    self.ended(record).await;
+                }
+            }
+            settled.retain(|id| !read.contains(id));
             self.look_at(settled).await;
+            uncleared += noticed;
+            if mail.more {
+                continue;
+            }
+            let mut fired = mail.watch;
+            if uncleared > 0 {
+                // What was handled is removed when it is quiet, or much.
+                let quiet = uncleared > UNCLEARED || tokio::time::timeout(QUIET, &mut fired).await.is_err();
+                if !quiet {
+                    continue;
+                }
+                if let Some(handled) = &handled
+                    && self.clear_mail(handled.clone()).await
+                {
+                    uncleared = 0;
+                }
+            }
+            // A watch that fails is looked after by looking again.
+            if tokio::time::timeout(LOOK_AGAIN, fired).await.is_err() {
+                self.look_at_expected().await;
+            }
         }
     }
 
@@ -294,7 +318,7 @@ impl Durables {
             let process = self.process().ok_or(None)?;
             let outside = process.outside().ok_or(None)?;
             let why = match outside.net.fetch(holder, id, len).await {
-                Ok(bytes) => return Ok(Payload::Described(bytes)),
+                Ok(value) => return Ok(Payload::Described(value.contiguous())),
                 Err(why) => why,
             };
             tracing::debug!("the value of durable future {id} was not fetched from {holder}: {why}");

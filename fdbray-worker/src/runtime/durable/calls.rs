@@ -268,8 +268,9 @@ impl Durables {
         for part in parts {
             match part {
                 Part::Value(value) => {
-                    push_varint(&mut submission.arguments, value.len() as u64 + 1);
-                    submission.arguments.extend_from_slice(&value);
+                    let bytes = value.in_message();
+                    push_varint(&mut submission.arguments, bytes.len() as u64 + 1);
+                    submission.arguments.extend_from_slice(bytes);
                 }
                 Part::Durable(id) => {
                     push_varint(&mut submission.arguments, 0);

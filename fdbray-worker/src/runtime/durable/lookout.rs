@@ -42,6 +42,11 @@ impl Lookout {
         Ok(renewed)
     }
 
+    /// Takes watches that begin where a claim found nothing more.
+    pub(super) fn watch(&mut self, signals: Vec<(ShapeId, Watch)>) {
+        self.signals.extend(signals);
+    }
+
     /// Waits until a watch fires, or fails, which may mean as much.
     pub(super) async fn fired(&mut self) {
         future::poll_fn(|cx| {

@@ -53,6 +53,8 @@ pub(super) struct Running {
     function: &'static str,
     durable_value: bool,
     attempt: u32,
+    /// Who is likely to be told of its end.
+    waiter: Option<ProcessId>,
     /// When it began, if it may have killed its last worker.
     suspect_since: Option<Instant>,
     handle: Handle,
@@ -147,10 +149,10 @@ impl Durables {
         tokio::pin!(room_changed);
         room_changed.as_mut().enable();
         // At once, since somebody may wait for what woke this worker.
-        let mut full = self.claim_all(&process, worker, durable, &lookout.shapes).await?;
+        let mut full = self.claim_all(&process, worker, durable, lookout).await?;
         // And once more after watching again, so that nothing comes unseen in between.
         if lookout.renew(durable, &worker.capacity).await? {
-            full = self.claim_all(&process, worker, durable, &lookout.shapes).await?;
+            full = self.claim_all(&process, worker, durable, lookout).await?;
         }
         if self.tries_suspect() {
             // As soon as that has ended, or for long enough not, there is room for another.
@@ -178,25 +180,26 @@ impl Durables {
         process: &Arc<Process>,
         worker: &Worker,
         durable: &Durable,
-        shapes: &[(ShapeId, Capacity)],
+        lookout: &mut Lookout,
     ) -> Result<bool, DurableError> {
         let mut full = false;
-        let mut left: VecDeque<_> = shapes.iter().collect();
-        left.rotate_left(ProcessId::random().get() as usize % shapes.len().max(1));
+        let mut left: VecDeque<_> = lookout.shapes.iter().cloned().collect();
+        left.rotate_left(ProcessId::random().get() as usize % left.len().max(1));
         while let Some(shape) = left.pop_front() {
             // Who drains waits for this to end.
             self.state().claiming = true;
             if self.draining.load(Ordering::Acquire) || !self.has_beat(process) {
                 break;
             }
-            let (room, quick) = self.room_for(process, worker, shape);
+            let (room, quick) = self.room_for(process, worker, &shape);
             if room.all == 0 {
                 full = true;
                 continue;
             }
             let unsure = worker.unsure.load(Ordering::Relaxed);
+            let most = room.all.min(MOST);
             let wants = Wants {
-                most: room.all,
+                most,
                 shapes: vec![(shape.0, room)],
                 start: MOST,
                 kinds: worker.kinds.clone(),
@@ -208,13 +211,18 @@ impl Durables {
             };
             let held_back = wants.held_back.clone();
             worker.unsure.store(wants.nonce, Ordering::Relaxed);
-            let claimed = durable.claim(self.me, wants).await?;
+            let (claimed, watches) = durable.claim_and_watch(self.me, wants).await?;
+            lookout.watch(watches);
             worker.unsure.store(0, Ordering::Relaxed);
             full |= held_back.load(Ordering::Relaxed);
             if !claimed.is_empty() {
                 self.waiting.notify_one();
+                // Less than there is room for was all that there is.
+                let more = claimed.len() == most;
                 self.begin(process, worker, durable, claimed).await;
-                left.push_back(shape);
+                if more {
+                    left.push_back(shape);
+                }
             }
         }
         self.state().claiming = false;
@@ -374,6 +382,7 @@ impl Durables {
                 function: name,
                 durable_value: record.spec.durable_value,
                 attempt,
+                waiter: record.waiter,
                 suspect_since: record.suspect.then(Instant::now),
                 handle: handle.clone(),
                 futures: held.into_iter().map(Handle::counted).collect(),
@@ -409,11 +418,14 @@ impl Durables {
             };
             let count = ended.len();
             let mut outcomes = Vec::with_capacity(ended.len());
+            let mut waiters: Vec<ProcessId> = ended.iter().filter_map(|running| running.waiter).collect();
+            waiters.sort_unstable();
+            waiters.dedup();
             let mut large = Vec::new();
             for running in ended {
                 match value_of(&process, &running) {
-                    Ok(value) if value.len() <= INLINE_VALUE => {
-                        outcomes.push((running.token, Outcome::Value(value.to_vec())));
+                    Ok(value) if !value.is_large(INLINE_VALUE) => {
+                        outcomes.push((running.token, Outcome::Value(value.head().to_vec())));
                     }
                     Ok(value) => large.push((running, value)),
                     // Its claim goes with this process.
@@ -426,7 +438,7 @@ impl Durables {
             }
             self.room.notify_one();
             if !outcomes.is_empty() {
-                self.complete(durable, outcomes).await;
+                self.complete(durable, &waiters, outcomes).await;
             }
             self.state().completing -= count - large.len();
             for (running, value) in large {
@@ -444,7 +456,7 @@ impl Durables {
         let Ok(durable) = self.durable().await else { return };
         let (token, len) = (running.token, value.len() as u64);
         let outcome = if running.durable_value {
-            match self.insist(|| durable.write_value(self.me, token, &value)).await {
+            match self.insist(|| durable.write_value(self.me, token, value.in_message())).await {
                 Ok(()) => Outcome::Chunks(len),
                 Err(error @ DurableError::TooLarge { .. }) => {
                     let what = format!("the result of `{}`", running.function);
@@ -458,10 +470,10 @@ impl Durables {
                 }
             }
         } else {
-            self.state().kept.insert(object_id(token.id), Payload::Described(value.into_bytes()));
+            self.state().kept.insert(object_id(token.id), Payload::Described(value.contiguous()));
             Outcome::Kept(len)
         };
-        let settled = self.complete(durable, vec![(token, outcome)]).await;
+        let settled = self.complete(durable, running.waiter.as_slice(), vec![(token, outcome)]).await;
         if !settled {
             self.state().kept.remove(&object_id(token.id));
         }
@@ -469,9 +481,14 @@ impl Durables {
     }
 
     /// Whether all of them took effect.
-    async fn complete(&self, durable: &Durable, outcomes: Vec<(Token, Outcome)>) -> bool {
+    async fn complete(
+        &self,
+        durable: &Durable,
+        waiters: &[ProcessId],
+        outcomes: Vec<(Token, Outcome)>,
+    ) -> bool {
         let count = outcomes.len();
-        match self.insist(|| durable.complete(self.me, outcomes.clone())).await {
+        match self.insist(|| durable.complete_for(self.me, waiters, outcomes.clone())).await {
             Ok(completed) => completed.iter().all(|c| !matches!(c, Completed::Stale)),
             Err(error) => {
                 tracing::warn!("{count} durable futures that ran here could not be completed: {error}");

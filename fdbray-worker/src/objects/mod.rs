@@ -1,0 +1,29 @@
+//! Objects in memory: written once, read in place by all processes of a host.
+//!
+//! A process has one [`Arena`], shared memory whose blocks hold its large values. What other processes are told of a
+//! block is its [`Location`]; on the same host they map the arena once ([`PeerArena`]) and read it in place ([`View`]).
+//! Nothing here knows of sockets or of futures: who may read what, and for how long, is said by pins.
+//!
+//! | file | what |
+//! |---|---|
+//! | `arena.rs` | the arena: allocate, locate, hand out, wait for room |
+//! | `arena/block.rs` | a block, while it is written and when it is sealed |
+//! | `arena/offsets.rs` | which part is whose, on numbers alone |
+//! | `arena/pages.rs` | which pages were used before, and so are not zero |
+//! | `arena/memory.rs` | the memfd and its one mapping |
+//! | `arena/grow.rs` | reserving, giving back, pre-faulting |
+//! | `arena/machine.rs` | what memory the machine and the container have left |
+//! | `arena/state.rs`, `stats.rs`, `full.rs`, `room.rs` | the table of blocks; accounting; refusal; waiting |
+//! | `location.rs` | where bytes are, for other processes |
+//! | `peer.rs` | the arena of another process on this host, to read |
+
+mod arena;
+mod location;
+mod peer;
+
+pub use arena::{
+    Arena, Available, Block, BlockMut, Bound, Full, Machine, Moment, Options, Owner, Stale, Stats,
+    ThisMachine, default_limit, default_reserve,
+};
+pub use location::{Location, Offset};
+pub use peer::{MapError, PeerArena, View, ViewError};
