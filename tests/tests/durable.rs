@@ -8,6 +8,8 @@ use fdbray_tests::crash::Cluster;
 mod api;
 #[path = "durable/away.rs"]
 mod away;
+#[path = "durable/clocks.rs"]
+mod clocks;
 #[path = "durable/joining.rs"]
 mod joining;
 #[path = "durable/killed.rs"]
