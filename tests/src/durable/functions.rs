@@ -199,6 +199,12 @@ pub fn same(x: i64) -> String {
     format!("{x} from the app")
 }
 
+/// `durable_other` has it too.
+#[remote(name = "durable::same_zeros")]
+pub fn same_zeros(n: usize) -> Vec<u8> {
+    vec![0; n]
+}
+
 /// `durable_other`'s is of other types.
 #[remote(name = "durable::differs")]
 pub fn differs(x: i64) -> i64 {

@@ -47,6 +47,12 @@ pub async fn scenario() -> fdbray::Result<()> {
         ["beside", file, until] => beside(file, until).await?,
         ["places", file] => places::alive(file).await?,
         ["places-gone", file] => places::gone(file).await?,
+        ["list-newer", id] => {
+            let page = fdbray::cluster::durable_futures(Default::default(), None, 100).await?;
+            assert_eq!(page.newer.iter().map(ToString::to_string).collect::<Vec<_>>(), [id]);
+            assert!(page.futures.iter().all(|future| future.id.to_string() != id));
+        }
+        ["other-build", len] => other_build(number(len) as usize).await?,
         ["list"] => list().await?,
         ["away", file] => away(file).await?,
         ["release", count] => release(number(count)).await?,
@@ -251,6 +257,18 @@ async fn chain(count: u64, file: &str) -> fdbray::Result<()> {
     println!("submitted");
     assert_eq!(link.await?, count - 1);
     println!("all");
+    Ok(())
+}
+
+/// A value that a worker of another build computes and keeps.
+async fn other_build(len: usize) -> fdbray::Result<()> {
+    let kept = super::same_zeros::options().durable().remote(len);
+    match within(60, "a value that cannot be had is an error", kept).await {
+        Err(error @ Error::Incompatible { .. }) => println!("refused {error}"),
+        other => panic!("{:?}", other.map(|value| value.len())),
+    }
+    let stored = super::same_zeros::options().durable_value().remote(len);
+    assert_eq!(within(60, "a stored value is for every build", stored).await?.len(), len);
     Ok(())
 }
 

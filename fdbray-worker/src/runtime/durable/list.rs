@@ -41,6 +41,8 @@ pub struct FutureInfo {
 pub struct FuturePage {
     /// By id. There may be none though there are more.
     pub futures: Vec<FutureInfo>,
+    /// Those that a newer program wrote, of which this one cannot say more.
+    pub newer: Vec<ObjectId>,
     /// Where the next page begins; none at the end.
     pub next: Option<ObjectId>,
 }
@@ -83,6 +85,7 @@ pub async fn list(filter: Filter, after: Option<ObjectId>, limit: usize) -> Resu
     let page = durables.persist(|| durable.list(filter.clone(), after, limit)).await.map_err(failed)?;
     Ok(FuturePage {
         futures: page.futures.into_iter().map(|record| info(record, now)).collect(),
+        newer: page.newer.into_iter().map(object_id).collect(),
         next: page.next.map(object_id),
     })
 }
