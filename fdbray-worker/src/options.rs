@@ -1,5 +1,6 @@
 //! What a call may ask for, beyond its arguments.
 
+use crate::{handle::Handle, id::ProcessId};
 use std::time::Duration;
 
 /// Options of a call, or of a function's calls. What is `None` is taken from the function's attribute, then from the defaults.
@@ -21,8 +22,38 @@ pub struct Options {
     pub deadline: Option<Duration>,
     /// Whether what the function prints and logs is shown in the driver's terminal. Default true.
     pub logs: Option<bool>,
+    /// Where it is to run. For durable calls.
+    pub place: Option<Place>,
     /// The cluster owns the future rather than this process.
     pub durable: Option<Durable>,
+}
+
+/// Where a call is to run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    /// There.
+    pub at: At,
+    /// And nowhere else.
+    pub hard: bool,
+}
+
+/// A process, named or described.
+#[derive(Clone, Debug)]
+pub enum At {
+    /// This one.
+    Process(ProcessId),
+    /// The one that has this future's value.
+    Value(Handle),
+}
+
+impl PartialEq for At {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (At::Process(one), At::Process(other)) => one == other,
+            (At::Value(one), At::Value(other)) => one.id() == other.id(),
+            _ => false,
+        }
+    }
 }
 
 /// What a durable call may ask for besides.

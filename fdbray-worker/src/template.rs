@@ -34,6 +34,7 @@ impl Template {
             retry_errors: options.retry_errors.or(said.retry_errors),
             deadline: options.deadline,
             logs: options.logs.or(said.logs),
+            place: options.place,
             durable: options.durable.or_else(|| said.durable.then(Default::default)),
         };
         Template(Arc::new(Inner { function, options, gate, index: OnceLock::new() }))
@@ -63,12 +64,12 @@ impl Template {
         self.0.gate
     }
 
-    /// The number that this process's core gave it.
     /// Whether the cluster owns the futures of these calls.
     pub fn is_durable(&self) -> bool {
         self.0.options.durable.is_some()
     }
 
+    /// The number that this process's core gave it.
     pub(crate) fn index(&self) -> &OnceLock<u32> {
         &self.0.index
     }

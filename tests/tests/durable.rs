@@ -8,12 +8,16 @@ use fdbray_tests::crash::Cluster;
 mod api;
 #[path = "durable/away.rs"]
 mod away;
+#[path = "durable/clocks.rs"]
+mod clocks;
 #[path = "durable/joining.rs"]
 mod joining;
 #[path = "durable/killed.rs"]
 mod killed;
 #[path = "durable/leaving.rs"]
 mod leaving;
+#[path = "durable/places.rs"]
+mod places;
 
 /// The drivers and workers.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_durable_app");

@@ -196,6 +196,11 @@ impl Core {
     }
 
     /// Who has the bytes of a stored value, as far as this process knows.
+    /// The process that has the value of a future that has one, as far as is known here.
+    pub fn whereabouts(&self, id: ObjectId) -> ProcessId {
+        self.holder_of(id).unwrap_or(self.me())
+    }
+
     pub(super) fn holder_of(&self, id: ObjectId) -> Option<ProcessId> {
         if self.owns(id) {
             self.table.get(id.seq)?.extra.as_ref()?.holder

@@ -244,6 +244,11 @@ impl Core {
         self.turn(fx);
     }
 
+    /// Why a process will have nothing to do with this one, if that is so.
+    pub fn refused_by(&self, peer: ProcessId) -> Option<String> {
+        self.peers.all.get(&peer)?.refused.clone()
+    }
+
     /// The last frame received from `peer`, if there is a session.
     pub fn received(&self, peer: ProcessId) -> Option<u64> {
         Some(self.peers.all.get(&peer)?.session.as_ref()?.received())

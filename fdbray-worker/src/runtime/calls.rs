@@ -175,6 +175,12 @@ fn number(process: &Arc<Process>, template: &Template) -> Result<u32> {
         passed: Default::default(),
     })?;
     let options = template.options();
+    if options.place.is_some() {
+        return Err(Error::control(format!(
+            "`near`, `with`, `on` and `prefer` are for durable calls so far: make the call of `{name}` one with \
+             `.durable()`, or choose workers by a resource that only they have"
+        )));
+    }
     let spec = TemplateSpec {
         function: index,
         name,

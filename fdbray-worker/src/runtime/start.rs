@@ -16,7 +16,7 @@ use super::{
 use crate::{
     config::{ClusterUrl, Config},
     control::{
-        members::{Capacity, Host, Member, Membership, Role},
+        members::{Capacity, Host, Member, MemberError, Membership, Role},
         store::Store,
     },
     core::{Core, Settings, shape::Resources},
@@ -324,7 +324,7 @@ impl Starting {
         };
         let joined = wait_on(&io, joining, Duration::from_secs(15))
             .ok_or_else(|| Error::control("the control plane did not answer within 15 s"))
-            .and_then(|joined| joined.map_err(Error::control));
+            .and_then(|joined| joined.map_err(|error| not_joined(error, role, child)));
         let (members, events) = joined.inspect_err(|_| process.with_core(true, |core, fx| core.end(fx)))?;
         if let Some(outside) = process.outside() {
             let durables = Durables::new(&process, store, &cluster, io.clone());
@@ -335,6 +335,17 @@ impl Starting {
         }
         io.spawn(follow(process.clone(), links, events, stop));
         Ok(process)
+    }
+}
+
+/// A worker that was declared dead before it knew that it had registered registers again as a new process.
+fn not_joined(error: MemberError, role: Role, child: bool) -> Error {
+    match &error {
+        MemberError::Tombstoned { .. } if role == Role::Worker => {
+            tracing::error!("{error}; this worker starts again");
+            begin_anew(child)
+        }
+        _ => Error::control(error),
     }
 }
 

@@ -9,6 +9,12 @@ fn same(x: i64) -> String {
     format!("{x} from the other")
 }
 
+/// `durable_app` has the same.
+#[remote(name = "durable::same_zeros")]
+fn same_zeros(n: usize) -> Vec<u8> {
+    vec![0; n]
+}
+
 /// `durable_app`'s is of other types.
 #[remote(name = "durable::differs")]
 fn differs(x: String) -> String {

@@ -116,6 +116,9 @@ pub(super) async fn keys() -> fdbray::Result<()> {
     let second = add::options().durable_as("k").remote(1, 2);
     assert_eq!((&first).await? + (&second).await?, 6);
     assert_eq!(first.id(), second.id());
+    assert_eq!(add::remote(&second, 10).await?, 13, "as an argument too");
+    let third = add::options().durable_as("k").remote(1, 2);
+    assert_eq!(add::remote(&third, 10).await?, 13, "before this process knows which future it is");
     for other in [
         add::options().durable_as("k").remote(2, 2),
         super::subtract::options().durable_as("k").remote(1, 2),

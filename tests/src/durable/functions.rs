@@ -163,6 +163,30 @@ pub fn add_here(x: i64, y: i64) -> i64 {
     x + y
 }
 
+/// The process that runs this, in a value that it keeps.
+#[remote]
+pub fn keeps() -> Vec<u32> {
+    vec![std::process::id(); 50_000]
+}
+
+/// The process that runs this, and the length of what it was given.
+#[remote]
+pub fn runs_in(bytes: Vec<u32>) -> (u32, usize) {
+    (std::process::id(), bytes.len())
+}
+
+/// Whether this process is a member to itself, and how many calls of two CPUs nobody can run, as it sees that.
+#[remote]
+pub async fn looks() -> fdbray::Result<(bool, usize)> {
+    let two = add::options().cpus(2).remote(1, 1);
+    two.submitted().await?;
+    let me = fdbray::task::current().map(|task| task.worker);
+    let found = fdbray::cluster::unschedulable().await?;
+    two.cancel();
+    let own = me.is_some_and(|me| fdbray::cluster::members().is_ok_and(|members| members.contains_key(&me)));
+    Ok((own, found.into_iter().filter(|found| found.shape.cpus == 20_000).map(|found| found.futures).sum()))
+}
+
 /// What this task is: the id of its future, and the attempt.
 #[remote]
 pub fn who_am_i() -> (String, u32) {
@@ -173,6 +197,12 @@ pub fn who_am_i() -> (String, u32) {
 #[remote(name = "durable::same")]
 pub fn same(x: i64) -> String {
     format!("{x} from the app")
+}
+
+/// `durable_other` has it too.
+#[remote(name = "durable::same_zeros")]
+pub fn same_zeros(n: usize) -> Vec<u8> {
+    vec![0; n]
 }
 
 /// `durable_other`'s is of other types.

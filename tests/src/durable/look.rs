@@ -6,7 +6,7 @@ use fdbray_worker::{
     control::{
         durable::{Durable, DurableError, Filter, FutureId, Record, Stage},
         members::Members,
-        store::Store,
+        store::{Key, Store, StoreError},
     },
     id::ProcessId,
 };
@@ -17,6 +17,8 @@ use std::collections::BTreeSet;
 pub struct Look {
     durable: Durable,
     members: Members,
+    store: Store,
+    cluster: String,
 }
 
 impl Look {
@@ -28,8 +30,8 @@ impl Look {
         let url: ClusterUrl = cluster.url().parse().unwrap_or_else(|e| panic!("{e}"));
         let store = Store::open(&url).unwrap_or_else(|e| panic!("{e}"));
         let members = Members::new(store.clone(), &url.cluster);
-        let durable = block_on(Durable::open(store, &url.cluster)).unwrap_or_else(|e| panic!("{e}"));
-        Look { durable, members }
+        let durable = block_on(Durable::open(store.clone(), &url.cluster)).unwrap_or_else(|e| panic!("{e}"));
+        Look { durable, members, store, cluster: url.cluster }
     }
 
     /// All records, those of one submitter in the order of their numbers.
@@ -55,6 +57,31 @@ impl Look {
     pub fn by_key(&self, key: &str) -> Record {
         let found = self.records().into_iter().find(|record| record.spec.key.as_deref() == Some(key));
         found.unwrap_or_else(|| panic!("no durable future has the key {key:?}"))
+    }
+
+    /// Rewrites the version in the record of a future, as a program that has that version would have written it. Gives
+    /// the version that it had.
+    ///
+    /// # Panics
+    /// If there is no such record.
+    pub fn set_version(&self, id: FutureId, version: u8) -> u8 {
+        let root = Key::new().str("fdbray").str(&self.cluster).str("durable").str("future");
+        let key = root.u64(id.process.get()).u64(id.seq);
+        let write = self.store.transact(move |tx| {
+            let key = key.clone();
+            async move {
+                let mut record = tx.get(&key).await?.unwrap_or_else(|| panic!("there is no record of {id}"));
+                // The first field of a map: its name, then a small number.
+                let at = record
+                    .windows(2)
+                    .position(|name| name == [0xa1, b'v'])
+                    .unwrap_or_else(|| panic!("{record:?}"));
+                let before = std::mem::replace(&mut record[at + 2], version);
+                tx.set(&key, record)?;
+                Ok::<_, StoreError>(before)
+            }
+        });
+        block_on(write).unwrap_or_else(|e| panic!("{e}"))
     }
 
     /// How many futures are that far.

@@ -4,6 +4,7 @@ mod api;
 mod functions;
 mod look;
 mod measure;
+mod places;
 mod scenarios;
 
 pub use functions::*;

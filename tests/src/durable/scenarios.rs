@@ -1,7 +1,7 @@
 //! What the drivers of the tests of durable futures do, by their first argument. They say how far they are on their
 //! standard output, and panic where something is wrong.
 
-use super::{aborts, add, api, measure, notes, notes_large, waits};
+use super::{aborts, add, api, measure, notes, notes_large, places, waits};
 use crate::crash::{pid, within};
 use fdbray::{Error, prelude::*, settle};
 use std::{path::Path, time::Duration};
@@ -36,6 +36,7 @@ pub async fn scenario() -> fdbray::Result<()> {
         ["attach-large", count, len] => attach_large(number(count), number(len) as usize).await?,
         ["waits", count, file, until] => hold(number(count), file, until).await?,
         ["once", file, until] => once(file, until).await?,
+        ["once-each", count, file] => once_each(number(count), file).await?,
         ["killer", count, file] => killer(number(count) as i64, file).await?,
         ["priorities", file] => priorities(file).await?,
         ["resource", name, file] => resource(name, file).await?,
@@ -44,6 +45,14 @@ pub async fn scenario() -> fdbray::Result<()> {
         ["chain", count, file] => chain(number(count), file).await?,
         ["mixed"] => mixed().await?,
         ["beside", file, until] => beside(file, until).await?,
+        ["places", file] => places::alive(file).await?,
+        ["places-gone", file] => places::gone(file).await?,
+        ["list-newer", id] => {
+            let page = fdbray::cluster::durable_futures(Default::default(), None, 100).await?;
+            assert_eq!(page.newer.iter().map(ToString::to_string).collect::<Vec<_>>(), [id]);
+            assert!(page.futures.iter().all(|future| future.id.to_string() != id));
+        }
+        ["other-build", len] => other_build(number(len) as usize).await?,
         ["list"] => list().await?,
         ["away", file] => away(file).await?,
         ["release", count] => release(number(count)).await?,
@@ -138,6 +147,31 @@ async fn once(file: &str, until: &str) -> fdbray::Result<()> {
     Ok(())
 }
 
+/// Quick calls that never start twice, whose worker dies. Says which of them end with it.
+async fn once_each(count: u64, file: &str) -> fdbray::Result<()> {
+    // The worker knows by then how quick that is.
+    for warm in
+        settle((0..100).map(|n| notes::options().durable().remote(format!("{file}.warm"), n, 1))).await
+    {
+        warm?;
+    }
+    let all: Vec<_> = (0..count).map(|n| notes::options().durable().retries(0).remote(file, n, 1)).collect();
+    for future in &all {
+        future.submitted().await?;
+    }
+    println!("submitted");
+    let mut died = Vec::new();
+    for (n, value) in settle(all).await.into_iter().enumerate() {
+        match value {
+            Ok(value) => assert_eq!(value, n as u64),
+            Err(Error::WorkerDied { attempts: 1, .. }) => died.push(n.to_string()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    println!("died {}", died.join(" "));
+    Ok(())
+}
+
 /// A call that takes its worker with it, among others.
 async fn killer(count: i64, file: &str) -> fdbray::Result<()> {
     // Workers know by then how quick that is.
@@ -226,6 +260,18 @@ async fn chain(count: u64, file: &str) -> fdbray::Result<()> {
     Ok(())
 }
 
+/// A value that a worker of another build computes and keeps.
+async fn other_build(len: usize) -> fdbray::Result<()> {
+    let kept = super::same_zeros::options().durable().remote(len);
+    match within(60, "a value that cannot be had is an error", kept).await {
+        Err(error @ Error::Incompatible { .. }) => println!("refused {error}"),
+        other => panic!("{:?}", other.map(|value| value.len())),
+    }
+    let stored = super::same_zeros::options().durable_value().remote(len);
+    assert_eq!(within(60, "a stored value is for every build", stored).await?.len(), len);
+    Ok(())
+}
+
 /// Functions that another build has too, has of other types, and lacks.
 async fn mixed() -> fdbray::Result<()> {
     let same: Vec<_> = (0..20).map(|n| super::same::options().durable().remote(n)).collect();
@@ -261,7 +307,7 @@ async fn beside(file: &str, until: &str) -> fdbray::Result<()> {
 
 /// Looks at the cluster.
 async fn list() -> fdbray::Result<()> {
-    use fdbray::cluster::{Filter, Stage, durable_futures, members, unschedulable};
+    use fdbray::cluster::{Filter, Role, Stage, durable_futures, members, unschedulable};
     let done = add::map((0..25).map(|n| (n, 1)));
     settle(&done).await;
     let failed = super::refuses::options().durable_as("fails").remote(1);
@@ -270,12 +316,14 @@ async fn list() -> fdbray::Result<()> {
     for future in &tpu {
         future.submitted().await?;
     }
-    within(20, "this knows of two workers", async {
-        while members().map_or(0, |members| members.len()) < 2 {
+    within(20, "this knows of two workers and of itself", async {
+        while members().map_or(0, |members| members.len()) < 3 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })
     .await;
+    let me = members()?.remove(&failed.id().owner);
+    assert!(me.is_some_and(|me| me.role == Role::Driver && me.host.pid == std::process::id()));
     let of = |state| Filter { state: Some(state), ..Filter::default() };
     let (mut realized, mut after) = (Vec::new(), None);
     loop {
@@ -298,6 +346,8 @@ async fn list() -> fdbray::Result<()> {
     assert_eq!((waiting.len(), waiting[0].futures), (1, 3), "{waiting:?}");
     let (_, lacks) = waiting[0].closest.as_ref().unwrap_or_else(|| panic!("a closest worker: {waiting:?}"));
     assert!(lacks.contains("tpu"), "{lacks}");
+    let looks = super::looks::options().durable().cpus(2).remote().await?;
+    assert_eq!(looks, (true, 0), "a worker knows of itself, and of what it can run alone");
     tpu.iter().for_each(RemoteFuture::cancel);
     settle(tpu).await;
     assert!(unschedulable().await?.is_empty());

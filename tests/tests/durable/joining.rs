@@ -45,14 +45,14 @@ fn a_worker_claims_no_more_slow_calls_than_it_runs_however_quick_others_of_their
 }
 
 #[test]
-fn twenty_thousand_calls_wait_for_the_first_worker() {
+fn a_hundred_thousand_calls_wait_for_the_first_worker() {
     let cluster = cluster();
-    let mut driver = cluster.driver(&["many", "20000"]);
-    driver.says(60, "submitted");
+    let mut driver = cluster.driver(&["many", "100000"]);
+    driver.says(180, "submitted");
     let look = Look::at(&cluster);
-    assert_eq!(look.count(Stage::Unclaimed), 20_000);
+    assert_eq!(look.count(Stage::Unclaimed), 100_000);
     let _worker = cluster.worker(&["--cpus", "2"]);
-    driver.says(90, "all");
+    driver.says(300, "all");
     driver.succeeds(20);
     look.leaves_nothing();
 }
@@ -85,6 +85,57 @@ fn a_build_that_lacks_a_function_leaves_its_calls_to_those_that_have_it() {
     let mut driver = cluster.driver(&["mixed"]);
     driver.says(40, "same done");
     driver.succeeds(60);
+    look.leaves_nothing();
+}
+
+#[test]
+fn a_value_that_another_build_keeps_is_an_error_that_names_the_ways_out() {
+    let cluster = cluster();
+    let _other = cluster.worker_of(OTHER, &["--cpus", "1"]);
+    let mut driver = cluster.driver(&["other-build", "200000"]);
+    let refused = driver.says(60, "refused");
+    assert!(refused.contains("durable_value") && refused.contains("allow_mixed_binaries"), "{refused}");
+    driver.succeeds(60);
+    let look = Look::at(&cluster);
+    assert!(
+        look.records().iter().all(|record| (record.attempts, record.died) == (1, 0)),
+        "it was there all the time"
+    );
+    look.leaves_nothing();
+}
+
+#[test]
+fn a_record_of_a_newer_program_is_refused_by_name_and_the_rest_goes_on() {
+    let cluster = cluster();
+    let (notes, until) = (file(&cluster, "notes"), file(&cluster, "until"));
+    let mut driver = cluster.driver(&["submit", "20", &notes, "0"]);
+    driver.says(30, "submitted");
+    driver.succeeds(20);
+    let look = Look::at(&cluster);
+    let first = look.by_key("note-0").id;
+    let before = look.set_version(first, 99);
+    // With room for one at a time, and that one in front of it.
+    let mut worker = cluster.worker(&["--cpus", "1"]);
+    look.until(60, Stage::Realized, 19);
+    let mut attached = cluster.driver(&["attach-id", "note-0"]);
+    assert!(!attached.ends(30).success());
+    let said = attached.errors();
+    assert!(said.contains("version 99") && said.contains("upgrade"), "{said}");
+    cluster.driver(&["list-newer", &first.to_string()]).succeeds(30);
+    // One that is claimed by a process that dies waits for a program that can read it, and holds up nobody.
+    look.set_version(first, before);
+    look.until(30, Stage::Realized, 20);
+    let mut held = cluster.driver(&["once", &notes, &until]);
+    held.says(30, "submitted");
+    look.until(30, Stage::Claimed, 1);
+    let claimed = look.by_key("once").id;
+    let before = look.set_version(claimed, 99);
+    worker.kill();
+    let _other = cluster.worker(&["--cpus", "1"]);
+    cluster.driver(&["many", "20"]).succeeds(60);
+    look.set_version(claimed, before);
+    held.says(60, "died");
+    held.succeeds(20);
     look.leaves_nothing();
 }
 

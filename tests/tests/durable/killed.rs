@@ -6,7 +6,11 @@ use fdbray_tests::{
     durable::{Look, Note, notes_in},
 };
 use fdbray_worker::control::durable::{Record, Stage};
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 /// Waits until so many calls have left notes.
 fn noted(seconds: u64, file: &str, count: usize) -> Vec<Note> {
@@ -147,6 +151,27 @@ fn a_call_without_retries_ends_with_its_worker_and_says_so_to_whoever_attaches()
     assert!(!attached.ends(30).success());
     assert!(attached.errors().contains("died"), "{}", attached.log());
     assert_eq!(notes_in(Path::new(&notes)).len(), 1, "it never started twice");
+    Look::at(&cluster).leaves_nothing();
+}
+
+#[test]
+fn quick_calls_without_retries_that_waited_at_a_killed_worker_run_elsewhere() {
+    let cluster = cluster();
+    let notes = file(&cluster, "notes");
+    let mut worker = cluster.worker(&["--cpus", "2"]);
+    let mut driver = cluster.driver(&["once-each", "1000", &notes]);
+    driver.says(60, "submitted");
+    noted(30, &notes, 50);
+    worker.kill();
+    let _other = cluster.worker(&["--cpus", "2"]);
+    let died = driver.says(60, "died");
+    driver.succeeds(20);
+    let ran: Vec<u64> = notes_in(Path::new(&notes)).iter().map(|note| note.n).collect();
+    assert_eq!(ran.iter().collect::<BTreeSet<_>>().len(), ran.len(), "none started twice");
+    let died: Vec<u64> = died.split_whitespace().map(|n| n.parse().unwrap()).collect();
+    // Started in the store before it runs, so that each of its CPUs may take one along that it had not begun.
+    let unseen = died.iter().filter(|n| !ran.contains(n)).count();
+    assert!(unseen <= 2, "{died:?} ended with a worker that ran {ran:?}");
     Look::at(&cluster).leaves_nothing();
 }
 

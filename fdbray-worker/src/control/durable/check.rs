@@ -4,7 +4,7 @@
 //! for good, and never takes a change between two pages for that.
 
 use super::FutureId;
-use super::entries::{distinct, entries};
+use super::entries::entries;
 use super::error::DurableError;
 use super::inbox::process;
 use super::keys::Keys;
@@ -173,6 +173,9 @@ impl Page<'_> {
                 if self.tx.get(self.keys.shape(ShapeId::of(&record.spec.shape))).await?.is_none() {
                     self.wrong(key, "is ready, but nobody looks after its shape");
                 }
+                if let Some(place) = record.spec.place {
+                    self.process(place.process).await?;
+                }
             }
             State::Claimed(claim) => self.process(claim.by).await?,
             State::Realized(realized) => {
@@ -186,7 +189,7 @@ impl Page<'_> {
             self.length(key, id, 0, len).await?;
         }
         if !record.done() {
-            for argument in distinct(record.spec.futures.iter().copied()) {
+            for argument in record.spec.needs() {
                 if self.get(argument).await?.is_some_and(|record| record.is_none()) {
                     self.wrong(key, format!("its argument {argument} is gone"));
                 }

@@ -38,6 +38,8 @@ pub struct Wants {
     /// A random number that is used for one batch only. It names the claim, and where in the index the search begins,
     /// so that those who search at once get in each other's way less.
     pub nonce: u64,
+    /// Set when one was left because of [`Room::now`]: it is room that lacks, and not work.
+    pub held_back: Arc<AtomicBool>,
     /// An earlier call with this nonce failed, and may have taken effect nevertheless: what it claimed is the answer.
     pub again: bool,
 }
@@ -50,6 +52,9 @@ pub struct Room {
     /// Of functions that are not known to be [quick](Wants::quick): what is claimed and cannot run at once is kept from
     /// others for as long as what runs takes.
     pub slow: usize,
+    /// Those that begin at once. One on its last attempt is not started behind others, since it would fail with its worker
+    /// without having run; nor is anything behind it in line, which would keep it waiting.
+    pub now: usize,
 }
 
 /// Names one claim of one future. What is done in its name is discarded when it is not current.
@@ -184,22 +189,29 @@ impl Durable {
 
 impl Work {
     async fn claim(&mut self, by: ProcessId, wants: &Wants) -> Result<Vec<Claimed>, DurableError> {
-        let mut found = Vec::new();
-        let most = wants.most.min(BATCH);
-        for (shape, times) in &wants.shapes {
-            let mut room = Room { all: times.all.min(most - found.len()), slow: times.slow };
-            if room.all == 0 {
-                break;
+        let mut unreadable = BTreeSet::new();
+        let found = loop {
+            let found = self.find(by, wants, &unreadable).await?;
+            self.load(found.iter().map(|(id, _)| *id)).await?;
+            let before = unreadable.len();
+            let is_newer = |id: &FutureId| matches!(self.get(*id), Err(DurableError::NewerRecord { .. }));
+            unreadable.extend(found.iter().map(|(id, _)| *id).filter(is_newer));
+            // What this program cannot read, it cannot run; but what is behind it.
+            if unreadable.len() == before || unreadable.len() > BATCH {
+                break found;
             }
-            for place in [Some(by), None] {
-                let first = self.range_ahead(self.keys.first_ready(*shape, place)).await?;
-                found.extend(self.pick(*shape, place, &first, &mut room, wants).await?);
-            }
-        }
-        self.load(found.iter().copied()).await?;
+        };
         let mut claimed = Vec::with_capacity(found.len());
         let mut suspects = wants.suspects;
-        for id in found {
+        let mut now: Vec<Option<usize>> = wants.shapes.iter().map(|(_, room)| Some(room.now)).collect();
+        for (id, shape) in found {
+            let Some(free) = now[shape] else { continue };
+            let last = matches!(self.get(id), Ok(Some(record)) if record.died >= record.spec.retries);
+            if last && free == 0 && claimed.len() < wants.start {
+                now[shape] = None;
+                wants.held_back.store(true, Ordering::Relaxed);
+                continue;
+            }
             match self.edit(id) {
                 Ok(record) if record.suspect && suspects == 0 => continue,
                 Ok(record) if matches!(record.state, State::Unclaimed { .. }) => {
@@ -207,15 +219,38 @@ impl Work {
                     record.claims += 1;
                     record.state = State::Claimed(Claim { by, nonce: wants.nonce, attempt: None });
                 }
-                // What this program cannot read, it cannot run.
                 Ok(_) | Err(DurableError::NewerRecord { .. } | DurableError::NoSuchFuture(_)) => continue,
                 Err(error) => return Err(error),
             }
+            now[shape] = Some(free.saturating_sub(1));
             let token = Token { id, claim: self.expect(id)?.claims };
             let attempt = if claimed.len() < wants.start { self.start(by, token)? } else { None };
             claimed.push(Claimed { token, attempt, record: self.expect(id)?.clone() });
         }
         Ok(claimed)
+    }
+
+    /// Ready futures that are wanted, with the places of their shapes in the list.
+    async fn find(
+        &mut self,
+        by: ProcessId,
+        wants: &Wants,
+        unreadable: &BTreeSet<FutureId>,
+    ) -> Result<Vec<(FutureId, usize)>, DurableError> {
+        let mut found = Vec::new();
+        let most = wants.most.min(BATCH);
+        for (number, (shape, times)) in wants.shapes.iter().enumerate() {
+            let mut room = Room { all: times.all.min(most - found.len()), ..*times };
+            if room.all == 0 {
+                break;
+            }
+            for place in [Some(by), None] {
+                let first = self.range_ahead(self.keys.first_ready(*shape, place)).await?;
+                let picked = self.pick(*shape, place, &first, &mut room, wants, unreadable).await?;
+                found.extend(picked.into_iter().map(|id| (id, number)));
+            }
+        }
+        Ok(found)
     }
 
     /// Ready futures of one shape and place, of which `first` are the first, the highest priority first. Reads by
@@ -227,9 +262,11 @@ impl Work {
         first: &[KeyValue],
         room: &mut Room,
         wants: &Wants,
+        unreadable: &BTreeSet<FutureId>,
     ) -> Result<Vec<FutureId>, DurableError> {
         if first.len() < FIRST {
             let all = first.iter().filter_map(|(key, _)| self.keys.parse_ready(key));
+            let all = all.filter(|ready| !unreadable.contains(&ready.id));
             return Ok(pick_of(all, room, wants));
         }
         let tx = self.tx.snapshot();
@@ -271,10 +308,13 @@ impl Work {
                     if most == 0 {
                         continue;
                     }
-                    let found = tx.range(range.limit(most)).await?;
-                    picked.extend(found.iter().filter_map(|(key, _)| Some(self.keys.parse_ready(key)?.id)));
-                    room.all -= found.len();
-                    room.slow -= if quick { 0 } else { found.len() };
+                    let found = tx.range(range.limit(most + unreadable.len())).await?;
+                    let ids = found.iter().filter_map(|(key, _)| Some(self.keys.parse_ready(key)?.id));
+                    let before = picked.len();
+                    picked.extend(ids.filter(|id| !unreadable.contains(id)).take(most));
+                    let found = picked.len() - before;
+                    room.all -= found;
+                    room.slow -= if quick { 0 } else { found };
                 }
             }
         }

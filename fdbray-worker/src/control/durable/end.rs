@@ -75,8 +75,8 @@ impl Work {
         if !record.settled() {
             return Ok(());
         }
-        // While some are not told of its end, their edges are all that leads to them.
-        if record.spreading || held {
+        // Those that have not been told of its end hold it too.
+        if held {
             let later = self.now + LOOK_AGAIN;
             self.edit(id)?.expires = Some(later);
             return Ok(());
@@ -84,7 +84,8 @@ impl Work {
         self.remove(id)
     }
 
-    async fn lose(&mut self, id: FutureId, holder: ProcessId) -> Result<(), DurableError> {
+    /// Has the value of a future that `holder` kept computed again, unless somebody else saw to that.
+    pub(super) async fn lose(&mut self, id: FutureId, holder: ProcessId) -> Result<(), DurableError> {
         let now = self.now;
         let State::Realized(realized) = &self.expect(id)?.state else { return Ok(()) };
         if realized.by != holder || !matches!(realized.value, Value::Kept(_)) {
@@ -94,7 +95,7 @@ impl Work {
         record.died += 1;
         record.expires = None;
         // Those that have not been told wait on.
-        record.dependents |= std::mem::take(&mut record.spreading);
+        record.spreading = false;
         record.state = State::Unclaimed { since: now, not_before: None };
         if record.died > record.spec.retries {
             let cause = Cause::Lost { function: record.spec.function.clone(), holder };

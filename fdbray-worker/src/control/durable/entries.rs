@@ -42,7 +42,7 @@ pub(super) fn entries(keys: &Keys, record: &Record) -> Vec<KeyValue> {
         add(keys.timer(tick, Timer::Expiry, id), b"");
     }
     if !record.done() {
-        for argument in distinct(spec.futures.iter().copied()) {
+        for argument in spec.needs() {
             add(keys.hold(argument, id), b"");
         }
     }

@@ -109,9 +109,9 @@ pub enum Refused {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// An argument is a durable future that is not there any more.
+    /// An argument, or the future that it is to run with, is a durable one that is not there any more.
     #[error(
-        "argument {argument} of `{function}` is not there any more: it was released, or its retention is over"
+        "durable future {argument}, which `{function}` needs, is not there any more: it was released, or its retention is over"
     )]
     NoSuchArgument {
         /// The function.

@@ -125,6 +125,12 @@ impl Keys {
         })
     }
 
+    /// Whether a key is one of the index of ready futures.
+    pub(super) fn is_ready(&self, key: &[u8]) -> bool {
+        let (begin, end) = self.ready().children();
+        (&begin[..]..&end[..]).contains(&key)
+    }
+
     pub(super) fn claims(&self) -> Key {
         self.below("claim")
     }

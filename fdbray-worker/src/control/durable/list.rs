@@ -2,12 +2,13 @@
 
 use super::FutureId;
 use super::error::DurableError;
+use super::keys::{Keys, Ready};
 use super::record::{Record, State};
 use super::shape::{self, ShapeId, lacks};
 use super::transition::Durable;
 use super::work::tick;
 use crate::control::members::{Capacity, Member, Role};
-use crate::control::store::Range;
+use crate::control::store::{Range, Transaction};
 use crate::id::ProcessId;
 use std::sync::Arc;
 
@@ -62,11 +63,13 @@ pub struct Page {
 pub struct Unschedulable {
     /// What they need.
     pub shape: Capacity,
+    /// The one process in which they must run, if it is for that one that nobody can.
+    pub place: Option<ProcessId>,
     /// How many there are; counted up to a thousand.
     pub futures: usize,
     /// One of them.
     pub example: FutureId,
-    /// The worker that lacks least, and what, for a person. None if there is no worker.
+    /// The worker that lacks least, and what, for a person; of a place that one. None if there is no worker.
     pub closest: Option<(ProcessId, String)>,
 }
 
@@ -184,21 +187,40 @@ impl Durable {
             Box::pin(async move {
                 let mut found = Vec::new();
                 for (id, shape) in shape::all(tx, keys).await? {
-                    let lacking = workers.iter().map(|(worker, has)| (*worker, lacks(has, &shape)));
-                    // The one about which there is least to say.
-                    let closest = lacking.min_by_key(|(_, lacks)| lacks.len());
-                    if closest.as_ref().is_some_and(|(_, lacks)| lacks.is_empty()) {
-                        continue;
+                    let (mut cursor, end) = keys.ready_shape(id).children();
+                    // One seek for each place.
+                    while let Some((key, _)) = tx.range(Range::new(cursor, end.clone()).limit(1)).await?.pop()
+                    {
+                        let Some(Ready { place, id: example, .. }) = keys.parse_ready(&key) else { break };
+                        let there = Range::children(&keys.ready_place(id, place));
+                        cursor = there.end.clone();
+                        let candidates =
+                            workers.iter().filter(|(worker, _)| place.is_none_or(|place| place == *worker));
+                        let lacking = candidates.map(|(worker, has)| (*worker, lacks(has, &shape)));
+                        // The one about which there is least to say.
+                        let closest = lacking.min_by_key(|(_, lacks)| lacks.len());
+                        let fits = closest.as_ref().is_some_and(|(_, lacks)| lacks.is_empty());
+                        if fits || (place.is_some() && !must_run_there(tx, keys, example).await?) {
+                            continue;
+                        }
+                        let futures = tx.range(there.limit(COUNTED)).await?.len();
+                        found.push(Unschedulable { shape: shape.clone(), place, futures, example, closest });
                     }
-                    let ready = tx.range(Range::children(&keys.ready_shape(id)).limit(COUNTED)).await?;
-                    let Some(example) = ready.first().and_then(|(key, _)| keys.parse_ready(key)) else {
-                        continue;
-                    };
-                    found.push(Unschedulable { shape, futures: ready.len(), example: example.id, closest });
                 }
                 Ok(found)
             })
         })
         .await
+    }
+}
+
+/// Whether a future that has a place would not run elsewhere after a while.
+async fn must_run_there(tx: &Transaction, keys: &Keys, id: FutureId) -> Result<bool, DurableError> {
+    let record = tx.get(keys.future(id)).await?.map(|record| Record::decode(id, &record));
+    match record {
+        Some(Ok(record)) => Ok(record.spec.place.is_some_and(|place| place.hard)),
+        // Who can read it says so.
+        Some(Err(DurableError::NewerRecord { .. })) | None => Ok(false),
+        Some(Err(error)) => Err(error),
     }
 }

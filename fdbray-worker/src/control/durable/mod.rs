@@ -27,6 +27,9 @@
 //!   anything.
 //! - **The dead complete nothing.** Claiming, starting, completing and writing values ahead read the member's record in
 //!   the same transaction. Everything that a process may leave behind can be found by its id: [`Durable::recover`].
+//! - **Places are decided when a future becomes ready** (`place.rs`), in the transaction that makes it so, and again in the
+//!   one that finds the process gone: what prefers it may run anywhere then, what must run there fails, and what must run
+//!   beside a value waits until that is computed again.
 //! - **Nobody polls.** Workers watch the signals of their shapes, waiters the bell of their inbox; both are hints, and
 //!   looked at again each 30 s. Dependents become ready in the transaction that settles their last argument; when they
 //!   are more than 200, the rest follow in further transactions, which anyone may go on with (`spread`).
@@ -46,7 +49,7 @@
 //! | `("claim", process, F)` | the nonce of the batch. A future that this process has claimed |
 //! | `("timer", tick, what, F)` | nothing. From this tick on its `deadline` is over, it may be tried again (`retry`), it may run anywhere (`place`), or its retention has ended (`expiry`) |
 //! | `("waiting", A, F)` | nothing. `F` waits for the end of `A` |
-//! | `("hold", A, F)` | nothing. `F` may need the value of `A`, which is not removed before |
+//! | `("hold", A, F)` | nothing. `F` may need the value of `A`, or has to run where that is; it is not removed before |
 //! | `("spread", F)` | nothing. It has ended, and more wait for it than have been told |
 //! | `("waiter", F, process)` | nothing. This process too is told when `F` ends (the first one is in the record) |
 //! | `("inbox", process, versionstamp)` | MessagePack list of [`Notice`]s for this process, until it has handled them |
@@ -63,9 +66,9 @@
 //! # Versions
 //!
 //! Records outlive binaries. They are maps with field names; fields may be added with a default, and `v` counts up when
-//! that is not enough. A record with a newer `v` is [refused by name](DurableError::NewerRecord) where it was asked for,
-//! and passed over where it was met in a batch: somebody who can read it will come by. So a program that only changes a
-//! record leaves its `v` as low as what it writes allows. A newer format of the whole is
+//! that is not enough: 2 has `near` and the cause `PlaceGone`. Each record is written with the lowest `v` that has what is
+//! in it, so that older programs read what needs nothing new. A record with a newer `v` is [refused by name](DurableError::NewerRecord) where it was asked for,
+//! and passed over where it was met in a batch: somebody who can read it will come by. A newer format of the whole is
 //! [refused](DurableError::OtherFormat) at the start. Functions are named, and signatures hashed, so that workers of
 //! different builds share the work by what they have.
 //!
@@ -73,7 +76,7 @@
 //! |---|---|
 //! | `record`, `id`, `shape`, `keys`, `entries`, `encoding` | what is stored |
 //! | `transition`, `work` | how a transition runs |
-//! | `submit`, `claim`, `complete`, `end` | the transitions; `settle` is what they share |
+//! | `submit`, `claim`, `complete`, `end` | the transitions; `settle` and `place` are what they share |
 //! | `inbox`, `chunks` | waiting; bytes that are too large for a record |
 //! | `clock`, `recover` | what is done by whoever comes by |
 //! | `list`, `check` | looking |
@@ -91,6 +94,7 @@ mod id;
 mod inbox;
 mod keys;
 mod list;
+mod place;
 mod record;
 mod recover;
 mod settle;
@@ -110,7 +114,7 @@ pub use id::FutureId;
 pub use inbox::{Handled, Mail, Notice, Target};
 pub use list::{Filter, Page, Stage, Unschedulable};
 pub use record::{
-    Arguments, Cause, Claim, Failed, Failure, INLINE_ARGUMENTS, INLINE_VALUE, LARGEST, Place, Realized,
+    Arguments, Cause, Claim, Failed, Failure, INLINE_ARGUMENTS, INLINE_VALUE, LARGEST, Near, Place, Realized,
     Record, Retention, Spec, State, Value,
 };
 pub use shape::{ShapeId, fits, lacks};

@@ -2,6 +2,7 @@
 
 use super::FutureId;
 use super::encoding::{binary, encode};
+use super::entries::distinct;
 use super::error::DurableError;
 use crate::control::members::Capacity;
 use crate::control::store::StoreError;
@@ -10,8 +11,8 @@ use crate::registry::function_hash;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The version of records that this program writes, and the newest that it reads.
-pub(super) const VERSION: u32 = 1;
+/// The newest version of records that this program reads and writes: see [`Record::version`].
+pub(super) const VERSION: u32 = 2;
 /// Arguments up to this size are inside the record; larger ones are in chunks.
 pub const INLINE_ARGUMENTS: usize = 4 << 10;
 /// Values up to this size are inside the record; larger ones are elsewhere, or in chunks.
@@ -24,7 +25,7 @@ const LARGEST_ERROR: usize = 16 << 10;
 /// A durable future, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// The version of this layout.
+    /// The version of this layout: the lowest that has all that is in it.
     pub v: u32,
     /// Its name. Also in its key.
     pub id: FutureId,
@@ -85,6 +86,9 @@ pub struct Spec {
     /// Where it should run, or must.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
+    /// The future beside whose value it should run, or must: each time it becomes ready, `place` is where that value is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub near: Option<Near>,
     /// The encoded arguments.
     pub arguments: Arguments,
     /// The durable futures among the arguments, in the order in which the encoded arguments refer to them.
@@ -129,7 +133,17 @@ pub enum Arguments {
 pub struct Place {
     /// In this process.
     pub process: ProcessId,
-    /// Nowhere else, as long as that lives. Otherwise others may take it when it has waited for 2 ticks.
+    /// Nowhere else: when that is gone, it fails. Otherwise others may take it when it has waited for 2 ticks.
+    pub hard: bool,
+}
+
+/// Beside which value a future should run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Near {
+    /// The future that has it, in the process that computed it.
+    pub future: FutureId,
+    /// Nowhere else, as long as that process lives: it waits for that future, and again when the value is lost. Where the
+    /// process is gone and the value is wholly in the store, it may run anywhere.
     pub hard: bool,
 }
 
@@ -263,6 +277,13 @@ pub enum Cause {
         /// The process.
         holder: ProcessId,
     },
+    /// It had to run in a process that is gone, or that executes nothing. Since version 2.
+    PlaceGone {
+        /// The function.
+        function: String,
+        /// The process.
+        process: ProcessId,
+    },
     /// It had not ended by its deadline.
     DeadlineExceeded {
         /// The function.
@@ -304,6 +325,16 @@ impl Record {
         }
     }
 
+    /// The version that its layout needs: programs that read that, and no newer one, can have it.
+    pub(super) fn version(&self) -> u32 {
+        let newer = |failure: &Failure| matches!(failure.cause, Cause::PlaceGone { .. });
+        match &self.state {
+            State::Failed(failed) if newer(&failed.failure) => 2,
+            _ if self.spec.near.is_some() => 2,
+            _ => 1,
+        }
+    }
+
     pub(super) fn encode(&self) -> Result<Vec<u8>, DurableError> {
         encode("future", self)
     }
@@ -323,6 +354,13 @@ impl Record {
                 _ => Err(StoreError::Record { key: format!("future {id}"), why: error.to_string() }.into()),
             },
         }
+    }
+}
+
+impl Spec {
+    /// The futures whose values it needs, or beside which it should run, each once, in no order.
+    pub(super) fn needs(&self) -> Vec<FutureId> {
+        distinct(self.futures.iter().copied().chain(self.near.map(|near| near.future)))
     }
 }
 
@@ -366,6 +404,10 @@ impl fmt::Display for Failure {
             Cause::Lost { function, holder } => write!(
                 f,
                 "the value of `{function}` is lost: process {holder}, which kept it, is gone, and all attempts are spent"
+            )?,
+            Cause::PlaceGone { function, process } => write!(
+                f,
+                "`{function}` was to run in process {process} and nowhere else, which is gone, or executes nothing"
             )?,
             Cause::DeadlineExceeded { function } => {
                 write!(f, "the deadline of the call of `{function}` passed before it had a result")?;

@@ -115,7 +115,7 @@ impl Work {
         Ok(ids.last().copied().filter(|_| claims.len() == BATCH))
     }
 
-    /// Removes a process's inbox and marks, and lets run elsewhere what was to run there. Returns whether there is more.
+    /// Removes a process's inbox and marks, and has decided what becomes of that which was to run there. Returns whether there is more.
     async fn recover_rest(&mut self, dead: ProcessId) -> Result<bool, DurableError> {
         if self.is_member(dead).await? {
             return Ok(false);
@@ -139,7 +139,8 @@ impl Work {
         let mut moved = false;
         for id in ids {
             match self.edit(id) {
-                Ok(record) => record.spec.place = None,
+                // What becomes of it is decided with all that is ready.
+                Ok(_) => {}
                 Err(DurableError::NewerRecord { .. } | DurableError::NoSuchFuture(_)) => continue,
                 Err(error) => return Err(error),
             }

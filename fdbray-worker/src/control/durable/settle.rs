@@ -7,6 +7,7 @@ use super::record::{Arguments, Cause, Failed, Failure, Record, Retention, State,
 use super::work::Work;
 use crate::control::store::Range;
 use crate::id::ProcessId;
+use std::collections::BTreeSet;
 
 /// How often a future that is to go, but is needed by others still, is looked at again, in ticks.
 pub(super) const LOOK_AGAIN: u64 = 60;
@@ -119,7 +120,11 @@ impl Work {
         let range = Range::children(&self.keys.waiting_for(id)).limit(limit + 1);
         let waiting = self.tx.range(range).await?;
         let parse = |key: &Vec<u8>| FutureId::from_elements(&self.keys.rest(key));
-        let dependents: Vec<FutureId> = waiting.iter().filter_map(|(key, _)| parse(key)).collect();
+        let mut dependents: Vec<FutureId> = waiting.iter().filter_map(|(key, _)| parse(key)).collect();
+        if self.placing {
+            let known: BTreeSet<FutureId> = dependents.iter().copied().collect();
+            dependents.extend(self.waiting_here(id).filter(|waiting| !known.contains(waiting)));
+        }
         let more = dependents.len() > limit;
         let (now, failure) = (self.now, self.expect(id)?.failure());
         self.load(dependents.iter().copied().take(limit)).await?;

@@ -3,7 +3,7 @@
 use super::FutureId;
 use super::entries::distinct;
 use super::error::{DurableError, Refused};
-use super::record::{Arguments, INLINE_ARGUMENTS, LARGEST, Place, Record, Retention, Spec, State, VERSION};
+use super::record::{Arguments, INLINE_ARGUMENTS, LARGEST, Near, Place, Record, Retention, Spec, State};
 use super::settle::failed_by;
 use super::shape::ShapeId;
 use super::transition::Durable;
@@ -11,7 +11,7 @@ use super::work::{Ahead, Work};
 use crate::control::members::Capacity;
 use crate::id::ProcessId;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The most durable futures that one call may have as arguments.
@@ -41,6 +41,8 @@ pub struct Submission {
     pub priority: i32,
     /// Where it should run, or must.
     pub place: Option<Place>,
+    /// The future beside whose value it should run, or must, instead of a place.
+    pub near: Option<Near>,
     /// The encoded arguments.
     pub arguments: Vec<u8>,
     /// The durable futures among them, in the order in which the encoded arguments refer to them.
@@ -91,6 +93,7 @@ impl Submission {
             shape: Capacity { cpus: 10_000, ..Capacity::default() },
             priority: 0,
             place: None,
+            near: None,
             arguments,
             futures: Vec::new(),
             retries: 3,
@@ -108,6 +111,18 @@ impl Submission {
         let names: usize = self.shape.named.iter().map(|(name, _)| 20 + name.len()).sum();
         let text = self.function.len() + self.key.as_ref().map_or(0, String::len) + names;
         500 + text + self.futures.len() * 150 + self.arguments.len().min(INLINE_ARGUMENTS)
+    }
+
+    /// Has it refer to other futures by the names under which the store has them.
+    pub fn rename(&mut self, real: impl Fn(FutureId) -> Option<FutureId>) {
+        let near = self.near.as_mut().map(|near| &mut near.future);
+        for id in self.futures.iter_mut().chain(near) {
+            *id = real(*id).unwrap_or(*id);
+        }
+    }
+
+    fn needs(&self) -> impl Iterator<Item = FutureId> {
+        self.futures.iter().copied().chain(self.near.map(|near| near.future))
     }
 
     fn digest(&self) -> Option<Vec<u8>> {
@@ -135,6 +150,7 @@ impl Submission {
             shape: self.shape.clone(),
             priority: self.priority,
             place: self.place,
+            near: self.near,
             arguments,
             futures: self.futures.clone(),
             retries: self.retries,
@@ -147,7 +163,8 @@ impl Submission {
             digest: self.digest(),
         };
         Record {
-            v: VERSION,
+            // As low as what is in it allows, when it is written.
+            v: 0,
             id: self.id,
             spec,
             state: State::Unclaimed { since: now, not_before: None },
@@ -191,10 +208,17 @@ impl Durable {
     ) -> Result<Vec<Result<Submitted, Refused>>, DurableError> {
         let mut results = Vec::with_capacity(submissions.len());
         let mut rest = submissions.into_iter().peekable();
+        // What a call with a key turned out to be, for those that refer to it.
+        let mut existing: BTreeMap<FutureId, FutureId> = BTreeMap::new();
         while rest.peek().is_some() {
             let (mut batch, mut bytes) = (Vec::new(), 0);
-            while let Some(next) = rest.next_if(|_| bytes < BATCH_BYTES && batch.len() < BATCH) {
+            let mut keyed = BTreeSet::new();
+            while let Some(mut next) = rest.next_if(|next| {
+                bytes < BATCH_BYTES && batch.len() < BATCH && !next.needs().any(|id| keyed.contains(&id))
+            }) {
                 bytes += next.size();
+                keyed.extend(next.key.is_some().then_some(next.id));
+                next.rename(|id| existing.get(&id).copied());
                 batch.push(next);
             }
             let batch = Arc::new(batch);
@@ -213,6 +237,11 @@ impl Durable {
                 Box::pin(async move { work.submit(&batch).await })
             });
             let submitted = submitted.await?;
+            for (call, result) in batch.iter().zip(&submitted) {
+                if let Ok(Submitted::Existing(id)) = result {
+                    existing.insert(call.id, *id);
+                }
+            }
             let unneeded = batch.iter().zip(&submitted).filter(|(call, result)| {
                 call.arguments.len() > INLINE_ARGUMENTS && !matches!(result, Ok(Submitted::New(_)))
             });
@@ -248,7 +277,7 @@ impl Work {
         &mut self,
         batch: &[Submission],
     ) -> Result<Vec<Result<Submitted, Refused>>, DurableError> {
-        self.load(batch.iter().flat_map(|call| call.futures.iter().copied().chain([call.id]))).await?;
+        self.load(batch.iter().flat_map(|call| call.needs().chain([call.id]))).await?;
         let keys = batch.iter().filter_map(|call| call.key.as_deref()).filter(|key| bad_key(key).is_none());
         self.find_keys(keys.collect()).await?;
         let mut results = Vec::with_capacity(batch.len());
@@ -285,7 +314,14 @@ impl Work {
             return Ok(Err(Refused::TooLarge { function: call.function.clone(), len, limit: RECORD }));
         }
         let (mut missing, mut failure) = (Vec::new(), None);
-        for argument in distinct(call.futures.iter().copied()) {
+        if let Some(near) = call.near.filter(|near| !near.hard)
+            && !matches!(self.get(near.future), Ok(Some(_)))
+        {
+            // Not where one would rather have it, but it can run.
+            record.spec.near = None;
+        }
+        let hard = call.near.filter(|near| near.hard).map(|near| near.future);
+        for argument in distinct(call.futures.iter().copied().chain(hard)) {
             let refuse = || Refused::NoSuchArgument { function: call.function.clone(), argument };
             match self.get(argument) {
                 Ok(Some(record)) if record.settled() => failure = failure.or(record.failure()),

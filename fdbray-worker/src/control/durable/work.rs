@@ -8,7 +8,7 @@ use super::inbox::Notice;
 use super::keys::Keys;
 use super::record::{Record, State};
 use super::shape::ShapeId;
-use crate::control::members::Members;
+use crate::control::members::{Members, Role};
 use crate::control::store::{KeyValue, Range, Transaction};
 use crate::id::ProcessId;
 use futures_util::future::try_join_all;
@@ -40,6 +40,8 @@ pub(super) struct Work {
     pub(super) unspread: Vec<FutureId>,
     /// How many more dependents may be told here.
     pub(super) budget: usize,
+    /// Everything else has been done: what waits for what ends now may have been submitted or changed here.
+    pub(super) placing: bool,
 }
 
 /// What a transition will need, so that it is asked for all at once and not one after the other. Reading it ahead changes
@@ -92,6 +94,7 @@ impl Work {
             notices: BTreeMap::new(),
             unspread: Vec::new(),
             budget: SPREAD,
+            placing: false,
         };
         let mut values = values.into_iter();
         work.present.extend(ahead.members.iter().copied().zip(values.by_ref().map(|value| value.is_some())));
@@ -188,6 +191,11 @@ impl Work {
         Ok(!self.tx.range(Range::children(key).limit(1)).await?.is_empty())
     }
 
+    /// What a process is there for; none if it is no member. Conflicts with its death.
+    pub(super) async fn role(&self, process: ProcessId) -> Result<Option<Role>, DurableError> {
+        Ok(self.members.role(&self.tx, process).await?)
+    }
+
     /// Whether a process is a member. Conflicts with its death.
     pub(super) async fn is_member(&self, process: ProcessId) -> Result<bool, DurableError> {
         match self.present.get(&process) {
@@ -213,13 +221,14 @@ impl Work {
 
     /// Writes what was changed.
     pub(super) async fn finish(mut self) -> Result<Vec<FutureId>, DurableError> {
-        self.unplace().await?;
+        self.place_ready().await?;
         let mut shapes = BTreeMap::new();
-        for (id, loaded) in &self.loaded {
-            let (Ok(record), Some(before)) = (&loaded.record, &loaded.before) else { continue };
+        for (id, loaded) in &mut self.loaded {
+            let (Ok(record), Some(before)) = (&mut loaded.record, &loaded.before) else { continue };
             let key = self.keys.future(*id);
             let after = match record {
                 Some(record) => {
+                    record.v = record.version();
                     self.tx.set(&key, record.encode()?)?;
                     if let State::Unclaimed { not_before: None, .. } = record.state {
                         shapes.insert(ShapeId::of(&record.spec.shape), record.spec.shape.clone());
@@ -255,22 +264,35 @@ impl Work {
         Ok(self.unspread)
     }
 
-    /// What became ready to run in a process that is gone may run anywhere. Its death conflicts with this.
-    async fn unplace(&mut self) -> Result<(), DurableError> {
-        let mut gone = Vec::new();
-        for (id, loaded) in &self.loaded {
-            let (Ok(Some(record)), Some(_)) = (&loaded.record, &loaded.before) else { continue };
-            if let (State::Unclaimed { not_before: None, .. }, Some(place)) =
-                (&record.state, record.spec.place)
-                && !self.is_member(place.process).await?
-            {
-                gone.push(*id);
-            }
-        }
-        for id in gone {
-            self.edit(id)?.spec.place = None;
-        }
-        Ok(())
+    /// Those that are ready, were changed here, and have or may have a place.
+    pub(super) fn unplaced(&self) -> impl Iterator<Item = FutureId> {
+        let ready = |id: FutureId, record: &Record| {
+            matches!(record.state, State::Unclaimed { not_before: None, .. })
+                && (record.spec.place.is_some() || (record.spec.near.is_some() && !self.was_ready(id)))
+        };
+        self.changed().filter(move |(id, record)| ready(*id, record)).map(|(id, _)| id)
+    }
+
+    /// Records that were changed here and wait for a future.
+    pub(super) fn waiting_here(&self, argument: FutureId) -> impl Iterator<Item = FutureId> {
+        let waits = move |record: &Record| match &record.state {
+            State::Waiting { missing } => missing.contains(&argument),
+            _ => false,
+        };
+        self.changed().filter(move |(_, record)| waits(record)).map(|(id, _)| id)
+    }
+
+    fn changed(&self) -> impl Iterator<Item = (FutureId, &Record)> {
+        self.loaded.iter().filter_map(|(id, loaded)| match (&loaded.record, &loaded.before) {
+            (Ok(Some(record)), Some(_)) => Some((*id, record)),
+            _ => None,
+        })
+    }
+
+    /// Whether it was ready before this transaction.
+    pub(super) fn was_ready(&self, id: FutureId) -> bool {
+        let before = self.loaded.get(&id).and_then(|loaded| loaded.before.as_ref());
+        before.is_some_and(|before| before.iter().any(|(key, _)| self.keys.is_ready(key)))
     }
 }
 

@@ -65,13 +65,29 @@ pub async fn exit(process: OwnedFd) {
     std::future::pending().await
 }
 
-/// When a process started, in clock ticks since the boot. The field behind the command's name, which may hold anything.
+/// When a process started, in clock ticks since the boot, the same number for whoever looks. The field behind the command's
+/// name, which may hold anything.
 fn started(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(") ")?;
     // Field 22 of proc(5); the first one here is number 3.
-    fields.split(' ').nth(19)?.parse().ok()
+    let shown: u64 = fields.split(' ').nth(19)?.parse().ok()?;
+    shown.checked_add_signed(boot_offset()?.checked_neg()?)
 }
+
+/// What the kernel adds in this process's time namespace, in clock ticks.
+fn boot_offset() -> Option<i64> {
+    // Kernels without time namespaces have no such file, and add nothing.
+    let Ok(offsets) = fs::read_to_string("/proc/self/timens_offsets") else { return Some(0) };
+    let mut words = offsets.lines().find_map(|line| line.strip_prefix("boottime"))?.split_whitespace();
+    let (seconds, nanos): (i64, i64) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    // Fractions of a tick may be rounded either way.
+    (nanos % TICK_NANOS == 0)
+        .then(|| seconds.checked_mul(1_000_000_000 / TICK_NANOS)?.checked_add(nanos / TICK_NANOS))?
+}
+
+/// A clock tick of the kernel's interface.
+const TICK_NANOS: i64 = 10_000_000;
 
 /// A descriptor of the process that has this pid now, which becomes readable when it exits.
 pub fn pidfd(pid: u32) -> io::Result<OwnedFd> {

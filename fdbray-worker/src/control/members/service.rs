@@ -83,6 +83,7 @@ pub type Events = mpsc::UnboundedReceiver<Event>;
 #[derive(Clone)]
 pub struct MembershipHandle {
     commands: mpsc::UnboundedSender<Command>,
+    me: Arc<Member>,
     known: watch::Receiver<Arc<BTreeMap<ProcessId, Arc<Member>>>>,
     shared: Arc<Shared>,
 }
@@ -119,9 +120,10 @@ impl Membership {
         let (sender, commands) = mpsc::unbounded_channel();
         let (known, others) = watch::channel(Arc::default());
         let shared = Arc::new(Shared { started, last_beat: AtomicU64::new(0) });
+        let me = Arc::new(member);
         let mut service = Membership {
             members,
-            me: Arc::new(member),
+            me: me.clone(),
             peers: Box::new(peers),
             judges,
             events,
@@ -142,7 +144,7 @@ impl Membership {
         let mut beats = interval(BEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::spawn(service.run(beats));
-        Ok((MembershipHandle { commands: sender, known: others, shared }, receiver))
+        Ok((MembershipHandle { commands: sender, me, known: others, shared }, receiver))
     }
 
     async fn run(mut self, mut beats: Interval) {
@@ -388,6 +390,13 @@ impl MembershipHandle {
     /// The other members, as far as this process knows: the last ones it read, when the store is away.
     pub fn members(&self) -> Arc<BTreeMap<ProcessId, Arc<Member>>> {
         self.known.borrow().clone()
+    }
+
+    /// The same, and this process.
+    pub fn all(&self) -> BTreeMap<ProcessId, Arc<Member>> {
+        let mut all = BTreeMap::clone(&self.known.borrow());
+        all.insert(self.me.id, self.me.clone());
+        all
     }
 
     /// Removes this process from the cluster and ends the service.

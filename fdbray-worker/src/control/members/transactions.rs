@@ -1,7 +1,7 @@
 //! The transactions by which members come, go, beat and are declared dead.
 
 use super::keys::Keys;
-use super::record::{Cause, Change, Member, Tombstone, decode, encode};
+use super::record::{Cause, Change, Member, Role, Tombstone, decode, encode};
 use crate::control::store::{Key, Range, Store, StoreError, Transaction, Watch};
 use crate::id::ProcessId;
 
@@ -81,6 +81,14 @@ impl Members {
         self.keys.member(id)
     }
 
+    /// What a process is there for, as a transaction sees it; none if it is no member. Conflicts with its death.
+    pub(crate) async fn role(&self, tx: &Transaction, id: ProcessId) -> Result<Option<Role>, StoreError> {
+        let key = self.keys.member(id);
+        let Some(record) = tx.get(&key).await? else { return Ok(None) };
+        // One that cannot be read was written by a newer program: let it try.
+        Ok(Some(decode::<Member>(key.as_ref(), &record).map_or(Role::Worker, |member| member.role)))
+    }
+
     /// Whether all members are, and have always been, on this machine.
     pub fn one_machine(&self) -> bool {
         self.store.one_machine()
@@ -101,8 +109,9 @@ impl Members {
                             false => Err(MemberError::AlreadyRegistered(member.id)),
                         };
                     }
-                    if tx.get(keys.tombstone(member.id)).await?.is_some() {
-                        return Err(MemberError::AlreadyRegistered(member.id));
+                    // An earlier run may have taken effect without our knowledge, and the process been silent since.
+                    if let Some(tombstone) = read_tombstone(&tx, &keys, member.id).await? {
+                        return Err(MemberError::Tombstoned { tombstone: Some(tombstone) });
                     }
                     tx.set(&key, encode(&member)?)?;
                     tx.add(keys.beat(member.id), 1)?;

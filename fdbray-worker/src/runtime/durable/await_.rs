@@ -7,13 +7,19 @@ use crate::{
     error::Error,
     handle::Handle,
     id::{ObjectId, ProcessId},
+    net::FetchError,
     payload::Payload,
 };
 use rustc_hash::FxHashSet;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// Futures that are attached to at once.
 const AT_ONCE: usize = 200;
+/// How long a process that is a member and cannot be reached is asked for a value. Then it is computed again elsewhere.
+const REACH: Duration = Duration::from_secs(10);
 /// Records that are read at once.
 const RECORDS: usize = 200;
 /// For how long there is no mail before what was handled is removed.
@@ -241,8 +247,17 @@ impl Durables {
             };
             match records {
                 Ok(records) => {
-                    for record in records.into_iter().flatten().filter(Record::settled) {
-                        self.ended(record).await;
+                    for (id, record) in ids.iter().zip(records) {
+                        match record {
+                            Some(record) if record.settled() => self.ended(record).await,
+                            Some(_) => {}
+                            // Released by somebody else before this process heard of its end.
+                            None => {
+                                let gone = DurableError::NoSuchFuture(id.to_string());
+                                let error = lost_or(object_id(*id), &gone);
+                                self.tell(object_id(*id), Outcome::Failed(Arc::new(error)));
+                            }
+                        }
                     }
                 }
                 Err(error) => tracing::warn!("the ends of durable futures cannot be read: {error}"),
@@ -262,11 +277,13 @@ impl Durables {
                     Ok(None) => return,
                     Err(error) => Outcome::Failed(Arc::new(store_error(&error))),
                 },
-                Value::Kept(len) => match self.value_of(realized.by, id, len).await {
-                    Some(value) => Outcome::Value(value),
-                    // It is computed again, or fails; then word comes.
-                    None => return self.value_lost(id, realized.by).await,
-                },
+                Value::Kept(len) => {
+                    // It may take long, and others have ended too.
+                    if let Some(durables) = self.process().and_then(|p| p.outside()?.durables().cloned()) {
+                        self.io.spawn(async move { durables.bring(id, realized.by, len).await });
+                    }
+                    return;
+                }
             },
             State::Failed(now) => Outcome::Failed(Arc::new(convert::error(id, now.failure))),
             State::Cancelled { .. } => failed(Cause::Cancelled { function }),
@@ -280,19 +297,51 @@ impl Durables {
         self.persist(|| durable.value(id)).await
     }
 
-    /// A value that a process keeps.
-    async fn value_of(&self, holder: ProcessId, id: ObjectId, len: u64) -> Option<Payload> {
+    /// Brings a value here that a process keeps, or has it computed again if that has it no more.
+    async fn bring(&self, id: ObjectId, holder: ProcessId, len: u64) {
+        match self.value_of(holder, id, len).await {
+            Ok(value) => self.tell(id, Outcome::Value(value)),
+            Err(Some(error)) if !self.runs_with(id) => self.tell(id, Outcome::Failed(Arc::new(error))),
+            // Then word comes again. What this process was to run with it, it can run with another value.
+            Err(_) => self.value_lost(id, holder).await,
+        }
+    }
+
+    /// The error says why the value cannot be had although it is there; none if it is lost.
+    async fn value_of(&self, holder: ProcessId, id: ObjectId, len: u64) -> Result<Payload, Option<Error>> {
         if holder == self.me {
-            return self.kept(id);
+            return self.kept(id).ok_or(None);
         }
-        let process = self.process()?;
-        match process.outside()?.net.fetch(holder, id, len).await {
-            Ok(value) => Some(Payload::Described(value.contiguous())),
-            Err(error) => {
-                tracing::debug!("the value of durable future {id} was not fetched from {holder}: {error}");
-                None
+        let until = Instant::now() + REACH;
+        let mut pause = Duration::from_millis(20);
+        loop {
+            let process = self.process().ok_or(None)?;
+            let outside = process.outside().ok_or(None)?;
+            let why = match outside.net.fetch(holder, id, len).await {
+                Ok(value) => return Ok(Payload::Described(value.contiguous())),
+                Err(why) => why,
+            };
+            tracing::debug!("the value of durable future {id} was not fetched from {holder}: {why}");
+            if let FetchError::TooLarge { .. } = why {
+                return Err(Some(Error::control(why)));
             }
+            if let Some(refused) = process.with_core(false, |core, _| core.refused_by(holder)) {
+                return Err(Some(not_for_this_build(id, holder, &refused)));
+            }
+            let is_there = outside.members().is_some_and(|members| members.members().contains_key(&holder));
+            if !is_there || !matches!(why, FetchError::PeerLost { .. }) || Instant::now() > until {
+                return Err(None);
+            }
+            // There may be no session yet, or a new one soon.
+            process.with_core(true, |core, fx| core.reach(holder, fx));
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
         }
+    }
+
+    /// Whether a call that was claimed here has this future among its arguments.
+    fn runs_with(&self, id: ObjectId) -> bool {
+        self.state().running.values().any(|running| running.has_argument(id))
     }
 
     async fn value_lost(&self, id: ObjectId, holder: ProcessId) {
@@ -324,6 +373,15 @@ impl Durables {
             core.durable_ended(id, outcome, fx);
         });
     }
+}
+
+/// Why a value that is there cannot be had here.
+fn not_for_this_build(id: ObjectId, holder: ProcessId, refused: &str) -> Error {
+    let message = format!(
+        "the value of durable future {id} is kept by process {holder}, which gives this process nothing: {refused}. Values \
+         in the store are for every build: submit the call with `durable_value()`, or set `allow_mixed_binaries` in both"
+    );
+    Error::Incompatible { message }
 }
 
 /// What a future that cannot be attached to ends with.

@@ -2,8 +2,9 @@
 
 use super::{Attach, Durables, future_id, object_id, store_error};
 use crate::{
+    cell::{Outcome, WaitSet},
     control::{
-        durable::{LARGEST, Retention, Submission, Target},
+        durable::{LARGEST, Near, Place, Retention, Submission, Target},
         members::Capacity,
     },
     core::shape::Resources,
@@ -11,6 +12,7 @@ use crate::{
     exec::{Argument, push_varint},
     handle::Handle,
     id::ObjectId,
+    options::{self, At},
     payload::{Encoded, Payload},
     registry::{Function, signature_hash},
     runtime::{Process, failed, not_started, process},
@@ -41,8 +43,14 @@ pub fn submit(call: DurableCall<'_>, arguments: impl IntoIterator<Item = Argumen
         Ok(parts) => parts,
         Err(error) => return failed(error),
     };
+    let beside = match &call.template.options().place {
+        Some(options::Place { at: At::Value(handle), hard }) if !handle.id().is_durable() => {
+            Some((handle.clone(), *hard))
+        }
+        _ => None,
+    };
     match durables.submission(call) {
-        Ok(submission) => durables.send(process, submission, parts),
+        Ok(submission) => durables.send(process, submission, parts, beside),
         Err(error) => failed(error),
     }
 }
@@ -86,6 +94,27 @@ async fn gather(parts: Vec<Part>, function: &str) -> Result<Vec<Part>> {
         gathered.push(Part::Value(described.map_err(|why| Error::encode(what(), why))?.payload));
     }
     Ok(gathered)
+}
+
+/// The process that has the value of a future that a process owns, when it has one; waited for if it must be known.
+async fn whereabouts(
+    process: &Arc<Process>,
+    future: &Handle,
+    hard: bool,
+    function: &str,
+) -> Result<Option<Place>> {
+    if hard {
+        let ended = WaitSet::new();
+        future.watch(&ended, 0);
+        poll_fn(|cx| ended.poll_next(cx)).await;
+    }
+    match future.cell().outcome() {
+        Some(Outcome::Value(_) | Outcome::Stored { .. }) => {}
+        Some(Outcome::Failed(error)) if hard => return Err(Error::from(error).passed_to(function)),
+        Some(Outcome::Failed(_)) | None => return Ok(None),
+    }
+    let holder = process.with_core(false, |core, _| core.whereabouts(future.id()));
+    Ok(Some(Place { process: holder, hard }))
 }
 
 /// Makes many.
@@ -181,13 +210,30 @@ impl Durables {
             Some(limit) if limit.is_zero() => Retention::Forever,
             Some(limit) => Retention::Ticks(limit.as_secs().max(1)),
         };
+        match &options.place {
+            Some(options::Place { at: At::Process(process), hard }) => {
+                submission.place = Some(Place { process: *process, hard: *hard });
+            }
+            Some(options::Place { at: At::Value(handle), hard }) if handle.id().is_durable() => {
+                submission.near = Some(Near { future: future_id(real_id(handle.id())), hard: *hard });
+            }
+            // Known when its arguments are there.
+            Some(options::Place { at: At::Value(_), .. }) | None => {}
+        }
         submission.durable_value = asked.value;
         submission.key = asked.key;
         submission.waiter = Some(self.me);
         Ok(submission)
     }
 
-    fn send(self: &Arc<Self>, process: &Arc<Process>, submission: Submission, parts: Vec<Part>) -> Handle {
+    /// `beside`: a future of a process with whose value it should run, or must.
+    fn send(
+        self: &Arc<Self>,
+        process: &Arc<Process>,
+        mut submission: Submission,
+        parts: Vec<Part>,
+        beside: Option<(Handle, bool)>,
+    ) -> Handle {
         let id = object_id(submission.id);
         let cell = process.with_core(false, |core, fx| core.durable(id, fx));
         {
@@ -195,10 +241,18 @@ impl Durables {
             state.submitting.insert(id, watch::channel(None).0);
             state.expected.insert(id);
         }
-        if parts.iter().any(|part| matches!(part, Part::Owned(..))) {
-            let durables = self.clone();
+        let owned = parts.iter().any(|part| matches!(part, Part::Owned(..)));
+        if owned || beside.is_some() {
+            let (durables, process) = (self.clone(), process.clone());
             self.io.spawn(async move {
-                match gather(parts, &submission.function).await {
+                let gathered = async {
+                    let parts = gather(parts, &submission.function).await?;
+                    if let Some((future, hard)) = beside {
+                        submission.place = whereabouts(&process, &future, hard, &submission.function).await?;
+                    }
+                    Ok(parts)
+                };
+                match gathered.await {
                     Ok(parts) => durables.queue(submission, parts),
                     Err(error) => durables.refused(id, error),
                 }

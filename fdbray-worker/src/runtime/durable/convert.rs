@@ -51,6 +51,10 @@ pub(super) fn error(id: ObjectId, failure: Failure) -> Error {
             );
             Error::ObjectLost { object: id, why, passed }
         }
+        Cause::PlaceGone { function, process } => {
+            let why = "it is gone, or executes nothing".to_owned();
+            Error::Unschedulable { function, shape: format!("process {process}"), why, passed }
+        }
         Cause::DeadlineExceeded { function } => Error::DeadlineExceeded { function, passed },
         Cause::Cancelled { function } => Error::Cancelled { function, passed },
     };

@@ -41,6 +41,8 @@ pub struct FutureInfo {
 pub struct FuturePage {
     /// By id. There may be none though there are more.
     pub futures: Vec<FutureInfo>,
+    /// Those that a newer program wrote, of which this one cannot say more.
+    pub newer: Vec<ObjectId>,
     /// Where the next page begins; none at the end.
     pub next: Option<ObjectId>,
 }
@@ -51,21 +53,23 @@ pub struct FuturePage {
 pub struct UnschedulableShape {
     /// What each needs.
     pub shape: Capacity,
+    /// The one process in which they must run, if it is for that one that they cannot.
+    pub place: Option<ProcessId>,
     /// How many there are; counted up to a thousand.
     pub futures: usize,
     /// One of them.
     pub example: ObjectId,
-    /// The worker that lacks least, and what. None if there is no worker.
+    /// The worker that lacks least, and what; of a place that one. None if there is no worker.
     pub closest: Option<(ProcessId, String)>,
 }
 
-/// The members of the cluster that this process knows of.
+/// The members of the cluster that this process knows of, itself among them.
 ///
 /// # Errors
 /// There is no cluster.
-pub fn members() -> Result<Arc<BTreeMap<ProcessId, Arc<Member>>>> {
+pub fn members() -> Result<BTreeMap<ProcessId, Arc<Member>>> {
     let (process, _) = durables()?;
-    Ok(process.outside().and_then(|o| o.members()).map(|m| m.members()).unwrap_or_default())
+    Ok(process.outside().and_then(|o| o.members()).map(|m| m.all()).unwrap_or_default())
 }
 
 /// Durable futures that the filter lets through, at most `limit`, from `after` on.
@@ -81,6 +85,7 @@ pub async fn list(filter: Filter, after: Option<ObjectId>, limit: usize) -> Resu
     let page = durables.persist(|| durable.list(filter.clone(), after, limit)).await.map_err(failed)?;
     Ok(FuturePage {
         futures: page.futures.into_iter().map(|record| info(record, now)).collect(),
+        newer: page.newer.into_iter().map(object_id).collect(),
         next: page.next.map(object_id),
     })
 }
@@ -97,6 +102,7 @@ pub async fn unschedulable() -> Result<Vec<UnschedulableShape>> {
     let found = durables.persist(|| durable.unschedulable(&members)).await.map_err(failed)?;
     let shape = |u: crate::control::durable::Unschedulable| UnschedulableShape {
         shape: u.shape,
+        place: u.place,
         futures: u.futures,
         example: object_id(u.example),
         closest: u.closest,

@@ -26,7 +26,7 @@ mod work;
 
 pub use crate::control::{
     durable::{Filter, Stage},
-    members::{Capacity as MemberCapacity, Member},
+    members::{Capacity as MemberCapacity, Member, Role},
 };
 pub(crate) use calls::task_of;
 pub use calls::{DurableCall, attach, real_id, release, submit, submit_all, submitted};

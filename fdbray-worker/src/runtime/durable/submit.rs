@@ -1,6 +1,6 @@
 //! Sends calls to the store: one transaction for all that came while the last one ran.
 
-use super::{Attach, Durables, convert, object_id, store_error};
+use super::{Attach, Durables, convert, future_id, object_id, store_error};
 use crate::{
     cell::Outcome,
     control::durable::{Submission, Submitted},
@@ -17,7 +17,8 @@ impl Durables {
     pub(super) async fn submit_all(self: Arc<Self>, mut calls: mpsc::UnboundedReceiver<Box<Submission>>) {
         let mut batch = Vec::new();
         while calls.recv_many(&mut batch, MOST).await > 0 {
-            let submissions: Vec<Submission> = batch.drain(..).map(|s| *s).collect();
+            let mut submissions: Vec<Submission> = batch.drain(..).map(|s| *s).collect();
+            self.name_futures(&mut submissions);
             let ids: Vec<ObjectId> = submissions.iter().map(|s| object_id(s.id)).collect();
             let sent = match self.durable().await {
                 Ok(durable) => self.persist(|| durable.submit(submissions.clone())).await,
@@ -35,6 +36,17 @@ impl Durables {
                 }
                 Err(error) => ids.into_iter().for_each(|id| self.refused(id, store_error(&error))),
             }
+        }
+    }
+
+    /// Calls refer to futures by the ids of their handles, of which some stand for one that its key had already.
+    fn name_futures(&self, submissions: &mut [Submission]) {
+        let state = self.state();
+        if state.real.is_empty() {
+            return;
+        }
+        for submission in submissions {
+            submission.rename(|id| state.real.get(&object_id(id)).copied().map(future_id));
         }
     }
 

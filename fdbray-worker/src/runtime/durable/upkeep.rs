@@ -66,14 +66,18 @@ impl Durables {
         if self.state().expected.is_empty() {
             return Ok(());
         }
-        let members = self.process().and_then(|p| Some(p.outside()?.members()?.members()));
+        let members = self.process().and_then(|p| Some(p.outside()?.members()?.all()));
         let members: Vec<Member> =
             members.iter().flat_map(|m| m.values()).map(|m| Member::clone(m)).collect();
         for found in self.durable().await?.unschedulable(&members).await? {
             if self.state().said.insert(found.example) {
-                let closest = match &found.closest {
-                    Some((worker, lacks)) => format!("the closest, {worker}, {lacks}"),
-                    None => "there is none".to_owned(),
+                let closest = match (&found.closest, found.place) {
+                    (Some((worker, lacks)), None) => format!("the closest, {worker}, {lacks}"),
+                    (Some((worker, lacks)), Some(_)) => {
+                        format!("they have to run in {worker}, which {lacks}")
+                    }
+                    (None, Some(place)) => format!("they have to run in {place}, which is gone"),
+                    (None, None) => "there is none".to_owned(),
                 };
                 tracing::warn!(
                     "no worker can run {} durable futures, such as {}, which need {}: {closest}; they wait for one",

@@ -17,7 +17,7 @@ use crate::{
     },
     error::Error,
     handle::Handle,
-    id::ProcessId,
+    id::{ObjectId, ProcessId},
     payload::Payload,
     registry::Registry,
     runtime::{Process, start::resources},
@@ -59,7 +59,7 @@ pub(super) struct Running {
     suspect_since: Option<Instant>,
     handle: Handle,
     /// Its arguments.
-    _futures: Vec<Handle>,
+    futures: Vec<Handle>,
 }
 
 /// A claimed call that can start.
@@ -91,6 +91,10 @@ pub(super) struct Worker {
 impl Running {
     pub(super) fn attempt(&self) -> u32 {
         self.attempt
+    }
+
+    pub(super) fn has_argument(&self, id: ObjectId) -> bool {
+        self.futures.iter().any(|future| future.id() == id)
     }
 }
 
@@ -202,12 +206,15 @@ impl Durables {
                 quick: Arc::new(quick),
                 suspects: usize::from(!self.tries_suspect()),
                 nonce: if unsure == 0 { ProcessId::random().get() } else { unsure },
+                held_back: Arc::default(),
                 again: unsure != 0,
             };
+            let held_back = wants.held_back.clone();
             worker.unsure.store(wants.nonce, Ordering::Relaxed);
             let (claimed, watches) = durable.claim_and_watch(self.me, wants).await?;
             lookout.watch(watches);
             worker.unsure.store(0, Ordering::Relaxed);
+            full |= held_back.load(Ordering::Relaxed);
             if !claimed.is_empty() {
                 self.waiting.notify_one();
                 // Less than there is room for was all that there is.
@@ -248,6 +255,7 @@ impl Durables {
             same.or_insert_with(|| (0, running.needs.clone())).0 += 1;
         }
         let mut have = resources(worker.capacity.clone());
+        let mut free = have.clone();
         let (mut slowest, mut waiting, mut quick) = (0, 0, BTreeSet::new());
         process.with_core(false, |core, _| {
             // What is not known yet may take long.
@@ -259,6 +267,7 @@ impl Durables {
                 }
             }
             for ((place, shape), (count, needs)) in runs {
+                free.take_many(&needs, count);
                 match quick_time(place) {
                     Some(_) if shape == *id => waiting += count as usize,
                     Some(_) => {}
@@ -266,11 +275,12 @@ impl Durables {
                 }
             }
         });
-        let slots = have.times(&resources(shape.clone()), MOST as u32) as usize;
+        let [slots, now] =
+            [have, free].map(|have| have.times(&resources(shape.clone()), MOST as u32) as usize);
         // What may kill this process should not take much with it.
         let ahead = if quick.is_empty() || self.tries_suspect() { 0 } else { (AHEAD / slowest) as usize };
         let all = slots.saturating_mul(1 + ahead).min(MOST).saturating_sub(waiting);
-        (Room { all, slow: slots.min(all) }, quick)
+        (Room { all, slow: slots.min(all), now }, quick)
     }
 
     /// Starts what was claimed, in one turn of the core. What cannot run here is given back.
@@ -375,7 +385,7 @@ impl Durables {
                 waiter: record.waiter,
                 suspect_since: record.suspect.then(Instant::now),
                 handle: handle.clone(),
-                _futures: held.into_iter().map(Handle::counted).collect(),
+                futures: held.into_iter().map(Handle::counted).collect(),
             };
             state.running.insert(record.id, running);
             state.local.insert(handle.id().seq, record.id);

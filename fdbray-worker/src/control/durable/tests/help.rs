@@ -179,7 +179,8 @@ pub(in crate::control::durable) fn wants(most: usize) -> Wants {
     let kinds: BTreeSet<u64> = ["f", "g", "h"].iter().map(|name| function_hash(name, SIGNATURE)).collect();
     Wants {
         again: false,
-        shapes: vec![(ShapeId::of(&one_cpu()), Room { all: most, slow: most })],
+        held_back: Arc::default(),
+        shapes: vec![(ShapeId::of(&one_cpu()), Room { all: most, slow: most, now: most })],
         most,
         start: 0,
         kinds: Arc::new(kinds),

@@ -112,7 +112,7 @@ async fn a_newer_record_is_refused_by_name_and_passed_over_in_batches() {
             cluster.store.transact_idempotent(move |tx| {
                 let key = key.clone();
                 async move {
-                    let record = rmp_serde::to_vec_named(&Newer { v: 2, flux: 1 }).unwrap();
+                    let record = rmp_serde::to_vec_named(&Newer { v: 3, flux: 1 }).unwrap();
                     tx.set(key, record)?;
                     Ok::<_, StoreError>(())
                 }
@@ -122,17 +122,34 @@ async fn a_newer_record_is_refused_by_name_and_passed_over_in_batches() {
             rewrite(id).await.unwrap();
         }
         let error = cluster.record(newer).await.unwrap_err().to_string();
-        assert!(error.contains(&newer.to_string()) && error.contains("version 2"), "{error}");
+        assert!(error.contains(&newer.to_string()) && error.contains("version 3"), "{error}");
         let page = cluster.list(Filter::default(), None, 10).await.unwrap();
         assert_eq!((page.futures.len(), page.newer.len()), (1, 3));
         let claimed = cluster.claim(worker, Wants { start: 5, ..wants(5) }).await.unwrap();
         assert_eq!(claimed.iter().map(|claimed| claimed.token.id).collect::<Vec<_>>(), [known]);
         cluster.end(worker, claimed[0].token, Outcome::Value(vec![])).await;
         assert!(cluster.record(known).await.unwrap().spreading, "left to somebody who can read it");
+        // Its value is lost before: nobody may take it for there, whoever else comes to wait for it.
+        let kept = cluster.submit_one(cluster.call()).await;
+        let unread = cluster.submit_one(Submission { futures: vec![kept], ..cluster.call() }).await;
+        rewrite(unread).await.unwrap();
+        let token = cluster.take(worker).await.token;
+        cluster.end(worker, token, Outcome::Kept(9)).await;
+        assert!(cluster.record(kept).await.unwrap().spreading);
+        cluster.lost(kept, worker).await.unwrap();
+        let late = cluster.submit_one(Submission { futures: vec![kept], ..cluster.call() }).await;
+        cluster.ticks(1).await;
+        assert_eq!(cluster.stage(late).await, Stage::Waiting);
+        cluster.release(vec![kept]).await.unwrap();
+        assert_eq!(cluster.run(worker).await, kept);
+        assert_eq!(cluster.stage(late).await, Stage::Unclaimed);
+        cluster.ticks(61).await;
+        assert_eq!(cluster.stage(kept).await, Stage::Realized, "one that has not been told needs it");
+        cluster.cancel(late).await.unwrap();
         cluster.bury(dead).await;
         cluster.recover(dead).await.unwrap();
         cluster.ticks(3).await;
-        assert_eq!(cluster.checked().await.newer, 3);
+        assert_eq!(cluster.checked().await.newer, 4);
         let call = Submission { futures: vec![newer], ..cluster.call() };
         assert!(matches!(cluster.submit(vec![call]).await.unwrap()[0], Err(Refused::NewerArgument { .. })));
     })
@@ -210,7 +227,7 @@ async fn what_nobody_can_run_is_listed_with_the_closest_worker() {
         cluster.submit_one(cluster.call()).await;
         let members: Vec<Member> = cluster.members.list().await.unwrap().0;
         let closest = Some((worker, "has 0 of 1 gpus".into()));
-        let expected = Unschedulable { shape: shape.clone(), futures: 1, example, closest };
+        let expected = Unschedulable { shape: shape.clone(), place: None, futures: 1, example, closest };
         assert_eq!(cluster.unschedulable(&members).await.unwrap(), [expected]);
         let signal = cluster.watch_shape(ShapeId::of(&shape)).await.unwrap();
         cluster.submit_one(Submission { shape, ..cluster.call() }).await;

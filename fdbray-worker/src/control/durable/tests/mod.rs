@@ -3,6 +3,7 @@
 mod checker;
 pub(super) mod help;
 mod limits;
+mod places;
 mod steps;
 mod storm;
 mod waits;

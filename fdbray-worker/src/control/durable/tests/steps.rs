@@ -62,6 +62,16 @@ async fn a_key_has_one_future_and_refuses_another_call() {
             let call = Submission { key: Some(bad.into()), ..cluster.call() };
             assert!(matches!(cluster.submit(vec![call]).await.unwrap()[0], Err(Refused::BadKey { .. })));
         }
+        // One that refers to it by its own name means the one that there was.
+        let alias = keyed(b"a");
+        let dependent = Submission {
+            futures: vec![alias.id],
+            near: Some(Near { future: alias.id, hard: false }),
+            ..cluster.call()
+        };
+        let submitted = cluster.submit(vec![alias, dependent]).await.unwrap();
+        let dependent = cluster.record(submitted[1].clone().unwrap().id()).await.unwrap();
+        assert_eq!(dependent.spec.needs(), [first]);
         // In one batch too, and free again once it is released.
         let pair =
             cluster.submit(vec![Submission { key: Some("k".into()), ..cluster.call() }; 1]).await.unwrap();
@@ -97,7 +107,7 @@ async fn the_highest_priority_is_claimed_first_and_what_a_worker_lacks_is_passed
         }
         assert_eq!(order.len(), 120);
         assert!(order.is_sorted_by(|a, b| a >= b), "{order:?}");
-        let other_shape = Wants { shapes: vec![(ShapeId(1), Room { all: 5, slow: 5 })], ..wants(5) };
+        let other_shape = Wants { shapes: vec![(ShapeId(1), Room { all: 5, slow: 5, now: 5 })], ..wants(5) };
         assert!(cluster.claim(worker, other_shape).await.unwrap().is_empty());
     })
     .await;
@@ -115,7 +125,7 @@ async fn a_worker_claims_ahead_only_what_it_knows_to_be_quick() {
         cluster.submit(calls).await.unwrap();
         let quick = Arc::new(BTreeSet::from([function_hash("g", SIGNATURE)]));
         let claim = |all, slow| {
-            let shapes = vec![(ShapeId::of(&one_cpu()), Room { all, slow })];
+            let shapes = vec![(ShapeId::of(&one_cpu()), Room { all, slow, now: all })];
             cluster.claim(worker, Wants { shapes, quick: quick.clone(), ..wants(all) })
         };
         let count = |claimed: &[Claimed], name: &str| {
@@ -209,21 +219,76 @@ async fn what_was_claimed_by_another_meanwhile_is_neither_started_nor_completed(
 }
 
 #[tokio::test]
-async fn a_placed_future_runs_there_or_elsewhere_when_that_takes_too_long_or_dies() {
+async fn a_call_on_its_last_attempt_is_started_only_when_it_begins_at_once() {
     everywhere(|cluster| async move {
-        let (here, there) = (cluster.join(8).await, cluster.join(9).await);
-        let at = |hard| Submission { place: Some(Place { process: there, hard }), ..cluster.call() };
-        let soft = cluster.submit_one(at(false)).await;
-        let hard = cluster.submit_one(at(true)).await;
-        assert!(cluster.claim(here, wants(5)).await.unwrap().is_empty());
-        cluster.ticks(2).await;
-        assert_eq!(cluster.run(here).await, soft);
-        assert!(cluster.claim(here, wants(5)).await.unwrap().is_empty());
-        assert_eq!(cluster.run(there).await, hard);
-        let hard = cluster.submit_one(at(true)).await;
-        cluster.bury(there).await;
-        cluster.recover(there).await.unwrap();
-        assert_eq!(cluster.run(here).await, hard);
+        let worker = cluster.join(9).await;
+        let call = |priority, retries| Submission { priority, retries, ..cluster.call() };
+        let again = cluster.submit_one(call(3, 1)).await;
+        cluster.take(worker).await;
+        cluster.bury(worker).await;
+        cluster.recover(worker).await.unwrap();
+        let calls = vec![call(2, 1), call(1, 0), call(0, 1)];
+        let [first, once, behind] = [calls[0].id, calls[1].id, calls[2].id];
+        cluster.submit(calls).await.unwrap();
+        let worker = cluster.join(8).await;
+        let claim = async |now, start| {
+            let shapes = vec![(ShapeId::of(&one_cpu()), Room { all: 100, slow: 100, now })];
+            let wants = Wants { shapes, start, ..wants(100) };
+            let held_back = wants.held_back.clone();
+            let claimed = cluster.claim(worker, wants).await.unwrap();
+            let ids: Vec<_> = claimed.iter().map(|claimed| claimed.token.id).collect();
+            (ids, held_back.load(std::sync::atomic::Ordering::Relaxed))
+        };
+        assert_eq!(claim(0, 100).await, (vec![], true), "one has seen a death, and has one attempt left");
+        assert_eq!(claim(1, 100).await, (vec![again, first], true), "nothing overtakes what waits for room");
+        assert_eq!(claim(1, 100).await, (vec![once, behind], false));
+        let unstarted = cluster.submit_one(call(0, 0)).await;
+        assert_eq!(claim(0, 0).await, (vec![unstarted], false), "claiming alone costs nothing");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_outcome_that_is_told_again_is_taken_once_and_answered_as_before() {
+    everywhere(|cluster| async move {
+        let worker = cluster.join(9).await;
+        let end = async |token, outcome: &Outcome| {
+            let first = cluster.end(worker, token, outcome.clone()).await;
+            assert_eq!(cluster.end(worker, token, outcome.clone()).await, first, "{outcome:?}");
+            first
+        };
+        let error = Outcome::Error(Failure::error("x".into(), vec![]));
+        let id = cluster.submit_one(Submission { retry_errors: 1, ..cluster.call() }).await;
+        let first = cluster.take(worker).await.token;
+        assert_eq!(end(first, &error).await, Completed::Retried);
+        assert_eq!(cluster.record(id).await.unwrap().failed, 1);
+        let second = cluster.take(worker).await.token;
+        assert_eq!(end(second, &error).await, Completed::Settled);
+        assert_eq!(
+            cluster.end(worker, first, error.clone()).await,
+            Completed::Stale,
+            "a claim before the last"
+        );
+        let value = Outcome::Value(vec![]);
+        let id = cluster.submit_one(cluster.call()).await;
+        let given_back = cluster.take(worker).await.token;
+        cluster.give_back(worker, vec![(given_back, vec![])]).await.unwrap();
+        assert_eq!(end(given_back, &value).await, Completed::Stale);
+        let token = cluster.take(worker).await.token;
+        assert_eq!(end(token, &value).await, Completed::Settled);
+        assert_eq!(end(given_back, &value).await, Completed::Stale);
+        let other = cluster.join(8).await;
+        assert_eq!(cluster.end(other, token, value.clone()).await, Completed::Stale);
+        assert_eq!(cluster.record(id).await.unwrap().died, 1);
+        let lost = cluster.submit_one(Submission { retries: 0, ..cluster.call() }).await;
+        let token = cluster.take(worker).await.token;
+        assert_eq!(end(token, &Outcome::Kept(9)).await, Completed::Settled);
+        cluster.lost(lost, worker).await.unwrap();
+        assert_eq!(
+            end(token, &Outcome::Kept(9)).await,
+            Completed::Stale,
+            "it has failed since, by no attempt"
+        );
     })
     .await;
 }

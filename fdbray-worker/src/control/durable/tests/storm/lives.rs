@@ -104,7 +104,9 @@ async fn arguments(world: &World, record: &Record) -> Result<Vec<FutureId>, Dura
         match &argument.state {
             State::Realized(realized) if matches!(realized.value, Value::Kept(_)) => {
                 if world.log.borrow().dead.contains(&realized.by) {
-                    world.cluster.lost(argument.id, realized.by).await?;
+                    // Who claimed it may not know yet that it was cancelled, and its argument removed.
+                    let lost = world.cluster.lost(argument.id, realized.by).await.map(drop);
+                    lost.or_else(gone)?;
                     world.count("lost");
                     missing.push(argument.id);
                 }
@@ -220,6 +222,10 @@ fn call(world: &World, me: ProcessId, seq: u64, batch: &[Submission]) -> Submiss
         function: ["f", "g", "h"][world.below(3)].into(),
         priority: world.below(3) as i32 - 1,
         place: world.one_of(8).then(|| Place { process: world.any_worker(), hard: world.one_of(2) }),
+        near: world
+            .any_future()
+            .filter(|_| world.one_of(6))
+            .map(|future| Near { future, hard: world.one_of(2) }),
         futures: if key.is_some() { Vec::new() } else { futures },
         retries: world.below(4) as u32,
         retry_errors: world.below(3) as u32,
