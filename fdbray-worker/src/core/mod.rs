@@ -21,13 +21,14 @@
 //! | `drain` | leaving in order |
 //! | `blocking` | tasks that wait for futures and give their slot back |
 //! | `borrow`, `lend` | futures of other owners, and this one's at others |
-//! | `objects` | values that are too large to travel inside a message |
+//! | `objects`, `copies` | values that are too large to travel inside a message; those of others, kept for a moment |
 //! | `timers` | deadlines, retries, idle leases, shapes that nobody can run |
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod blocking;
 mod borrow;
+mod copies;
 mod dispatch;
 mod drain;
 mod effects;

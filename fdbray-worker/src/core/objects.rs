@@ -2,6 +2,7 @@
 
 use super::{
     Core, Effects, Fetch,
+    copies::Copies,
     grant::Fetched,
     message::{Message, TaskName},
     table::{Record, State},
@@ -22,6 +23,7 @@ pub(super) const TRIES: u32 = 3;
 pub(super) struct Objects {
     stored: BTreeMap<ObjectId, Payload>,
     fetching: BTreeMap<ObjectId, Fetching>,
+    pub(super) copies: Copies,
 }
 
 /// A value on its way here.
@@ -37,12 +39,13 @@ impl Objects {
         self.stored.insert(id, value);
     }
 
-    pub fn free(&mut self, id: ObjectId) {
-        self.stored.remove(&id);
+    pub fn free(&mut self, id: ObjectId, fx: &mut Effects) {
+        fx.drops.extend(self.stored.remove(&id));
     }
 
-    pub fn free_all_of(&mut self, owner: ProcessId) {
-        self.stored.retain(|id, _| id.owner != owner);
+    pub fn free_all_of(&mut self, owner: ProcessId, fx: &mut Effects) {
+        let freed = self.stored.extract_if(.., |id, _| id.owner == owner);
+        fx.drops.extend(freed.map(|(_, value)| value));
     }
 
     pub fn len(&self) -> usize {
@@ -71,7 +74,7 @@ impl Core {
         task: TaskName,
         fx: &mut Effects,
     ) -> Fetched {
-        if let Some(value) = self.object(id) {
+        if let Some(value) = self.object(id).or_else(|| self.objects.copies.get(id, self.now)) {
             return Fetched::Here(value);
         }
         let new = !self.objects.fetching.contains_key(&id);
@@ -107,6 +110,10 @@ impl Core {
     /// A fetch ended; `None` when the value could not be had from there.
     pub fn fetched(&mut self, id: ObjectId, from: ProcessId, value: Option<Payload>, fx: &mut Effects) {
         let Some(fetching) = self.objects.fetching.remove(&id) else { return };
+        if let (Some(value), false) = (&value, fetching.tasks.is_empty()) {
+            self.objects.copies.add(id, value.clone(), self.now);
+            self.plan_rounds();
+        }
         for task in &fetching.tasks {
             self.argument_fetched(*task, id, from, value.as_ref(), fx);
         }

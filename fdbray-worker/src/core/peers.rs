@@ -342,8 +342,8 @@ impl Core {
             Message::Missing { task, object, holder } => self.missing(peer, task, object, holder, fx),
             Message::Recall { lease, count } => self.recalled(peer, lease, count, fx),
             Message::Cancel { task } => self.cancelled_by_owner(peer, task, fx),
-            Message::Adopted { task } => self.adopted_by_owner(peer, task, false),
-            Message::Discarded { task } => self.adopted_by_owner(peer, task, true),
+            Message::Adopted { task } => self.adopted_by_owner(peer, task, false, fx),
+            Message::Discarded { task } => self.adopted_by_owner(peer, task, true, fx),
             Message::LeaseRequest { request, shape, slots } => {
                 self.requested(peer, request, shape, slots, fx)
             }
@@ -361,7 +361,7 @@ impl Core {
             Message::Value { seq, value } => self.told_value(peer, seq, Payload::copy_from(value), fx),
             Message::ValueStored { seq, holder, len } => self.told_stored(peer, seq, holder, len, fx),
             Message::ValueFailed { seq, error } => self.told_failed(peer, seq, *error, fx),
-            Message::Free { seq } => self.objects.free(ObjectId { owner: peer, seq }),
+            Message::Free { seq } => self.objects.free(ObjectId { owner: peer, seq }, fx),
             Message::Log { kind, function, text } => {
                 fx.logs.push((peer, kind, function.to_owned(), text.to_owned()));
             }

@@ -290,11 +290,17 @@ impl Core {
     }
 
     /// The owner has taken over what this worker kept for it, or has no use for it.
-    pub(super) fn adopted_by_owner(&mut self, peer: ProcessId, task: TaskName, discarded: bool) {
+    pub(super) fn adopted_by_owner(
+        &mut self,
+        peer: ProcessId,
+        task: TaskName,
+        discarded: bool,
+        fx: &mut Effects,
+    ) {
         if let Some(transit) = self.worker.transit.remove(&(peer, task)) {
             self.unpin_all(transit.pins);
             if let Some(id) = transit.stored.filter(|_| discarded) {
-                self.objects.free(id);
+                self.objects.free(id, fx);
             }
         }
     }

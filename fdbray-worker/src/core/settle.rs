@@ -228,6 +228,7 @@ impl Core {
             self.abandon(id.seq, fx);
             self.fail(id.seq, Error::Shutdown, fx);
         }
+        self.objects.copies.clear(&mut fx.drops);
         self.fail_borrowed(None, fx);
         self.turn(fx);
     }

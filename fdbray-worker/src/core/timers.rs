@@ -61,6 +61,7 @@ impl Core {
         if self.timers.rounds && self.now >= self.timers.next_round {
             self.timers.next_round = self.now + ROUND;
             self.return_idle_leases(fx);
+            self.drop_idle_copies(fx);
             self.judge_queues(fx);
             self.move_work_from_stalled_leases(fx);
             self.want_leases_back(fx);
@@ -73,6 +74,7 @@ impl Core {
         let needed = self.owner.leases_held() > 0
             || self.owner.anything_queued()
             || self.worker.anyone_waits()
+            || !self.objects.copies.is_empty()
             || (self.peers.anyone_lost() && self.table.len() > 0);
         if needed && !self.timers.rounds {
             self.timers.next_round = self.now + ROUND;
