@@ -19,6 +19,8 @@
 //! | `FDBRAY_GRACE_PERIOD` | `30s` | how long a stopping worker finishes what runs |
 //! | `FDBRAY_SESSION_RESUME` | `2s` | how long a broken connection may be made again |
 //! | `FDBRAY_INLINE_BYTES` | `64KiB` | up to which size values travel within messages |
+//! | `FDBRAY_STORE_BYTES` | 30% of memory | shared memory for the large values of this process |
+//! | `FDBRAY_STORE_WAIT` | `10s` | how long a large value waits for room there, then `StoreFull` |
 //! | `FDBRAY_LOG_TO_DRIVER` | true | whether what remote code prints shows in the driver's terminal |
 //! | `FDBRAY_ALLOW_MIXED_BINARIES` | false | whether processes of different builds work together |
 //! | `FDBRAY_IN_PROCESS` | false | everything in the driver's process, for debugging |
@@ -75,6 +77,10 @@ pub struct Config {
     pub session_resume: Duration,
     /// Up to which size values travel within messages, in bytes.
     pub inline_bytes: u64,
+    /// Shared memory for the large values of this process, in bytes. None: 30% of the machine's or container's.
+    pub store_bytes: Option<u64>,
+    /// How long a large value waits for room there.
+    pub store_wait: Duration,
     /// Whether what remote code prints and logs shows in the driver's terminal.
     pub log_to_driver: bool,
     /// Whether processes of different builds work together, function by function.
@@ -103,6 +109,8 @@ impl Default for Config {
             grace_period: Duration::from_secs(30),
             session_resume: Duration::from_secs(2),
             inline_bytes: 64 << 10,
+            store_bytes: None,
+            store_wait: Duration::from_secs(10),
             log_to_driver: true,
             allow_mixed_binaries: false,
             in_process: false,

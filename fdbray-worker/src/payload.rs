@@ -90,6 +90,14 @@ impl Payload {
         }
     }
 
+    /// The same, shared.
+    pub fn head_bytes(&self) -> Bytes {
+        match self {
+            Payload::Parts(parts) => parts.head.clone(),
+            payload => payload.contiguous(),
+        }
+    }
+
     /// The buffers beside it.
     pub fn buffers(&self) -> &[Bytes] {
         match self {

@@ -18,7 +18,7 @@ pub use std::sync::OnceLock;
 use crate::{
     Error, Result,
     encoding::{RemoteValue, decode, encode, encode_described},
-    lend::Cast,
+    lend::{Cast, Lent},
     returns::{Gives, RemoteError},
 };
 use std::future::Future;
@@ -34,14 +34,14 @@ pub fn value<T: RemoteValue>(input: &mut Input, name: &str) -> Result<T> {
     decode(&payload, || input.source().clone()).map_err(|why| undecodable(input, name, why))
 }
 
-/// Takes what of the next argument lends a `B` for the call, and how that may lie in bytes.
+/// Takes what of the next argument lends a `B` for the call; `cast` says how that may lie in bytes.
 pub fn borrowed<B: Borrowed + ?Sized>(
     input: &mut Input,
     name: &str,
     cast: Option<Cast<B>>,
-) -> Result<B::Held> {
+) -> Result<Lent<B>> {
     let payload = input.next(name)?;
-    B::held(&payload, input.source().clone(), cast).map_err(|why| undecodable(input, name, why))
+    B::lent(&payload, input.source().clone(), cast).map_err(|why| undecodable(input, name, why))
 }
 
 /// Encodes what the function returned.

@@ -4,7 +4,7 @@ use crate::{
     RemoteFuture,
     blob::Blob,
     encoding::{RemoteValue, describe, encode, is_described},
-    lend::{Borrowed, Lends},
+    lend::Lends,
     slab::Slab,
 };
 use bytemuck::Pod;
@@ -152,20 +152,14 @@ impl<P: Lends<str> + RemoteValue> IntoArg<str> for &RemoteFuture<P> {
 }
 
 #[diagnostic::do_not_recommend]
-impl<T, P: Lends<[T]> + RemoteValue> IntoArg<[T]> for RemoteFuture<P>
-where
-    [T]: Borrowed,
-{
+impl<T, P: Lends<[T]> + RemoteValue> IntoArg<[T]> for RemoteFuture<P> {
     fn into_arg(self) -> Arg<[T]> {
         Arg::future(&self)
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<T, P: Lends<[T]> + RemoteValue> IntoArg<[T]> for &RemoteFuture<P>
-where
-    [T]: Borrowed,
-{
+impl<T, P: Lends<[T]> + RemoteValue> IntoArg<[T]> for &RemoteFuture<P> {
     fn into_arg(self) -> Arg<[T]> {
         Arg::future(self)
     }

@@ -16,6 +16,7 @@ use crate::{
     slab::{CastError, Tagged},
 };
 use bytemuck::{Pod, try_cast_slice};
+use bytes::Bytes;
 use bytestring::ByteString;
 use fdbray_worker::{exec::Source, payload::Payload};
 use serde::de::DeserializeOwned;
@@ -28,38 +29,38 @@ use std::{
 
 /// A value whose future can be passed for a parameter that borrows a `B`, and can be [viewed](crate::RemoteFuture::view)
 /// as one: a `Vec`, a [`Slab`] and a [`Blob`] lend slices, a `String` lends a `str`.
-pub trait Lends<B: Borrowed + ?Sized> {
+pub trait Lends<B: ?Sized> {
     /// What of an encoded value is lent.
     #[doc(hidden)]
-    fn lend(payload: &Payload, source: Source) -> Result<B::Held, String>;
+    fn lend(payload: &Payload, source: Source) -> Result<Lent<B>, String>;
 }
 
 impl<T: RemoteValue + Send + Sync + 'static> Lends<[T]> for Vec<T> {
-    fn lend(payload: &Payload, source: Source) -> Result<Items<T>, String> {
+    fn lend(payload: &Payload, source: Source) -> Result<Lent<[T]>, String> {
         if TypeId::of::<T>() == TypeId::of::<u8>() {
-            let bytes: Box<dyn Any> = Box::new(<[u8]>::held(payload, source, Bits::<[u8]>::CAST)?);
+            let bytes: Box<dyn Any> = Box::new(<[u8]>::lent(payload, source, Bits::<[u8]>::CAST)?);
             // It is of this type: `T` is `u8`.
-            return bytes.downcast().map(|items| *items).map_err(|_| String::new());
+            return bytes.downcast().map(|lent| *lent).map_err(|_| String::new());
         }
-        <[T]>::held(payload, source, None)
+        <[T]>::lent(payload, source, None)
     }
 }
 
 impl<T: Pod + RemoteValue + Send + Sync> Lends<[T]> for Slab<T> {
-    fn lend(payload: &Payload, source: Source) -> Result<Items<T>, String> {
-        <[T]>::held(payload, source, Bits::<[T]>::CAST)
+    fn lend(payload: &Payload, source: Source) -> Result<Lent<[T]>, String> {
+        <[T]>::lent(payload, source, Bits::<[T]>::CAST)
     }
 }
 
 impl Lends<[u8]> for Blob {
-    fn lend(payload: &Payload, source: Source) -> Result<Items<u8>, String> {
-        <[u8]>::held(payload, source, Bits::<[u8]>::CAST)
+    fn lend(payload: &Payload, source: Source) -> Result<Lent<[u8]>, String> {
+        <[u8]>::lent(payload, source, Bits::<[u8]>::CAST)
     }
 }
 
 impl Lends<str> for String {
-    fn lend(payload: &Payload, source: Source) -> Result<ByteString, String> {
-        str::held(payload, source, None)
+    fn lend(payload: &Payload, source: Source) -> Result<Lent<str>, String> {
+        str::lent(payload, source, None)
     }
 }
 
@@ -70,34 +71,29 @@ impl Lends<str> for String {
     note = "`&str`, `&[T]` and `&T` can, where `T` is `Serialize + DeserializeOwned + Send + Sync`"
 )]
 pub trait Borrowed {
-    /// What lends it for the call.
     #[doc(hidden)]
-    type Held: Deref<Target = Self>;
-    #[doc(hidden)]
-    fn held(payload: &Payload, source: Source, cast: Option<Cast<Self>>) -> Result<Self::Held, String>;
+    fn lent(payload: &Payload, source: Source, cast: Option<Cast<Self>>) -> Result<Lent<Self>, String>;
 }
 
 #[diagnostic::do_not_recommend]
 impl Borrowed for str {
-    type Held = ByteString;
-
-    fn held(payload: &Payload, source: Source, _: Option<Cast<str>>) -> Result<ByteString, String> {
+    fn lent(payload: &Payload, source: Source, _: Option<Cast<str>>) -> Result<Lent<str>, String> {
         if payload.is_described() {
-            return decode::<String>(payload, || source).map(ByteString::from);
+            return decode(payload, || source).map(Lent::Own);
         }
         // Text is encoded as bytes are, and looked at once.
         let bytes: Blob = decode(payload, || source)?;
-        ByteString::try_from(bytes::Bytes::from(bytes)).map_err(|error| format!("it is no text: {error}"))
+        let text =
+            ByteString::try_from(Bytes::from(bytes)).map_err(|error| format!("it is no text: {error}"))?;
+        Ok(Lent::Text(text, |text| text))
     }
 }
 
 #[diagnostic::do_not_recommend]
 impl<T: DeserializeOwned + Send + Sync> Borrowed for [T] {
-    type Held = Items<T>;
-
-    fn held(payload: &Payload, source: Source, cast: Option<Cast<[T]>>) -> Result<Items<T>, String> {
+    fn lent(payload: &Payload, source: Source, cast: Option<Cast<[T]>>) -> Result<Lent<[T]>, String> {
         let Some(cast) = cast else {
-            return decode(payload, || source).map(Items::Decoded);
+            return decode(payload, || source).map(Lent::Own);
         };
         let bytes = if !payload.is_described() && payload.head().starts_with(&Tagged::TAG) {
             decode::<Tagged>(payload, || source)?.2
@@ -105,62 +101,52 @@ impl<T: DeserializeOwned + Send + Sync> Borrowed for [T] {
             // A sequence of bytes is encoded as bytes are.
             decode(payload, || source)?
         } else {
-            return decode(payload, || source).map(Items::Decoded);
+            return decode(payload, || source).map(Lent::Own);
         };
         let aligned = (cast.align)(bytes).map_err(|error| error.to_string())?;
-        Ok(Items::Cast(aligned, cast.cast))
+        Ok(Lent::Bytes(aligned, cast.cast))
     }
 }
 
 #[diagnostic::do_not_recommend]
 impl<T: DeserializeOwned + Send + Sync> Borrowed for T {
-    type Held = Own<T>;
-
-    fn held(payload: &Payload, source: Source, _: Option<Cast<T>>) -> Result<Own<T>, String> {
-        decode(payload, || source).map(Own)
+    fn lent(payload: &Payload, source: Source, _: Option<Cast<T>>) -> Result<Lent<T>, String> {
+        decode(payload, || source).map(Lent::Own)
     }
 }
 
-/// A value that was decoded.
-#[derive(Debug)]
-pub struct Own<T>(T);
-
-impl<T> Deref for Own<T> {
-    type Target = T;
-    fn deref(&self) -> &T {
-        &self.0
-    }
-}
-
-/// Items that were decoded, or lie in bytes as they are.
-pub enum Items<T> {
+/// A `B`, for as long as this lives.
+pub enum Lent<B: ?Sized> {
     /// Decoded.
-    Decoded(Vec<T>),
-    /// In place: the cast was tried.
-    Cast(Blob, fn(&[u8]) -> Option<&[T]>),
+    Own(Box<B>),
+    /// It lies in bytes as it is; these were checked to be such.
+    Bytes(Blob, fn(&[u8]) -> &B),
+    /// It lies in text as it is.
+    Text(ByteString, fn(&str) -> &B),
 }
 
-impl<T> Deref for Items<T> {
-    type Target = [T];
-    fn deref(&self) -> &[T] {
+impl<B: ?Sized> Deref for Lent<B> {
+    type Target = B;
+    fn deref(&self) -> &B {
         match self {
-            Items::Decoded(items) => items,
-            Items::Cast(bytes, cast) => cast(bytes).unwrap_or_default(),
+            Lent::Own(value) => value,
+            Lent::Bytes(bytes, cast) => cast(bytes),
+            Lent::Text(text, cast) => cast(text),
         }
     }
 }
 
-impl<T> fmt::Debug for Items<T> {
+impl<B: fmt::Debug + ?Sized> fmt::Debug for Lent<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} items", self.len())
+        (**self).fmt(f)
     }
 }
 
 /// How bytes are taken for a `B`.
 pub struct Cast<B: ?Sized> {
-    /// Of those that are aligned and whole.
-    cast: fn(&[u8]) -> Option<&B>,
-    /// Copies those that are not aligned.
+    /// Of those that `align` gave.
+    cast: fn(&[u8]) -> &B,
+    /// Refuses those that are not whole; copies those that are not aligned.
     align: fn(Blob) -> Result<Blob, CastError>,
     /// Whether a `B` is bytes.
     is_bytes: fn() -> bool,
@@ -188,7 +174,7 @@ impl<B: ?Sized> NoBits<B> for Bits<B> {}
 impl<T: Pod> Bits<[T]> {
     /// How to take it from bytes.
     pub const CAST: Option<Cast<[T]>> = Some(Cast {
-        cast: |bytes| if bytes.is_empty() { Some(&[]) } else { try_cast_slice(bytes).ok() },
+        cast: |bytes| try_cast_slice(bytes).unwrap_or_default(),
         align: |bytes| Slab::<T>::received(bytes).map(Blob::from),
         is_bytes: || TypeId::of::<T>() == TypeId::of::<u8>(),
     });
@@ -209,8 +195,8 @@ mod tests {
         encode_described(value).unwrap().payload
     }
 
-    fn items<T: Pod + DeserializeOwned + Send + Sync>(payload: &Payload) -> Items<T> {
-        <[T]>::held(payload, Source::Here, Bits::<[T]>::CAST).unwrap()
+    fn items<T: Pod + DeserializeOwned + Send + Sync>(payload: &Payload) -> Lent<[T]> {
+        <[T]>::lent(payload, Source::Here, Bits::<[T]>::CAST).unwrap()
     }
 
     #[test]
@@ -261,17 +247,17 @@ mod tests {
     fn text_is_read_in_place() {
         for text in ["", "a", "µ"].map(str::to_owned).into_iter().chain(["é".repeat(50_000)]) {
             let payload = payload(&text);
-            let lent = str::held(&payload, Source::Here, None).unwrap();
-            assert_eq!(lent, text);
+            let lent = str::lent(&payload, Source::Here, None).unwrap();
+            assert_eq!(*lent, text);
             assert!(text.len() < 5000 || payload.head().as_ptr_range().contains(&lent.as_ptr()));
-            assert_eq!(str::held(&described(&text), Source::Here, None).unwrap(), text);
+            assert_eq!(*str::lent(&described(&text), Source::Here, None).unwrap(), text);
         }
-        assert!(str::held(&payload(&vec![0xff_u8; 3]), Source::Here, None).is_err());
+        assert!(str::lent(&payload(&vec![0xff_u8; 3]), Source::Here, None).is_err());
     }
 
     #[test]
     fn futures_of_what_lends_are_read_as_what_they_are() {
-        fn lent<B: Borrowed + ?Sized, P: Lends<B> + Serialize>(value: &P) -> B::Held {
+        fn lent<B: ?Sized, P: Lends<B> + Serialize>(value: &P) -> Lent<B> {
             P::lend(&payload(value), Source::Here).unwrap()
         }
         assert_eq!(&*lent::<str, _>(&"text".to_owned()), "text");
@@ -285,10 +271,10 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_an_error() {
         let halves = payload(&Slab::from(vec![1_u16, 2, 3]));
-        let error = <[u32]>::held(&halves, Source::Here, Bits::<[u32]>::CAST).unwrap_err();
+        let error = <[u32]>::lent(&halves, Source::Here, Bits::<[u32]>::CAST).unwrap_err();
         assert_eq!(error, "6 bytes are not a whole number of `u32`, which has 4");
         let text = Payload::copy_from(&[9, b'a']);
-        assert!(str::held(&text, Source::Here, None).is_err());
-        assert!(<[u8]>::held(&text, Source::Here, Bits::<[u8]>::CAST).is_err());
+        assert!(str::lent(&text, Source::Here, None).is_err());
+        assert!(<[u8]>::lent(&text, Source::Here, Bits::<[u8]>::CAST).is_err());
     }
 }

@@ -74,11 +74,12 @@ pub use fdbray_worker::{
     config::{ClusterUrl, ConfigError, UrlError},
     error::{ApplicationError, Error, Result},
     id::{ObjectId, ProcessId},
+    objects::Stats as StoreStats,
     runtime::Driver,
 };
 pub use future::{AbortOnDrop, Awaitable, Awaiting, RemoteFuture};
 pub use lend::Lends;
-pub use object::put;
+pub use object::{put, store_stats};
 pub use slab::{CastError, Slab};
 pub use view::{InPlace, View};
 pub use wait::{AsCompleted, Settle, Wait, as_completed, settle, wait};
@@ -160,8 +161,8 @@ pub use fdbray_worker::config::Config;
 ///
 /// # Functions
 /// Sync functions run on a pool of threads, `async` ones on tokio. Parameters and results are types that are
-/// `Serialize + DeserializeOwned`; a whole parameter may be borrowed (`&T`, `&str`, `&[T]`); a parameter that is a
-/// `RemoteFuture<T>` receives the future itself. See [`IntoArg`] for what callers may pass. The error of a `Result` is
+/// `Serialize + DeserializeOwned`; a whole parameter may be borrowed (`&T`, `&str`, `&[T]`), where `&str`, `&[u8]` and the
+/// `&[T]` of a [`Slab`] are read in place; a parameter that is a `RemoteFuture<T>` receives the future itself. See [`IntoArg`] for what callers may pass. The error of a `Result` is
 /// a `std::error::Error` (or a `String`, an `anyhow::Error`); it downcasts at the caller when it is serializable.
 /// Generic functions, methods, `&mut` parameters, `impl Trait` and `unsafe` are refused.
 ///

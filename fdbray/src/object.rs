@@ -1,10 +1,21 @@
 //! Values that are kept as objects.
 
 use crate::{
-    Error, RemoteFuture, Result,
+    Error, RemoteFuture, Result, StoreStats,
     encoding::{RemoteValue, encode},
 };
 use fdbray_worker::runtime;
+
+/// The accounting of this process's shared memory, where its large values lie: those that it has computed or `put`, and
+/// those it has fetched from other hosts. All zero before the runtime was started.
+///
+/// ```
+/// let stats = fdbray::store_stats();
+/// println!("{} objects hold {} bytes of at most {}", stats.blocks, stats.live, stats.limit);
+/// ```
+pub fn store_stats() -> StoreStats {
+    runtime::store_stats()
+}
 
 /// Keeps `value` as an object of this process, to be passed to many calls while it is encoded and sent once.
 ///

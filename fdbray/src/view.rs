@@ -1,6 +1,6 @@
 //! Values that are read where they lie.
 
-use crate::{Lends, RemoteFuture, Result, encoding::decode, lend::Borrowed};
+use crate::{Lends, RemoteFuture, Result, encoding::decode, lend::Lent};
 use fdbray_worker::{exec::Source, payload::Payload};
 use serde::Deserialize;
 use std::{fmt, future::poll_fn, ops::Deref};
@@ -22,7 +22,7 @@ impl<T> RemoteFuture<T> {
     ///
     /// # Errors
     /// The error that ended the call.
-    pub async fn view<B: Borrowed + ?Sized>(&self) -> Result<View<B>>
+    pub async fn view<B: ?Sized>(&self) -> Result<View<B>>
     where
         T: Lends<B>,
     {
@@ -78,22 +78,22 @@ impl<T> RemoteFuture<T> {
 }
 
 /// A value that is read where it lies, which it keeps there. Made by [`RemoteFuture::view`].
-pub struct View<B: Borrowed + ?Sized>(B::Held);
+pub struct View<B: ?Sized>(Lent<B>);
 
-impl<B: Borrowed + ?Sized> Deref for View<B> {
+impl<B: ?Sized> Deref for View<B> {
     type Target = B;
     fn deref(&self) -> &B {
         &self.0
     }
 }
 
-impl<B: Borrowed + ?Sized> AsRef<B> for View<B> {
+impl<B: ?Sized> AsRef<B> for View<B> {
     fn as_ref(&self) -> &B {
         self
     }
 }
 
-impl<B: Borrowed + fmt::Debug + ?Sized> fmt::Debug for View<B> {
+impl<B: fmt::Debug + ?Sized> fmt::Debug for View<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (**self).fmt(f)
     }

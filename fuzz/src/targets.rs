@@ -7,8 +7,9 @@ pub mod core;
 pub mod error;
 pub mod exec;
 pub mod net;
+pub mod payload;
 
 /// Every target.
 pub fn all() -> Vec<Target> {
-    [control::TARGETS, core::TARGETS, error::TARGETS, exec::TARGETS, net::TARGETS].concat()
+    [control::TARGETS, core::TARGETS, error::TARGETS, exec::TARGETS, net::TARGETS, payload::TARGETS].concat()
 }

@@ -41,4 +41,5 @@ tests! {
     net_bulk
     net_frames
     net_hello
+    flat_values
 }

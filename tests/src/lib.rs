@@ -3,3 +3,4 @@
 pub mod cluster;
 pub mod crash;
 pub mod durable;
+pub mod objects;

@@ -108,6 +108,18 @@ impl Config {
         self
     }
 
+    /// Shared memory for the large values of this process, in bytes.
+    pub fn store_bytes(mut self, bytes: u64) -> Self {
+        self.store_bytes = Some(bytes);
+        self
+    }
+
+    /// How long a large value waits for room there before it is `StoreFull`.
+    pub fn store_wait(mut self, time: Duration) -> Self {
+        self.store_wait = time;
+        self
+    }
+
     /// Whether what remote code prints and logs shows in the driver's terminal.
     pub fn log_to_driver(mut self, yes: bool) -> Self {
         self.log_to_driver = yes;
@@ -213,6 +225,8 @@ const SETTINGS: &[(&str, Apply)] = &[
     ("FDBRAY_GRACE_PERIOD", |config, text| set(&mut config.grace_period, parse_duration(text))),
     ("FDBRAY_SESSION_RESUME", |config, text| set(&mut config.session_resume, parse_duration(text))),
     ("FDBRAY_INLINE_BYTES", |config, text| set(&mut config.inline_bytes, parse_bytes(text))),
+    ("FDBRAY_STORE_BYTES", |config, text| set(&mut config.store_bytes, parse_bytes(text).map(Some))),
+    ("FDBRAY_STORE_WAIT", |config, text| set(&mut config.store_wait, parse_duration(text))),
     ("FDBRAY_LOG_TO_DRIVER", |config, text| set(&mut config.log_to_driver, parse_bool(text))),
     ("FDBRAY_ALLOW_MIXED_BINARIES", |config, text| set(&mut config.allow_mixed_binaries, parse_bool(text))),
     ("FDBRAY_IN_PROCESS", |config, text| set(&mut config.in_process, parse_bool(text))),
@@ -300,6 +314,8 @@ mod tests {
             ("FDBRAY_GRACE_PERIOD", "2.5s"),
             ("FDBRAY_SESSION_RESUME", "3"),
             ("FDBRAY_INLINE_BYTES", "1000"),
+            ("FDBRAY_STORE_BYTES", "2MB"),
+            ("FDBRAY_STORE_WAIT", "4s"),
             ("FDBRAY_LOG_TO_DRIVER", "false"),
             ("FDBRAY_ALLOW_MIXED_BINARIES", "1"),
             ("FDBRAY_IN_PROCESS", "true"),

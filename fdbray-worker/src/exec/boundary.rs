@@ -9,6 +9,7 @@ use crate::{
     id::ProcessId,
     payload::{Encoded, Payload},
     registry::{Entry, Output, OutputFuture, Registry},
+    runtime,
 };
 use std::{
     any::Any,
@@ -116,7 +117,7 @@ pub(crate) fn not_registered(function: u32, worker: ProcessId) -> Error {
 fn ended(current: Current, output: Result<Output, Box<dyn Any + Send>>) -> Ended {
     let function = || (current.function.name)();
     match output {
-        Ok(Ok(Encoded { payload, handles })) => Ok((payload, handles)),
+        Ok(Ok(Encoded { payload, handles })) => Ok((runtime::keep(payload)?, handles)),
         Ok(Err(Error::Application(e))) => Err(Error::Application(e.of_function(function()))),
         Ok(Err(error)) => Err(error),
         Err(panic) => {

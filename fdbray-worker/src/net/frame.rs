@@ -92,29 +92,49 @@ pub(crate) enum Own {
     OpenBulk,
     /// The session is over, on purpose.
     Bye(String),
+    /// A question, by its number.
+    Ask(u64, Bytes),
+    /// The answer to it, if there is one.
+    Answer(u64, Option<Bytes>),
+    /// Something that wants no answer.
+    Tell(Bytes),
 }
 
 impl Own {
     pub(crate) fn encode(&self) -> Bytes {
-        let (op, text) = match self {
-            Own::OpenBulk => (0, ""),
-            Own::Bye(why) => (1, why.as_str()),
+        let (op, number, body): (u8, Option<u64>, &[u8]) = match self {
+            Own::OpenBulk => (0, None, &[]),
+            Own::Bye(why) => (1, None, &why.as_bytes()[..why.len().min(MAX_BYE)]),
+            Own::Ask(number, question) => (2, Some(*number), question),
+            Own::Answer(number, Some(answer)) => (3, Some(*number), answer),
+            Own::Answer(number, None) => (4, Some(*number), &[]),
+            Own::Tell(news) => (5, None, news),
         };
-        let text = &text.as_bytes()[..text.len().min(MAX_BYE)];
-        let mut out = BytesMut::with_capacity(HEADER + 1 + text.len());
-        out.put_slice(&Header { len: 1 + text.len() as u32, kind: NET_KIND, seq: 0, ack: 0 }.encode());
+        let len = 1 + number.map_or(0, |_| 8) + body.len();
+        let mut out = BytesMut::with_capacity(HEADER + len);
+        out.put_slice(&Header { len: len as u32, kind: NET_KIND, seq: 0, ack: 0 }.encode());
         out.put_u8(op);
-        out.put_slice(text);
+        if let Some(number) = number {
+            out.put_u64_le(number);
+        }
+        out.put_slice(body);
         out.freeze()
     }
 
     /// Of a whole frame; `None` when it says nothing that this version knows.
     pub(crate) fn decode(frame: &[u8]) -> Option<Self> {
-        match frame.get(HEADER..)?.split_first()? {
-            (0, []) => Some(Own::OpenBulk),
-            (1, text) => {
-                Some(Own::Bye(String::from_utf8_lossy(&text[..text.len().min(MAX_BYE)]).into_owned()))
-            }
+        let (op, body) = frame.get(HEADER..)?.split_first()?;
+        let numbered = || {
+            let (number, body) = body.split_first_chunk()?;
+            Some((u64::from_le_bytes(*number), Bytes::copy_from_slice(body)))
+        };
+        match op {
+            0 if body.is_empty() => Some(Own::OpenBulk),
+            1 => Some(Own::Bye(String::from_utf8_lossy(&body[..body.len().min(MAX_BYE)]).into_owned())),
+            2 => numbered().map(|(number, question)| Own::Ask(number, question)),
+            3 => numbered().map(|(number, answer)| Own::Answer(number, Some(answer))),
+            4 => numbered().filter(|(_, rest)| rest.is_empty()).map(|(number, _)| Own::Answer(number, None)),
+            5 => Some(Own::Tell(Bytes::copy_from_slice(body))),
             _ => None,
         }
     }
@@ -138,6 +158,24 @@ mod tests {
         let header = Header { len: 5, kind: 3, seq: u64::MAX - 1, ack: 1 << 40 };
         assert_eq!(Header::decode(&header.encode()), Some(header));
         assert_eq!(Header::decode(&header.encode()[1..]), None);
+    }
+
+    #[test]
+    fn own_frames_decode_to_what_was_encoded() {
+        let body = Bytes::from_static(b"body");
+        let all = [
+            Own::OpenBulk,
+            Own::Bye("why".into()),
+            Own::Ask(1 << 40, body.clone()),
+            Own::Answer(2, Some(body.clone())),
+            Own::Answer(3, None),
+            Own::Tell(body),
+        ];
+        for own in all {
+            assert_eq!(Own::decode(&own.encode()), Some(own));
+        }
+        assert_eq!(Own::decode(&frame(NET_KIND, &[2, 0, 0])), None, "without a whole number");
+        assert_eq!(Own::decode(&frame(NET_KIND, &[200])), None);
     }
 
     #[test]

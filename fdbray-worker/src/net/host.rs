@@ -46,6 +46,17 @@ pub trait Host: Send + Sync + 'static {
     /// The object that a peer asks for. Called on the thread of the bulk lane.
     fn object(&self, id: ObjectId) -> Option<Payload>;
 
+    /// A [question](Link::ask) of the peer's; by default there is no answer.
+    fn asked(&self, link: &Arc<Link>, question: Bytes) -> Option<Bytes> {
+        let _ = (link, question);
+        None
+    }
+
+    /// What the peer [tells](Link::tell); by default nobody listens.
+    fn told(&self, link: &Arc<Link>, news: Bytes) {
+        let _ = (link, news);
+    }
+
     /// File descriptors to hand to `peer` over its Unix socket, at most [`MAX_FDS`](super::MAX_FDS); by default none.
     fn hand_over(&self, peer: ProcessId) -> Vec<OwnedFd> {
         let _ = peer;

@@ -1,7 +1,7 @@
 //! A session with a peer as the rest of the process sees it: who it is, and sending to it from any thread.
 
 use super::{
-    Host, bulk::Bulk, error::Ended, frame::Own, handshake::Caller, hello::Hello, options::Role,
+    Host, ask::Asks, bulk::Bulk, error::Ended, frame::Own, handshake::Caller, hello::Hello, options::Role,
     socket::Socket,
 };
 use crate::id::ProcessId;
@@ -28,6 +28,7 @@ pub struct Link {
     /// A nonce that the peer proposed in an attempt that came to nothing: seen again, it is no new session.
     stale: Option<u64>,
     bulk: Bulk,
+    asks: Asks,
 
     /// Who holds it sends. Always taken before the host's own lock (in `Host::outgoing`), never waited for by a
     /// thread that may hold that one: [`Link::flush`] only tries.
@@ -95,6 +96,7 @@ impl Link {
         let (resumes, receiver) = mpsc::channel(1);
         let link = Link {
             bulk: Bulk::new(peer.process),
+            asks: Asks::default(),
             host,
             peer,
             nonce,
@@ -308,6 +310,10 @@ impl Link {
 
     pub(crate) fn is_stale(&self, nonce: u64) -> bool {
         self.stale == Some(nonce)
+    }
+
+    pub(crate) fn asks(&self) -> &Asks {
+        &self.asks
     }
 
     pub(crate) fn bulk(&self) -> &Bulk {

@@ -8,6 +8,7 @@
 //! One file each: the [`frame`]s of the control lane; the messages of the handshake ([`hello`]) and the exchange of
 //! them; dialling and listening; the table of sessions; the life of one; the bulk lane.
 
+mod ask;
 mod build_id;
 mod bulk;
 mod connect;

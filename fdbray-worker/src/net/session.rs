@@ -94,6 +94,7 @@ fn end(manager: &Manager, link: &Link, why: &Ended) {
     link.detach();
     manager.forget(link);
     link.bulk().end();
+    link.asks().end();
     manager.host.ended(link.peer(), link.nonce(), why);
 }
 
@@ -109,6 +110,7 @@ impl Drop for Cleanup<'_> {
         self.link.detach();
         self.manager.forget(self.link);
         self.link.bulk().end();
+        self.link.asks().end();
         self.link.finish();
     }
 }
@@ -226,6 +228,12 @@ async fn read(manager: Arc<Manager>, link: Arc<Link>, socket: Arc<Socket>) -> St
                     match Own::decode(&buf[..len]) {
                         Some(Own::OpenBulk) => bulk::open(&manager, &link, true),
                         Some(Own::Bye(why)) => return Stopped::End(Ended::ByPeer(why)),
+                        Some(Own::Ask(number, question)) => {
+                            let answer = manager.host.asked(&link, question);
+                            link.send_own(&Own::Answer(number, answer));
+                        }
+                        Some(Own::Answer(number, answer)) => link.asks().answered(number, answer),
+                        Some(Own::Tell(news)) => manager.host.told(&link, news),
                         // A later version may say more.
                         None => {}
                     }

@@ -16,8 +16,12 @@
 //! | `arena/state.rs`, `stats.rs`, `full.rs`, `room.rs` | the table of blocks; accounting; refusal; waiting |
 //! | `location.rs` | where bytes are, for other processes |
 //! | `peer.rs` | the arena of another process on this host, to read |
+//! | `keep.rs` | moves a value into the arena |
+//! | `located.rs` | a value as it is told to another process of the host, and viewed there |
 
 mod arena;
+mod keep;
+mod located;
 mod location;
 mod peer;
 
@@ -25,5 +29,6 @@ pub use arena::{
     Arena, Available, Block, BlockMut, Bound, Full, Machine, Moment, Options, Owner, Stale, Stats,
     ThisMachine, default_limit, default_reserve,
 };
+pub use located::{Located, LocatedError};
 pub use location::{Location, Offset};
 pub use peer::{MapError, PeerArena, View, ViewError};

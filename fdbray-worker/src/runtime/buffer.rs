@@ -1,90 +1,61 @@
 //! Writable memory for large values, which is sealed in place.
 
-use crate::error::{Error, Result};
+use super::process;
+use crate::{
+    error::{Error, Result},
+    objects::{Arena, BlockMut, Options},
+};
 use bytes::Bytes;
 use std::{
     fmt,
     ops::{Deref, DerefMut},
+    sync::OnceLock,
 };
 
-/// Where a buffer begins: at multiples of this.
-const ALIGNMENT: usize = 64;
-
-/// A page; where a buffer of at least [`LARGE`] bytes begins.
-const PAGE: usize = 4096;
-
-const LARGE: usize = 1 << 20;
-
 /// Memory to write into. [`Buffer::seal`] ends that.
-pub struct Buffer {
-    memory: Vec<u8>,
-    from: usize,
-}
+pub struct Buffer(BlockMut);
 
-/// Gives `len` bytes, all zero.
+/// Gives `len` bytes, all zero, in this process's shared memory; waits for room, for a while.
 ///
 /// # Errors
-/// [`Error::StoreFull`] when there is no such memory.
+/// [`Error::StoreFull`] when there is no room.
 pub fn buffer(len: usize) -> Result<Buffer> {
-    let alignment = if len < LARGE { ALIGNMENT } else { PAGE };
-    let full = || Error::StoreFull { message: format!("there is no memory for a buffer of {len} bytes") };
-    let mut memory: Vec<u8> = Vec::new();
-    memory.try_reserve_exact(len.checked_add(alignment).ok_or_else(full)?).map_err(|_| full())?;
-    let address = memory.as_ptr() as usize;
-    let from = address.next_multiple_of(alignment) - address;
-    // There is room for it: the address stays.
-    memory.resize(from + len, 0);
-    Ok(Buffer { memory, from })
+    match process() {
+        Some(process) => process.shared().allocate(len).map(Buffer),
+        // What is sealed here is copied should it become a value of the runtime.
+        None => {
+            let arena = BEFORE.get_or_init(|| Arena::new(Options::default()));
+            let block = arena.allocate_zeroed(len);
+            block.map(Buffer).map_err(|full| Error::StoreFull { message: full.to_string() })
+        }
+    }
 }
+
+/// Where buffers are while there is no runtime: a program's own code can be tested without one.
+static BEFORE: OnceLock<Arena> = OnceLock::new();
 
 impl Buffer {
     /// The bytes as they are now, for good; copies nothing.
     pub fn seal(self) -> Bytes {
-        Bytes::from(self.memory).slice(self.from..)
+        self.0.seal().into()
     }
 }
 
 impl Deref for Buffer {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        &self.memory[self.from..]
+        &self.0
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.memory[self.from..]
+        &mut self.0
     }
 }
 
 impl fmt::Debug for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Buffer({} bytes)", self.len())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn buffers_are_zero_aligned_and_sealed_where_they_are() {
-        for (len, alignment) in [(0, 64), (1, 64), (LARGE - 1, 64), (LARGE, PAGE), (5 * LARGE + 7, PAGE)] {
-            let mut memory = buffer(len).unwrap();
-            assert!(memory.len() == len && memory.iter().all(|b| *b == 0));
-            let address = memory.as_ptr();
-            assert!((address as usize).is_multiple_of(alignment));
-            memory.fill(7);
-            let sealed = memory.seal();
-            assert!(sealed.len() == len && sealed.iter().all(|b| *b == 7));
-            assert!(len == 0 || sealed.as_ptr() == address);
-        }
-    }
-
-    #[test]
-    fn what_no_machine_has_is_an_error() {
-        for len in [usize::MAX, isize::MAX as usize, 1 << 50] {
-            assert!(matches!(buffer(len), Err(Error::StoreFull { .. })));
-        }
     }
 }

@@ -98,8 +98,8 @@ pub async fn submit_when_room(template: &Template, arguments: impl IntoIterator<
 pub fn put(value: Encoded) -> Result<Handle> {
     let process = process().ok_or_else(not_started)?;
     let inside = value.handles.iter().map(Handle::id).collect();
-    let cell =
-        process.with_core(true, |core, fx| (!core.has_ended()).then(|| core.put(value.payload, inside, fx)));
+    let payload = process.keep(value.payload)?;
+    let cell = process.with_core(true, |core, fx| (!core.has_ended()).then(|| core.put(payload, inside, fx)));
     cell.map(Handle::counted).ok_or(Error::Shutdown)
 }
 

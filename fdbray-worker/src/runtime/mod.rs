@@ -17,6 +17,7 @@ mod outside;
 mod process;
 pub mod scratch;
 mod serve;
+mod shared;
 pub mod signals;
 mod start;
 
@@ -33,6 +34,7 @@ use crate::{
     exec::{self, Source},
     handle::Handle,
     id::{ObjectId, ProcessId},
+    objects::Stats,
     payload::Payload,
 };
 use std::{
@@ -134,6 +136,19 @@ pub(crate) fn ask_end(cell: &Arc<Cell>) {
     if let Some(process) = process().filter(|p| !is_own(p, cell.id()) && !cell.is_settled()) {
         process.with_core(true, |core, fx| core.ask(cell.id(), false, fx));
     }
+}
+
+/// The result of a task, which is to be an object of this process.
+pub(crate) fn keep(value: Payload) -> Result<Payload> {
+    match process() {
+        Some(process) => process.keep(value),
+        None => Ok(value),
+    }
+}
+
+/// The accounting of this process's shared memory. All zero before the runtime was started.
+pub fn store_stats() -> Stats {
+    process().map_or_else(Stats::default, |process| process.shared().stats())
 }
 
 pub(crate) fn cancel(cell: &Arc<Cell>) {

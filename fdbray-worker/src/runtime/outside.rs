@@ -6,17 +6,19 @@ use super::{
     logs::{Functions, LogLine, Printer, Stream},
     marks::{MarksView, SLOTS},
     process::mark_of,
+    shared::SharedMemory,
 };
 use crate::{
     control::members::{Member, MembershipHandle},
     core::{Effects, Fetch},
     id::ProcessId,
-    net::{FetchError, Link, Net},
+    net::{FetchError, Link, Net, PeerHello, Role},
     payload::Payload,
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::{
     collections::VecDeque,
+    os::fd::OwnedFd,
     sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
     time::Duration,
 };
@@ -32,8 +34,8 @@ pub(crate) struct Outside {
 }
 
 /// Sessions that stand. Filled by the network's calls, which may come before everything else has started.
-#[derive(Default)]
 pub(crate) struct Links {
+    shared: Arc<SharedMemory>,
     all: RwLock<FxHashMap<ProcessId, Arc<Link>>>,
     /// What peers on this host have started, readable also after they died.
     marks: Mutex<FxHashMap<ProcessId, Arc<MarksView>>>,
@@ -41,10 +43,14 @@ pub(crate) struct Links {
 }
 
 impl Links {
+    pub fn new(shared: Arc<SharedMemory>) -> Self {
+        Links { shared, all: RwLock::default(), marks: Mutex::default(), departed: Mutex::default() }
+    }
+
     /// Adds one; gives the peer's start marks, if it is on this host.
     pub fn add(&self, link: &Arc<Link>) -> Option<Arc<MarksView>> {
         self.all.write().unwrap_or_else(PoisonError::into_inner).insert(link.peer(), link.clone());
-        match link.peer_hello().fds.first()?.try_clone().and_then(MarksView::open) {
+        match handed(link.peer_hello()).marks?.try_clone().and_then(MarksView::open) {
             Ok(view) => {
                 let view = Arc::new(view);
                 self.marks.lock().unwrap_or_else(PoisonError::into_inner).insert(link.peer(), view.clone());
@@ -76,6 +82,7 @@ impl Links {
     /// Notes that a process has exited or left its cluster, so that it is not dialled any more: ids are not used again.
     pub fn departed(&self, id: ProcessId) {
         self.departed.lock().unwrap_or_else(PoisonError::into_inner).add(id);
+        self.shared.exited(id);
     }
 
     fn is_departed(&self, id: ProcessId) -> bool {
@@ -94,6 +101,22 @@ impl Links {
                 _ => None,
             }
         }
+    }
+}
+
+/// What a peer of this host has handed over: its shared memory, and, if it is a worker, its start marks.
+pub(super) struct Handed<'a> {
+    pub arena: Option<&'a OwnedFd>,
+    pub marks: Option<&'a OwnedFd>,
+}
+
+/// Sorts what [`Served`](super::serve::Served) has handed over.
+pub(super) fn handed(hello: &PeerHello) -> Handed<'_> {
+    match (&hello.fds[..], hello.role) {
+        ([arena, marks, ..], _) => Handed { arena: Some(arena), marks: Some(marks) },
+        ([marks], Role::Worker) => Handed { arena: None, marks: Some(marks) },
+        ([arena], Role::Driver) => Handed { arena: Some(arena), marks: None },
+        ([], _) => Handed { arena: None, marks: None },
     }
 }
 
@@ -211,6 +234,13 @@ async fn fetch_value(process: &Arc<Process>, Fetch { id, from, len }: Fetch) {
             None => break None,
             Some(outside) => outside,
         };
+        let in_place = match outside.links.get(from) {
+            Some(link) => process.shared().view(&link, id, len).await,
+            None => None,
+        };
+        if in_place.is_some() {
+            break in_place;
+        }
         let why = match outside.net.fetch(from, id, len).await {
             Ok(value) if id.is_durable() => break Some(Payload::Described(value.contiguous())),
             Ok(value) => break Some(value),

@@ -3,11 +3,12 @@
 use crate::{
     cell::Cell,
     core::{Core, Effects, Finished, Nanos, Start, Steal, TaskKey},
+    error::Result,
     exec::{self, Pool, Running},
     id::{ObjectId, ProcessId},
     payload::Payload,
     registry::Registry,
-    runtime::{marks::Marks, outside::Outside},
+    runtime::{marks::Marks, outside::Outside, shared::SharedMemory},
 };
 use bytes::Bytes;
 use std::{
@@ -44,6 +45,8 @@ pub(crate) struct Process {
     /// Submitters that wait for room.
     room: Notify,
     marks: Option<Marks>,
+    /// Where large values are.
+    shared: Arc<SharedMemory>,
     /// Values above this many bytes are fetched rather than sent.
     inline: usize,
     /// Whether what its calls print is wanted in this process.
@@ -64,6 +67,7 @@ impl Process {
         pool: Pool,
         executor: tokio::runtime::Handle,
         marks: Option<Marks>,
+        shared: Arc<SharedMemory>,
         inline: usize,
         shows_output: bool,
     ) -> Self {
@@ -81,6 +85,7 @@ impl Process {
             ticker: Notify::new(),
             room: Notify::new(),
             marks,
+            shared,
             inline,
             shows_output,
             outside: OnceLock::new(),
@@ -343,6 +348,18 @@ impl Process {
 
     pub fn executor(&self) -> &tokio::runtime::Handle {
         &self.executor
+    }
+
+    pub fn shared(&self) -> &Arc<SharedMemory> {
+        &self.shared
+    }
+
+    /// A value that is to be an object of this process: a large one in shared memory.
+    ///
+    /// # Errors
+    /// [`Error::StoreFull`].
+    pub fn keep(&self, value: Payload) -> Result<Payload> {
+        if value.is_large(self.inline) { self.shared.keep(value) } else { Ok(value) }
     }
 
     pub fn marks(&self) -> Option<&Marks> {

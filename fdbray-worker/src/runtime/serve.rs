@@ -38,6 +38,7 @@ impl Host for Served {
         if let (Some(marks), Some(pid)) = (marks, process.outside().and_then(|o| o.pid_of(link.peer()))) {
             Local::note_marks(pid, marks);
         }
+        process.shared().session_began();
         let foreign = link.peer_hello().build != self.build;
         process.with_core(false, |core, fx| {
             core.met(link.peer(), foreign);
@@ -78,6 +79,8 @@ impl Host for Served {
         let exited = *why == Ended::Exited;
         if exited {
             self.links.departed(peer);
+        } else {
+            process.shared().session_ended(peer, process.outside().and_then(|outside| outside.pid_of(peer)));
         }
         let marks = self.links.take_marks(peer);
         let started = |lease| marks(lease).filter(|_| exited);
@@ -95,9 +98,21 @@ impl Host for Served {
         self.process()?.object(id)
     }
 
+    fn asked(&self, link: &Arc<Link>, question: Bytes) -> Option<Bytes> {
+        let process = self.process()?;
+        process.shared().asked(link, &question, |id| process.object(id))
+    }
+
+    fn told(&self, link: &Arc<Link>, news: Bytes) {
+        if let Some(process) = self.process() {
+            process.shared().told(link.peer(), &news);
+        }
+    }
+
     fn hand_over(&self, _peer: ProcessId) -> Vec<OwnedFd> {
-        let marks =
-            self.process().and_then(|p| p.marks().and_then(|m: &Marks| m.fd().try_clone_to_owned().ok()));
-        marks.into_iter().collect()
+        let Some(process) = self.process() else { return Vec::new() };
+        let marks = process.marks().and_then(|marks: &Marks| marks.fd().try_clone_to_owned().ok());
+        // See `outside::handed`.
+        process.shared().descriptor().into_iter().chain(marks).collect()
     }
 }

@@ -10,6 +10,7 @@ use super::{
     marks::Marks,
     outside::{Links, Outside, kind_of, printer},
     serve::Served,
+    shared::SharedMemory,
     signals::{Interrupt, Signals},
 };
 use crate::{
@@ -263,7 +264,9 @@ impl Starting {
         let pool = Pool::new(cpus, config.max_parked);
         let inline = usize::try_from(config.inline_bytes).unwrap_or(usize::MAX);
         let shows_output = config.log_to_driver;
-        let process = Arc::new(Process::new(core, registry, pool, executor, marks, inline, shows_output));
+        let shared = SharedMemory::new(&config);
+        let process =
+            Arc::new(Process::new(core, registry, pool, executor, marks, shared, inline, shows_output));
         Ok(Starting { config, process, io })
     }
 
@@ -280,7 +283,7 @@ impl Starting {
     fn join(self, role: Role, child: bool, stop: Option<mpsc::Sender<Stop>>) -> Result<Arc<Process>> {
         let url = self.config.cluster.clone().ok_or_else(|| Error::control("there is no cluster to join"))?;
         let (process, io) = (self.process.clone(), self.io.clone());
-        let links = Arc::new(Links::default());
+        let links = Arc::new(Links::new(process.shared().clone()));
         let build = net::build_id()
             .map_err(|e| Error::control(format!("this program cannot read its own file: {e}")))?;
         let served: Arc<dyn net::Host> = Arc::new(Served::new(&process, links.clone(), build));
@@ -298,6 +301,8 @@ impl Starting {
         let net = net::Net::start(options, served, io.clone()).map_err(Error::control)?;
         let addresses = net.addresses().to_vec();
         process.set_outside(Outside::new(net, io.clone(), links.clone()));
+        let known = links.clone();
+        io.spawn(process.shared().clone().tell_unpinned(move |peer| known.get(peer)));
         let store = Store::open(&url).map_err(Error::control)?;
         let (joined_store, cluster) = (store.clone(), url.cluster.clone());
         let member = Member {

@@ -5,8 +5,8 @@ use fdbray_worker::{
     config::ClusterUrl,
     control::{
         durable::{
-            Arguments, Claim, Failed, Failure, FutureId, Notice, Place, Realized, Record, Retention, Spec,
-            State, Value,
+            Arguments, Claim, Failed, Failure, FutureId, Near, Notice, Place, Realized, Record, Retention,
+            Spec, State, Value,
         },
         members::{Capacity, Cause, Change, Host, Member, Role, Tombstone},
         store::key::{Element, Key, Stamp},
@@ -79,6 +79,7 @@ fn durable_records_corpus() -> Vec<Vec<u8>> {
         shape: Capacity { cpus: 10_000, named: vec![("tpu".into(), 5)], ..Capacity::default() },
         priority: -1,
         place: Some(Place { process, hard: true }),
+        near: Some(Near { future: id, hard: false }),
         arguments: Arguments::Inline(vec![0, 1, 255]),
         futures: vec![id],
         retries: 3,

@@ -121,7 +121,8 @@ pub fn bulk(mut bytes: &[u8]) {
 fn bulk_corpus() -> Vec<Vec<u8>> {
     let id = ObjectId { owner: process(), seq: 300 };
     let request = Request { id, offset: 1 << 18, len: 1 << 30 }.message(5).to_vec();
-    let chunk = [&Head { kind: Kind::Chunk, len: 9, request: 5 }.encode()[..], b"the bytes"].concat();
+    let chunk =
+        [&Head { kind: Kind::Chunk { flat: false }, len: 9, request: 5 }.encode()[..], b"the bytes"].concat();
     let gone = [&Head { kind: Kind::Gone, len: 8, request: 5 }.encode()[..], &[0xff; 8]].concat();
     let cancel = Head { kind: Kind::Cancel, len: 0, request: 5 }.encode().to_vec();
     assert_eq!(request.len(), 16 + REQUEST);

@@ -89,7 +89,8 @@ fn boot_offset() -> Option<i64> {
 /// A clock tick of the kernel's interface.
 const TICK_NANOS: i64 = 10_000_000;
 
-fn pidfd(pid: u32) -> io::Result<OwnedFd> {
+/// A descriptor of the process that has this pid now, which becomes readable when it exits.
+pub fn pidfd(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: takes numbers only.
     let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
     if descriptor < 0 {

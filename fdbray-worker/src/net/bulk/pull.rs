@@ -210,7 +210,8 @@ impl Bulk {
         queue.append(&mut self.state().outbox);
     }
 
-    /// Takes the buffer of a transfer, to be filled with `len` more bytes, of a flat form or not. `Ok(None)`: it was given up.
+    /// Takes the buffer of a transfer, to be filled with `len` more bytes, of a flat form or not. `Ok(None)`: it was given
+    /// up.
     pub(super) fn fill(
         &self,
         request: u64,

@@ -36,7 +36,19 @@ impl Shared {
         shape: Shape,
     ) -> Result<(MutexGuard<'a, State>, u64), Bound> {
         let spare = LEAST.saturating_sub(shape.len);
-        let growth = self.reserve(open, shape, spare)?;
+        let growth = match self.reserve(open, shape, spare) {
+            Err(Bound::Limit) => {
+                // What the thread is just reserving is free in a moment.
+                drop(open.ahead.lock().unwrap_or_else(PoisonError::into_inner));
+                let mut state = open.state();
+                if let Some(at) = state.offsets.take(shape) {
+                    return Ok((state, at));
+                }
+                drop(state);
+                self.reserve(open, shape, spare)?
+            }
+            reserved => reserved?,
+        };
         let mut state = open.state();
         state.offsets.split(&growth, shape.len);
         state.warm.extend(growth.cold.iter().cloned());
@@ -80,7 +92,8 @@ impl Shared {
         spare: u64,
     ) -> Result<(Growth, Vec<Range<u64>>), Bound> {
         let room = self.limit().saturating_sub(state.claimed());
-        let spare = spare.min(room.saturating_sub(shape.len + 2 * EXTENT));
+        // In proportion to what there is: a program with one small object reserves little.
+        let spare = spare.min(state.claimed() / 4).min(room.saturating_sub(shape.len + 2 * EXTENT));
         let growth = state.offsets.grow(shape, spare).ok_or(Bound::Limit)?;
         let mut idle: Vec<Range<u64>> = Vec::new();
         while state.claimed() > self.limit() {
@@ -246,11 +259,13 @@ impl Shared {
             return;
         }
         let Some(shape) = Shape::of(len) else { return };
+        let ahead = open.ahead.lock().unwrap_or_else(PoisonError::into_inner);
         let Ok(growth) = self.reserve(open, shape, 0) else { return };
         for extents in &growth.cold {
             self.populate(open, extents.clone());
         }
         open.state().offsets.release(growth.tile.start);
+        drop(ahead);
         self.room.tell();
     }
 }

@@ -237,7 +237,7 @@ impl Offsets {
 
     /// Takes a part of a free tile.
     fn carve(&mut self, start: u64, len: u64, part: Range<u64>) {
-        self.cut(start);
+        self.leave(start, Tile { len, kind: Kind::Free });
         if start < part.start {
             self.put(start, part.start - start, Kind::Free);
         }
@@ -249,23 +249,25 @@ impl Offsets {
 
     /// Makes a taken tile one of `kind`, together with its neighbours of that kind.
     fn settle(&mut self, start: u64, kind: Kind) -> u64 {
-        let Some(&Tile { len, kind: Kind::Taken }) = self.tiles.get(&start) else { return 0 };
+        let mut until = self.tiles.range(..=start).rev();
+        let Some((_, &Tile { len, kind: Kind::Taken })) = until.next().filter(|tile| *tile.0 == start) else {
+            return 0;
+        };
+        let before = until.next().filter(|(_, tile)| tile.kind == kind).map(|(&at, &tile)| (at, tile));
         let (mut from, mut to) = (start, start + len);
-        self.cut(start);
-        if let Some((&before, _)) =
-            self.tiles.range(..start).next_back().filter(|(_, tile)| tile.kind == kind)
-        {
-            self.cut(before);
-            from = before;
+        if let Some((at, tile)) = before {
+            self.leave(at, tile);
+            self.tiles.remove(&start);
+            from = at;
         }
-        if let Some(after) = self.tiles.get(&to).copied().filter(|tile| tile.kind == kind) {
-            self.cut(to);
-            to += after.len;
+        if self.tiles.get(&to).is_some_and(|after| after.kind == kind) {
+            to += self.cut(to).map_or(0, |after| after.len);
         }
         self.put(from, to - from, kind);
         len
     }
 
+    /// Adds a tile, or changes the one that is there, which has [left](Offsets::leave) its index.
     fn put(&mut self, start: u64, len: u64, kind: Kind) {
         self.tiles.insert(start, Tile { len, kind });
         match kind {
@@ -281,8 +283,15 @@ impl Offsets {
         }
     }
 
+    /// Removes a tile.
     fn cut(&mut self, start: u64) -> Option<Tile> {
         let tile = self.tiles.remove(&start)?;
+        self.leave(start, tile);
+        Some(tile)
+    }
+
+    /// Removes a tile from what its kind is indexed by.
+    fn leave(&mut self, start: u64, tile: Tile) {
         match tile.kind {
             Kind::Cold => {
                 self.cold.remove(&start);
@@ -294,7 +303,6 @@ impl Offsets {
             }
             Kind::Taken => {}
         }
-        Some(tile)
     }
 
     /// What must hold at any moment.

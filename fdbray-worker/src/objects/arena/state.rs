@@ -23,6 +23,8 @@ pub(super) struct Open {
     state: Mutex<State>,
     /// Held while pages are pre-faulted or given back, which exclude each other. Taken before the state's lock.
     pub(super) pages: Mutex<()>,
+    /// Held while memory is reserved ahead: it is nobody's, and not free yet.
+    pub(super) ahead: Mutex<()>,
     /// Tells the thread that there is something to do.
     pub(super) wake: Condvar,
 }
@@ -71,7 +73,13 @@ impl Open {
             ahead: false,
             keeper: false,
         };
-        Ok(Open { memory, state: Mutex::new(state), pages: Mutex::new(()), wake: Condvar::new() })
+        Ok(Open {
+            memory,
+            state: Mutex::new(state),
+            pages: Mutex::new(()),
+            ahead: Mutex::new(()),
+            wake: Condvar::new(),
+        })
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

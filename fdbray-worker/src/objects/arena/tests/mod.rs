@@ -50,6 +50,10 @@ fn assert_empty(arena: &Arena) {
     let Stats { used, live, blocks, .. } = arena.stats();
     assert_eq!((used, live, blocks), (0, 0, 0));
     if let Some(open) = arena.shared.open.get() {
+        // The thread may have something in hand. It ends when there is nothing to do.
+        while open.state().keeper {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let state = open.state();
         state.offsets.check();
         assert_eq!(state.offsets.free(), state.offsets.reserved());

@@ -92,6 +92,9 @@ fn live(seed: u64, steps: usize) {
             }
         }
         offsets.check();
+        if step % 8 > 0 {
+            continue;
+        }
         assert_eq!(offsets.free(), model.bytes(Of::Free), "seed {seed}");
         assert_eq!(offsets.reserved(), all - model.bytes(Of::Cold), "seed {seed}");
         let some = random.below(all / EXTENT) * EXTENT;
@@ -172,7 +175,7 @@ fn a_gap_with_memory_in_it_is_preferred_to_one_without() {
     offsets.chill(7 * EXTENT);
     let growth = offsets.grow(shape(6 * EXTENT), 0).unwrap();
     assert_eq!((first, growth.tile), (0, 2 * EXTENT..8 * EXTENT));
-    assert_eq!(growth.cold, [7 * EXTENT..8 * EXTENT]);
+    assert_eq!((growth.cold.len(), &growth.cold[0]), (1, &(7 * EXTENT..8 * EXTENT)));
 }
 
 #[test]

@@ -54,6 +54,24 @@ fn churn(arena: &Arena, seed: u8) -> u64 {
 }
 
 #[test]
+fn what_is_reserved_ahead_is_waited_for_rather_than_refused() {
+    let arena = arena(2 * M);
+    drop(filled(&arena, 2 * M, 1));
+    let open = arena.shared.open.get().unwrap();
+    let ahead = open.ahead.lock().unwrap();
+    let taken = open.state().offsets.take_idle(1 << 20).unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| arena.allocate(2 * M).map(drop));
+        // Long enough, mostly, for it to come upon a full arena; if it comes later it has its room at once.
+        std::thread::sleep(Duration::from_millis(20));
+        open.state().offsets.release(taken.start);
+        drop(ahead);
+        waiting.join().unwrap().unwrap();
+    });
+    assert_empty(&arena);
+}
+
+#[test]
 fn ten_thousand_objects_of_random_life_times_take_little_more_than_their_bytes() {
     let arena = arena(1 << 30);
     let mut random = Random(11);

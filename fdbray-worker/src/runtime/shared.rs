@@ -1,0 +1,296 @@
+//! Large values in shared memory: kept in this process's arena, and read in place in those of its host's other processes.
+//!
+//! Who wants to read an object asks the process that has it, over their session (`net`'s questions): the object is *pinned*,
+//! which means that the value is held until the reader says that it has dropped its last view, or has exited for certain. A
+//! broken session ends no pin. What cannot be viewed (it is not in the arena, or the reader could not map that) is
+//! fetched over the bulk lane, like that of a process on another host.
+
+use super::outside::handed;
+use crate::{
+    config::Config,
+    control::members::exit::{exit, pidfd},
+    error::{Error, Result},
+    id::{ObjectId, ProcessId},
+    net::Link,
+    objects::{Arena, BlockMut, Full, Located, Options, PeerArena, Stats},
+    payload::Payload,
+};
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
+use std::{
+    os::fd::OwnedFd,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::sync::Notify;
+
+/// The shared memory of this process and its host.
+pub(crate) struct SharedMemory {
+    arena: Arena,
+    /// For how long a value waits for room.
+    patience: Duration,
+    /// What others read here, by reader and the reader's number of the pin.
+    pins: Mutex<FxHashMap<ProcessId, FxHashMap<u64, Payload>>>,
+    /// The arenas of others, mapped once; none for those that could not be, which has been logged.
+    peers: Mutex<FxHashMap<ProcessId, Option<PeerArena>>>,
+    /// The number of the last pin that this process asked for.
+    asked: AtomicU64,
+    /// Pins of which this process needs nothing any more, by who has been asked for them.
+    unpinned: Mutex<Vec<(ProcessId, u64)>>,
+    /// There is something in `unpinned`.
+    work: Notify,
+}
+
+/// What a process asks another one of its host.
+#[derive(Serialize, Deserialize)]
+enum Question {
+    /// Hold this object for me, and tell me where it is.
+    Pin { pin: u64, id: ObjectId },
+}
+
+/// What a process tells another one of its host.
+#[derive(Serialize, Deserialize)]
+enum News {
+    /// I need these pins no more.
+    Unpin(Vec<u64>),
+}
+
+impl SharedMemory {
+    pub fn new(config: &Config) -> Arc<Self> {
+        let mut options = Options::default();
+        if let Some(limit) = config.store_bytes {
+            options.limit = limit;
+            options.low_water = limit / 4;
+        }
+        Arc::new(SharedMemory {
+            arena: Arena::new(options),
+            patience: config.store_wait,
+            pins: Mutex::default(),
+            peers: Mutex::default(),
+            asked: AtomicU64::new(0),
+            unpinned: Mutex::default(),
+            work: Notify::new(),
+        })
+    }
+
+    /// The accounting of the arena.
+    pub fn stats(&self) -> Stats {
+        self.arena.stats()
+    }
+
+    /// The same value in shared memory. Waits for room, for a while, on this thread.
+    ///
+    /// # Errors
+    /// [`Error::StoreFull`].
+    pub fn keep(&self, value: Payload) -> Result<Payload> {
+        self.with_room(|| self.arena.keep(&value))
+    }
+
+    /// Zeroed memory to write into. Waits for room as [`SharedMemory::keep`] does.
+    ///
+    /// # Errors
+    /// [`Error::StoreFull`].
+    pub fn allocate(&self, len: usize) -> Result<BlockMut> {
+        self.with_room(|| self.arena.allocate_zeroed(len))
+    }
+
+    fn with_room<T>(&self, mut attempt: impl FnMut() -> Result<T, Full>) -> Result<T> {
+        let mut until = None;
+        loop {
+            let full = match attempt() {
+                Ok(done) => return Ok(done),
+                Err(full) => full,
+            };
+            let until = *until.get_or_insert_with(|| Instant::now() + self.patience);
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || !full.may_pass() {
+                return Err(Error::StoreFull { message: full.to_string() });
+            }
+            wait_here(|| self.arena.block_for_room(full.since, left.min(LOOK_AGAIN)));
+        }
+    }
+
+    /// The descriptor by which others read the arena.
+    pub fn descriptor(&self) -> Option<OwnedFd> {
+        match self.arena.read_only_fd() {
+            Ok(descriptor) => Some(descriptor),
+            Err(error) => {
+                tracing::warn!(
+                    "this process has no shared memory to hand over ({error}): the others of its host copy its large \
+                     values over their sockets"
+                );
+                None
+            }
+        }
+    }
+
+    /// Answers a peer of this host.
+    pub fn asked(
+        &self,
+        link: &Link,
+        question: &[u8],
+        object: impl FnOnce(ObjectId) -> Option<Payload>,
+    ) -> Option<Bytes> {
+        let Question::Pin { pin, id } = postcard::from_bytes(question).ok().filter(|_| link.same_host())?;
+        let value = object(id)?;
+        let located = Located::of(&value, &self.arena)?;
+        lock(&self.pins).entry(link.peer()).or_default().insert(pin, value);
+        match postcard::to_stdvec(&located) {
+            Ok(answer) => Some(answer.into()),
+            Err(_) => {
+                self.unpin(link.peer(), &[pin]);
+                None
+            }
+        }
+    }
+
+    /// Hears a peer of this host.
+    pub fn told(&self, peer: ProcessId, news: &[u8]) {
+        // A later version may say more.
+        if let Ok(News::Unpin(pins)) = postcard::from_bytes(news) {
+            self.unpin(peer, &pins);
+        }
+    }
+
+    fn unpin(&self, peer: ProcessId, pins: &[u64]) {
+        let mut all = lock(&self.pins);
+        let Some(held) = all.get_mut(&peer) else { return };
+        let freed: Vec<_> = pins.iter().filter_map(|pin| held.remove(pin)).collect();
+        if held.is_empty() {
+            all.remove(&peer);
+        }
+        drop(all);
+        drop(freed);
+    }
+
+    /// A process has exited, for certain: it reads nothing any more.
+    pub fn exited(&self, peer: ProcessId) {
+        let pins = lock(&self.pins).remove(&peer);
+        drop(pins);
+        // What it has had of ours is gone with it, and its arena stays only as long as there are views.
+        lock(&self.peers).remove(&peer);
+        lock(&self.unpinned).retain(|(of, _)| *of != peer);
+    }
+
+    /// The session with a peer is over, and it may have exited or not. What it reads is held until it has.
+    pub fn session_ended(self: &Arc<Self>, peer: ProcessId, pid: Option<u32>) {
+        lock(&self.peers).remove(&peer);
+        if !lock(&self.pins).contains_key(&peer) {
+            return;
+        }
+        let Some(Ok(process)) = pid.map(pidfd) else { return };
+        let shared = Arc::downgrade(self);
+        tokio::spawn(async move {
+            exit(process).await;
+            if let Some(shared) = shared.upgrade() {
+                shared.exited(peer);
+            }
+        });
+    }
+
+    /// A new session, in which what was left unsaid can be said.
+    pub fn session_began(&self) {
+        if !lock(&self.unpinned).is_empty() {
+            self.work.notify_one();
+        }
+    }
+
+    /// Views an object of a peer on this host. None: it cannot be viewed, so that it has to be fetched.
+    pub async fn view(self: &Arc<Self>, link: &Arc<Link>, id: ObjectId, len: u64) -> Option<Payload> {
+        let arena = self.arena_of(link)?;
+        let pin = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
+        let question = postcard::to_stdvec(&Question::Pin { pin, id }).ok()?;
+        let guard = Unpin { shared: self.clone(), peer: link.peer(), pin };
+        let answer = link.ask(question.into()).await;
+        // From here on the pin goes with the views, or at once.
+        let located: Located = postcard::from_bytes(&answer?).ok()?;
+        match located.view(&arena, move || drop(guard)) {
+            Ok(value) => Some(value).filter(|value| value.len() as u64 == len),
+            Err(error) => {
+                tracing::warn!("object {id} of process {} cannot be read in place: {error}", link.peer());
+                None
+            }
+        }
+    }
+
+    /// The peer's arena, mapped once.
+    fn arena_of(&self, link: &Link) -> Option<PeerArena> {
+        if !link.same_host() {
+            return None;
+        }
+        lock(&self.peers).entry(link.peer()).or_insert_with(|| map(link)).clone()
+    }
+
+    /// Tells the peers what this process reads no more, for ever.
+    pub async fn tell_unpinned(self: Arc<Self>, link_of: impl Fn(ProcessId) -> Option<Arc<Link>>) {
+        loop {
+            self.work.notified().await;
+            let mut by_peer: FxHashMap<ProcessId, Vec<u64>> = FxHashMap::default();
+            for (peer, pin) in std::mem::take(&mut *lock(&self.unpinned)) {
+                by_peer.entry(peer).or_default().push(pin);
+            }
+            for (peer, pins) in by_peer {
+                match link_of(peer) {
+                    Some(link) => {
+                        // A list of numbers can be encoded.
+                        let news = postcard::to_stdvec(&News::Unpin(pins)).unwrap_or_default();
+                        link.tell(news.into());
+                    }
+                    None => lock(&self.unpinned).extend(pins.into_iter().map(|pin| (peer, pin))),
+                }
+            }
+        }
+    }
+}
+
+/// A pin that this process has asked for. Views are dropped anywhere, so that this only makes a note.
+struct Unpin {
+    shared: Arc<SharedMemory>,
+    peer: ProcessId,
+    pin: u64,
+}
+
+impl Drop for Unpin {
+    fn drop(&mut self) {
+        lock(&self.shared.unpinned).push((self.peer, self.pin));
+        self.shared.work.notify_one();
+    }
+}
+
+fn map(link: &Link) -> Option<PeerArena> {
+    let given = handed(link.peer_hello()).arena.map(OwnedFd::try_clone);
+    let error: Box<dyn std::error::Error> = match given {
+        Some(Ok(descriptor)) => match PeerArena::map(descriptor) {
+            Ok(arena) => return Some(arena),
+            Err(error) => error.into(),
+        },
+        Some(Err(error)) => error.into(),
+        None => "it handed over none".into(),
+    };
+    tracing::warn!(
+        "the shared memory of process {} cannot be read ({error}): its large values are copied over the socket",
+        link.peer()
+    );
+    None
+}
+
+/// Waits on this thread; others of a tokio runtime take over what this one would do.
+fn wait_here<T>(wait: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
+        _ => wait(),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that can panic runs under these locks.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Room may come otherwise than by a block that is freed: the machine may have memory again.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);

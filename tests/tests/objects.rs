@@ -1,0 +1,4 @@
+//! Large values in shared memory: read in place by the processes of a host, and given back when nobody reads them.
+
+#[path = "objects/sharing.rs"]
+mod sharing;
