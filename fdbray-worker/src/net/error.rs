@@ -196,7 +196,7 @@ pub enum FetchError {
         /// For what.
         id: ObjectId,
     },
-    /// More bytes than this process takes in one value, or has memory for.
+    /// More bytes than this process takes in one value.
     #[error("object {id} has {len} bytes, of at most {limit}")]
     TooLarge {
         /// What was asked for.
@@ -215,6 +215,26 @@ pub enum FetchError {
         asked: u64,
         /// The length that the peer found.
         found: u64,
+    },
+    /// There is no room for it.
+    #[error("object {id}, of {len} bytes, cannot be fetched: {why}")]
+    Full {
+        /// What was asked for.
+        id: ObjectId,
+        /// Its length.
+        len: u64,
+        /// What is full, with the accounting.
+        why: String,
+    },
+    /// What the peer sent was not what its checksum said, again and again.
+    #[error(
+        "the bytes of object {id} that process {peer} sends are damaged on their way; look at its memory and network"
+    )]
+    Checksum {
+        /// Who sent it.
+        peer: ProcessId,
+        /// Which object.
+        id: ObjectId,
     },
     /// What the peer sent for the object is no value.
     #[error("object {id}, fetched from process {peer}: {why}")]

@@ -42,5 +42,8 @@ pub fn bulk(bytes: &[u8]) {
     if let Some((head, body)) = bytes.split_at_checked(wire::HEAD) {
         let _ = wire::Head::decode(head);
         let _ = wire::Request::decode(body);
+        if let Some((chunk, bytes)) = body.split_at_checked(wire::CHUNK_HEAD) {
+            let _ = wire::Chunk::decode(chunk, bytes.len());
+        }
     }
 }

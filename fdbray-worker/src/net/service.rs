@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     id::{ObjectId, ProcessId},
+    objects::BlockMut,
     payload::Payload,
 };
 use std::{future::Future, sync::Arc};
@@ -70,18 +71,21 @@ impl Net {
         }
     }
 
-    /// Pulls object `id`, which is `len` bytes with its buffers, from `peer`, over the bulk lane of the session with it. Waits until the
-    /// budget has room for them; dropping the future gives the transfer up.
+    /// Pulls object `id`, which is `len` bytes with its buffers, from all of these peers at once, over the bulk lanes of the
+    /// sessions with them. Waits until the budget has room for them, then asks for `room` to put them; dropping the future
+    /// gives the transfer up.
     ///
     /// # Errors
-    /// See [`FetchError`]. A broken connection is none: the transfer goes on from where it was.
-    pub fn fetch(
+    /// See [`FetchError`]; as long as one of the peers delivers there is none. A broken connection is none: what is missing
+    /// is asked for again.
+    pub fn fetch<R: Future<Output = Result<BlockMut, String>> + Send + 'static>(
         &self,
-        peer: ProcessId,
+        from: Vec<ProcessId>,
         id: ObjectId,
         len: u64,
+        room: impl FnOnce(usize) -> R + Send + 'static,
     ) -> impl Future<Output = Result<Payload, FetchError>> + Send + 'static {
-        bulk::fetch(self.manager.clone(), peer, id, len)
+        bulk::fetch(self.manager.clone(), from, id, len, room)
     }
 
     /// Stops listening, lets no session begin and ends all that there are; returns when the host knows of each end.

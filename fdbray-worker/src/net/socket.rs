@@ -10,6 +10,7 @@ use rustix::{
     process::{Pid, PidfdFlags, pidfd_open},
 };
 use std::{
+    cell::Cell,
     collections::VecDeque,
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
@@ -135,6 +136,29 @@ impl Socket {
         }
     }
 
+    /// Receives what has arrived, as `receive` does, which is only called when something may have: it says where the bytes
+    /// are to go, at that moment.
+    pub(crate) async fn recv_with<T>(
+        &self,
+        mut receive: impl FnMut(&Arrived<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        loop {
+            let mut ready = self.fd.readable().await?;
+            let arrived = Arrived { fd: self.fd.get_ref().as_fd(), drained: Cell::new(false) };
+            let received = ready.try_io(|_| receive(&arrived));
+            match received {
+                Ok(Err(e)) if e.kind() == io::ErrorKind::Interrupted => {}
+                Ok(received) => {
+                    if arrived.drained.get() {
+                        ready.clear_ready();
+                    }
+                    return received;
+                }
+                Err(_would_block) => {}
+            }
+        }
+    }
+
     /// Receives exactly `len` more bytes, growing `buf` as they arrive, and the descriptors that come with them.
     pub(crate) async fn recv_exact(
         &self,
@@ -245,6 +269,27 @@ impl Socket {
     pub(crate) fn shutdown(&self) {
         // An error means that the connection is gone already.
         let _ = rustix::net::shutdown(self.fd.get_ref(), Shutdown::Both);
+    }
+}
+
+/// What has arrived in a socket.
+pub(crate) struct Arrived<'a> {
+    fd: BorrowedFd<'a>,
+    drained: Cell<bool>,
+}
+
+impl Arrived<'_> {
+    /// Moves bytes to `place`; how many, at least one.
+    pub(crate) fn take(&self, place: &mut [u8]) -> io::Result<usize> {
+        let wanted = place.len();
+        match rustix::net::recv(self.fd, place, RecvFlags::empty())?.1 {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            count => {
+                // See `Socket::recv`.
+                self.drained.set(count < wanted);
+                Ok(count)
+            }
+        }
     }
 }
 

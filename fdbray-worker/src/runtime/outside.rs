@@ -241,7 +241,9 @@ async fn fetch_value(process: &Arc<Process>, Fetch { id, from, len }: Fetch) {
         if in_place.is_some() {
             break in_place;
         }
-        let why = match outside.net.fetch(from, id, len).await {
+        let shared = process.shared().clone();
+        let fetched = outside.net.fetch(vec![from], id, len, |len| shared.room(len));
+        let why = match fetched.await {
             Ok(value) if id.is_durable() => break Some(Payload::Described(value.contiguous())),
             Ok(value) => break Some(value),
             Err(why) => why,

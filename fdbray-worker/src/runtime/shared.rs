@@ -98,6 +98,26 @@ impl SharedMemory {
         self.with_room(|| self.arena.allocate_zeroed(len))
     }
 
+    /// Memory for a value that comes from another process. Waits for room as [`SharedMemory::keep`] does.
+    ///
+    /// # Errors
+    /// Says what is full, with the accounting.
+    pub async fn room(self: Arc<Self>, len: usize) -> Result<BlockMut, String> {
+        let until = tokio::time::Instant::now() + self.patience;
+        loop {
+            let full = match self.arena.allocate(len) {
+                Ok(block) => return Ok(block),
+                Err(full) => full,
+            };
+            if !full.may_pass() || tokio::time::Instant::now() >= until {
+                return Err(full.to_string());
+            }
+            let again = until.min(tokio::time::Instant::now() + LOOK_AGAIN);
+            // Whether there is room now or not is seen then.
+            let _ = tokio::time::timeout_at(again, self.arena.wait_for_room(full.since)).await;
+        }
+    }
+
     fn with_room<T>(&self, mut attempt: impl FnMut() -> Result<T, Full>) -> Result<T> {
         let mut until = None;
         loop {

@@ -5,7 +5,7 @@ use fdbray_worker::{
     id::{ObjectId, ProcessId},
     net::{
         self, Role,
-        bulk_wire::{Head, Kind, REQUEST, Request},
+        bulk_wire::{CHUNK_HEAD, Chunk, Head, Kind, REQUEST, Request},
         frame::{self, Front, HEADER, Header, NET_KIND},
         hello::{self, Answer, Hello, Lane, Listing, MAGIC, PROTOCOL, Proof, Refusal},
     },
@@ -114,19 +114,28 @@ pub fn bulk(mut bytes: &[u8]) {
         {
             assert_eq!(Request::decode(&request.message(head.request)[16..]), Ok(request));
         }
+        if head.kind == Kind::Chunk
+            && let Some((chunk, bytes)) = body.split_at_checked(CHUNK_HEAD)
+            && let Ok(chunk) = Chunk::decode(chunk, bytes.len())
+        {
+            assert_eq!(chunk.message(head.request, bytes.len())[16..], body[..CHUNK_HEAD]);
+        }
         bytes = rest;
     }
 }
 
 fn bulk_corpus() -> Vec<Vec<u8>> {
     let id = ObjectId { owner: process(), seq: 300 };
-    let request = Request { id, offset: 1 << 18, len: 1 << 30 }.message(5).to_vec();
-    let chunk =
-        [&Head { kind: Kind::Chunk { flat: false }, len: 9, request: 5 }.encode()[..], b"the bytes"].concat();
+    let request = Request { id, len: 1 << 30, from: 1 << 18, to: 1 << 20 }.message(5).to_vec();
+    let chunk = |raw, packed| {
+        let head = Chunk { sum: 7, raw, flat: false, packed }.message(5, 9);
+        [&head[..], b"the bytes"].concat()
+    };
+    let (chunk, packed) = (chunk(9, false), chunk(900, true));
     let gone = [&Head { kind: Kind::Gone, len: 8, request: 5 }.encode()[..], &[0xff; 8]].concat();
     let cancel = Head { kind: Kind::Cancel, len: 0, request: 5 }.encode().to_vec();
     assert_eq!(request.len(), 16 + REQUEST);
-    vec![[&request[..], &chunk, &gone, &cancel].concat(), request, chunk, gone, cancel]
+    vec![[&request[..], &chunk, &packed, &gone, &cancel].concat(), request, chunk, packed, gone, cancel]
 }
 
 fn process() -> ProcessId {

@@ -2,12 +2,17 @@
 
 use super::{
     open, open_if_wanted,
-    serve::Serving,
-    wire::{self, HEAD, Head, Kind, Request},
+    pace::Pace,
+    pull::Bulk,
+    serve::{Packer, Serving},
+    wire::{self, CHUNK_HEAD, Chunk, HEAD, Head, Kind, Request},
 };
 use crate::net::{link::Link, manager::Manager, socket::Socket};
-use std::{collections::VecDeque, io, os::fd::OwnedFd, sync::Arc};
+use bytes::Bytes;
+use lz4_flex::block::decompress_into;
+use std::{collections::VecDeque, io, os::fd::OwnedFd, sync::Arc, time::Instant};
 use tokio::task::JoinSet;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Carries the transfers of `link` over a connection until it ends, the session ends or a newer one takes its place.
 pub(super) async fn run(manager: Arc<Manager>, link: Arc<Link>, fd: OwnedFd, unix: bool) {
@@ -55,18 +60,35 @@ async fn carry(manager: &Arc<Manager>, link: &Arc<Link>, socket: Arc<Socket>) {
 }
 
 async fn write(link: Arc<Link>, socket: Arc<Socket>, serving: Arc<Serving>) -> io::Result<()> {
-    let mut queue = VecDeque::new();
+    let (mut queue, mut packer) = (VecDeque::new(), Packer::default());
+    let mut pace = Pace::new(socket.is_unix());
     loop {
         link.bulk().take_outbox(&mut queue);
         if queue.is_empty() {
-            serving.next_chunk(&mut queue);
+            serving.next_chunk(&pace, &mut packer, &mut queue);
         }
         if queue.is_empty() {
+            pace.idle();
             link.bulk().work.notified().await;
-        } else {
-            socket.send_with(|| socket.try_send(&mut queue)).await?;
+            continue;
         }
+        let mut left = bytes_in(&queue);
+        let send = || {
+            let all = socket.try_send(&mut queue)?;
+            let now = if all { 0 } else { bytes_in(&queue) };
+            pace.took(left - now);
+            left = now;
+            if !all {
+                pace.full(Instant::now());
+            }
+            Ok(all)
+        };
+        socket.send_with(send).await?;
     }
+}
+
+fn bytes_in(queue: &VecDeque<Bytes>) -> u64 {
+    queue.iter().map(|bytes| bytes.len() as u64).sum()
 }
 
 async fn read(
@@ -80,14 +102,15 @@ async fn read(
     loop {
         read_exact(&socket, &mut scratch, HEAD).await?;
         let head = Head::decode(&scratch).map_err(invalid)?;
-        if !matches!(head.kind, Kind::Chunk { .. }) {
-            read_exact(&socket, &mut scratch, head.len).await?;
+        if head.kind == Kind::Chunk {
+            read_exact(&socket, &mut scratch, CHUNK_HEAD).await?;
+            let chunk = Chunk::decode(&scratch, head.len - CHUNK_HEAD).map_err(invalid)?;
+            receive(bulk, &socket, &mut scratch, &head, chunk).await?;
+            continue;
         }
+        read_exact(&socket, &mut scratch, head.len).await?;
         match head.kind {
-            Kind::Chunk { flat } => match bulk.fill(head.request, head.len, flat).map_err(invalid)? {
-                Some(mut filling) => fill(&socket, &mut filling.buf, head.len).await?,
-                None => discard(&socket, &mut scratch, head.len).await?,
-            },
+            Kind::Chunk => {}
             Kind::Gone => bulk.gone(head.request, wire::decode_gone(&scratch).map_err(invalid)?),
             Kind::Cancel => serving.cancel(head.request),
             Kind::Request => {
@@ -98,13 +121,57 @@ async fn read(
                         bulk.send(wire::gone(head.request, Some(value.len() as u64)));
                     }
                     Some(value) => {
-                        serving.begin(head.request, &value, wanted.offset as usize).map_err(invalid)?;
+                        serving.begin(head.request, &value, &wanted).map_err(invalid)?;
                         bulk.work.notify_one();
                     }
                 }
             }
         }
     }
+}
+
+/// Receives the bytes of a chunk where they belong. One that is damaged ends the connection: nothing that follows can be
+/// trusted, and what is missing is asked for again over the next.
+async fn receive(
+    bulk: &Bulk,
+    socket: &Socket,
+    scratch: &mut Vec<u8>,
+    head: &Head,
+    chunk: Chunk,
+) -> io::Result<()> {
+    let (request, len) = (head.request, head.len - CHUNK_HEAD);
+    if !bulk.expects(request, &chunk).map_err(invalid)? {
+        return discard(socket, scratch, len).await;
+    }
+    let mut fits = true;
+    if chunk.packed {
+        scratch.reserve(len);
+        read_exact(socket, scratch, len).await?;
+        // The place is as large as the chunk said, and no more is written than that.
+        let unpack = |place: &mut [u8]| decompress_into(scratch, place).is_ok_and(|len| len == place.len());
+        fits = bulk.place(request, 0..chunk.raw, unpack).unwrap_or(true);
+    } else {
+        let mut at = 0;
+        while at < len {
+            let received = socket
+                .recv_with(|arrived| bulk.place(request, at..len, |place| arrived.take(place)).transpose());
+            match received.await? {
+                Some(count) => at += count,
+                // It was given up meanwhile.
+                None => return discard(socket, scratch, len - at).await,
+            }
+        }
+    }
+    let is_it = |place: &mut [u8]| xxh3_64(place) == chunk.sum;
+    match bulk.place(request, 0..chunk.raw, is_it).map(|is_it| is_it && fits) {
+        Some(true) => bulk.arrived(request, chunk.raw),
+        Some(false) => {
+            bulk.damaged(request);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the bytes of an object came damaged"));
+        }
+        None => {}
+    }
+    Ok(())
 }
 
 async fn read_exact(socket: &Socket, buf: &mut Vec<u8>, len: usize) -> io::Result<()> {

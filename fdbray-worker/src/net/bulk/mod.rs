@@ -1,15 +1,23 @@
 //! The bulk lane: objects, pulled over a second connection per session that a thread of its own serves.
 //!
 //! The side that dialled the session opens the connection when either needs it (the other asks with a frame of `net`'s
-//! own), and again when it breaks while transfers wait; each side pulls over it. A transfer lives in the session
+//! own), and again when it breaks while transfers wait; each side pulls over it. What is pulled lives in the session
 //! ([`pull`]), so that a new connection goes on where the old one ended; what is served ([`serve`]) lives in a connection.
+//!
+//! A [transfer] brings one object, part by part ([`ranges`]), from everybody who has it, straight into the arena
+//! ([`fetch()`]). Chunks carry a checksum, and are compressed where that pays for the link ([`pace`]).
 
 mod carry;
+mod fetch;
+mod pace;
 mod pull;
+mod ranges;
 mod serve;
+mod transfer;
 pub mod wire;
 
-pub(crate) use pull::{Bulk, fetch};
+pub(crate) use fetch::fetch;
+pub(crate) use pull::Bulk;
 
 use super::{
     connect,

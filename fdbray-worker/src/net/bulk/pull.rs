@@ -1,15 +1,12 @@
-//! The pulling side: transfers that wait for their bytes, over however many connections that takes.
+//! The pulling side of a session: parts of objects that wait for their bytes, over however many connections that takes.
 
-use super::{UNIT, wire};
-use crate::{
-    id::{ObjectId, ProcessId},
-    net::{error::FetchError, link::Link, manager::Manager},
-    payload::Payload,
-};
+use super::{transfer::Transfer, wire};
+use crate::{id::ProcessId, net::error::FetchError};
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use std::{
     collections::VecDeque,
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::{Notify, Semaphore, oneshot};
@@ -24,8 +21,8 @@ pub(crate) struct Bulk {
     pub(super) replaced: Notify,
     /// Held by the connection in use.
     pub(super) carrying: tokio::sync::Mutex<()>,
-    /// Transfers under way.
-    slots: Semaphore,
+    /// Parts that the peer may be asked for at once.
+    pub(super) slots: Semaphore,
 }
 
 #[derive(Default)]
@@ -43,53 +40,15 @@ struct State {
     ended: bool,
 }
 
-struct Pull {
-    id: ObjectId,
-    len: u64,
-    /// What has arrived. Its room was reserved before the bytes were asked for.
-    buf: Vec<u8>,
-    /// Whether that is a value's flat form; `None` before the first of it.
-    flat: Option<bool>,
-    done: oneshot::Sender<Result<Payload, FetchError>>,
-}
-
-/// See [`Net::fetch`](crate::net::Net::fetch).
-pub(crate) async fn fetch(
-    manager: Arc<Manager>,
-    peer: ProcessId,
-    id: ObjectId,
-    len: u64,
-) -> Result<Payload, FetchError> {
-    let limit = manager.options.max_value;
-    let too_large = |limit| FetchError::TooLarge { id, len, limit };
-    if len > limit {
-        return Err(too_large(limit));
-    }
-    let lane = &manager.bulk;
-    let permits = len.div_ceil(UNIT).clamp(1, u64::from(lane.permits)) as u32;
-    let lost = || FetchError::PeerLost { peer, id };
-    // Neither semaphore is ever closed.
-    let _reserved = lane.budget.acquire_many(permits).await.map_err(|_| lost())?;
-    let link = manager.link(peer).ok_or_else(lost)?;
-    let _slot = link.bulk().slots.acquire().await.map_err(|_| lost())?;
-    let mut buf = Vec::new();
-    buf.try_reserve_exact(len as usize).map_err(|_| too_large(0))?;
-    let (done, result) = oneshot::channel();
-    let request = link.bulk().begin(Pull { id, len, buf, flat: None, done }).ok_or_else(lost)?;
-    let _cancel = CancelOnDrop { link: &link, request };
-    super::open_if_wanted(&manager, &link);
-    result.await.unwrap_or_else(|_| Err(lost()))
-}
-
-struct CancelOnDrop<'a> {
-    link: &'a Link,
-    request: u64,
-}
-
-impl Drop for CancelOnDrop<'_> {
-    fn drop(&mut self) {
-        self.link.bulk().cancel(self.request);
-    }
+/// A part of an object that the peer was asked for. What has not arrived when this is dropped somebody else may be asked
+/// for.
+pub(super) struct Pull {
+    pub transfer: Arc<Transfer>,
+    /// What has not arrived.
+    pub rest: Range<u64>,
+    /// How often what came was damaged.
+    pub damaged: u32,
+    pub done: Option<oneshot::Sender<Result<(), FetchError>>>,
 }
 
 impl Bulk {
@@ -120,7 +79,7 @@ impl Bulk {
     pub(super) fn fail_all(&self) {
         let pulls = std::mem::take(&mut self.state().pulls);
         for pull in pulls.into_values() {
-            let id = pull.id;
+            let id = pull.transfer.id;
             pull.finish(Err(FetchError::PeerLost { peer: self.peer, id }));
         }
     }
@@ -172,7 +131,8 @@ impl Bulk {
         self.replaced.notify_waiters();
     }
 
-    fn begin(&self, pull: Pull) -> Option<u64> {
+    /// Asks for a part. `None`: the session is over.
+    pub(super) fn begin(&self, pull: Pull) -> Option<u64> {
         let mut state = self.state();
         if state.ended {
             return None;
@@ -187,7 +147,8 @@ impl Bulk {
         Some(request)
     }
 
-    fn cancel(&self, request: u64) {
+    /// The rest of a part is not wanted from this peer.
+    pub(super) fn cancel(&self, request: u64) {
         let mut state = self.state();
         let cancelled = state.pulls.remove(&request);
         if cancelled.is_some() && state.connections > 0 {
@@ -210,29 +171,69 @@ impl Bulk {
         queue.append(&mut self.state().outbox);
     }
 
-    /// Takes the buffer of a transfer, to be filled with `len` more bytes, of a flat form or not. `Ok(None)`: it was given
-    /// up.
-    pub(super) fn fill(
-        &self,
-        request: u64,
-        len: usize,
-        flat: bool,
-    ) -> Result<Option<Filling<'_>>, wire::Malformed> {
+    /// Whether a chunk is wanted, which the peer has begun to send; `Ok(false)`: no more.
+    pub(super) fn expects(&self, request: u64, chunk: &wire::Chunk) -> Result<bool, wire::Malformed> {
         let mut state = self.state();
-        let Some(pull) = state.pulls.get_mut(&request) else { return Ok(None) };
-        if (pull.buf.len() + len) as u64 > pull.len
-            || len == 0 && pull.len > 0
-            || *pull.flat.get_or_insert(flat) != flat
-        {
+        let Some(pull) = state.pulls.get_mut(&request) else { return Ok(false) };
+        let left = pull.rest.end - pull.rest.start;
+        if chunk.raw as u64 > left || (chunk.raw == 0) != (left == 0) {
             return Err(wire::Malformed);
         }
-        Ok(Some(Filling { bulk: self, request, buf: std::mem::take(&mut pull.buf) }))
+        let fits = pull.transfer.fits(chunk.flat);
+        drop(state);
+        if !fits {
+            self.damaged(request);
+            return Err(wire::Malformed);
+        }
+        Ok(true)
+    }
+
+    /// Gives `f` the place of some of the next bytes of a part; `None` if that is no longer wanted, and so may be
+    /// somebody else's to bring.
+    pub(super) fn place<T>(
+        &self,
+        request: u64,
+        bytes: Range<usize>,
+        f: impl FnOnce(&mut [u8]) -> T,
+    ) -> Option<T> {
+        let state = self.state();
+        let pull = state.pulls.get(&request)?;
+        let start = pull.rest.start;
+        Some(pull.transfer.with(start + bytes.start as u64..start + bytes.end as u64, f))
+    }
+
+    /// The next `len` bytes of a part are in their place.
+    pub(super) fn arrived(&self, request: u64, len: usize) {
+        let mut state = self.state();
+        let Some(pull) = state.pulls.get_mut(&request) else { return };
+        pull.rest.start += len as u64;
+        pull.damaged = 0;
+        pull.transfer.arrived(len as u64);
+        if pull.rest.is_empty()
+            && let Some(pull) = state.pulls.remove(&request)
+        {
+            drop(state);
+            pull.finish(Ok(()));
+        }
+    }
+
+    /// The next bytes of a part are not what the peer has. After a few times it is not asked again.
+    pub(super) fn damaged(&self, request: u64) {
+        let mut state = self.state();
+        let Some(pull) = state.pulls.get_mut(&request) else { return };
+        pull.damaged += 1;
+        let (id, often) = (pull.transfer.id, pull.damaged == MOST_DAMAGED);
+        tracing::warn!("bytes of object {id}, fetched from process {}, came damaged", self.peer);
+        if let Some(pull) = often.then(|| state.pulls.remove(&request)).flatten() {
+            drop(state);
+            pull.finish(Err(FetchError::Checksum { peer: self.peer, id }));
+        }
     }
 
     /// The peer has no such object, or one of another length.
     pub(super) fn gone(&self, request: u64, found: Option<u64>) {
         let Some(pull) = self.state().pulls.remove(&request) else { return };
-        let (id, asked) = (pull.id, pull.len);
+        let (id, asked) = (pull.transfer.id, pull.transfer.len);
         pull.finish(Err(match found {
             None => FetchError::Gone { peer: self.peer, id },
             Some(found) => FetchError::Length { id, asked, found },
@@ -248,40 +249,26 @@ impl Bulk {
 impl Pull {
     /// The message that asks for what has not arrived.
     fn request(&self, request: u64) -> Bytes {
-        wire::Request { id: self.id, offset: self.buf.len() as u64, len: self.len }.message(request)
+        let (id, len) = (self.transfer.id, self.transfer.len);
+        wire::Request { id, len, from: self.rest.start, to: self.rest.end }.message(request)
     }
 
-    fn finish(self, result: Result<Payload, FetchError>) {
-        // Nobody waits any more: then nobody cares.
-        let _ = self.done.send(result);
-    }
-}
-
-/// A transfer's buffer while a chunk is read into it; dropping gives it back, with as much as arrived.
-pub(super) struct Filling<'a> {
-    bulk: &'a Bulk,
-    request: u64,
-    pub(super) buf: Vec<u8>,
-}
-
-impl Drop for Filling<'_> {
-    fn drop(&mut self) {
-        let mut state = self.bulk.state();
-        let Some(pull) = state.pulls.get_mut(&self.request) else { return };
-        pull.buf = std::mem::take(&mut self.buf);
-        if pull.buf.len() as u64 == pull.len
-            && let Some(mut pull) = state.pulls.remove(&self.request)
-        {
-            drop(state);
-            let (bytes, peer, id) = (Bytes::from(std::mem::take(&mut pull.buf)), self.bulk.peer, pull.id);
-            let value = match pull.flat {
-                Some(true) => Payload::from_flat(bytes).map_err(|why| FetchError::Damaged { peer, id, why }),
-                _ => Ok(Payload::from(bytes)),
-            };
-            pull.finish(value);
+    fn finish(mut self, result: Result<(), FetchError>) {
+        if let Some(done) = self.done.take() {
+            // Nobody waits any more: then nobody cares.
+            let _ = done.send(result);
         }
     }
 }
 
-/// Transfers from one peer at once; more wait for their turn.
+impl Drop for Pull {
+    fn drop(&mut self) {
+        self.transfer.give_back(self.rest.clone());
+    }
+}
+
+/// Parts that one peer is asked for at once, for all objects together; more wait for their turn.
 const MAX_PULLS: usize = 256;
+
+/// Of a peer whose bytes are damaged so often in a row nothing more is wanted.
+const MOST_DAMAGED: u32 = 3;

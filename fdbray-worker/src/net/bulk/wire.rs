@@ -3,11 +3,14 @@
 //!
 //! | kind | body | meaning |
 //! |---|---|---|
-//! | 1 request | owner, seq, offset, len: `u64` each | send the object, of `len` bytes, from `offset` on |
-//! | 2 chunk | 1 to [`CHUNK`] bytes (0 only for an empty object) | the next bytes of what was requested |
+//! | 1 request | owner, seq, len, from, to: `u64` each | send these bytes of the object, which has `len` |
+//! | 2 chunk | checksum `u64`, raw `u32`, form `u32`; then bytes | the next 1 to [`CHUNK`] bytes of what was requested (0 only for an empty object) |
 //! | 3 gone | `u64` | there is no such object (`u64::MAX`), or it has that many bytes instead |
 //! | 4 cancel | none | send no more of it |
-//! | 5 flat chunk | as of a chunk | the same, of the [flat form](crate::payload::Payload::flat_parts) of a value with buffers |
+//!
+//! A chunk brings `raw` bytes of the object, whose XXH3 (64 bits) the checksum is. Bits of its form: 0, they are of the
+//! [flat form](crate::payload::Payload::flat_parts) of a value with buffers; 1, they are compressed, as a block of LZ4
+//! that is shorter than they are.
 //!
 //! Which form an object is sent in is said with the bytes themselves, by who has them: nothing else that tells of an
 //! object needs to know.
@@ -24,7 +27,10 @@ pub const CHUNK: usize = 256 << 10;
 pub const HEAD: usize = 16;
 
 /// Bytes of a request's body.
-pub const REQUEST: usize = 32;
+pub const REQUEST: usize = 40;
+
+/// Bytes before those of the object in a chunk's body.
+pub const CHUNK_HEAD: usize = 16;
 
 /// Bytes of the body that says that an object is gone.
 pub const GONE: usize = 8;
@@ -45,11 +51,8 @@ pub struct Head {
 pub enum Kind {
     /// An object is wanted.
     Request,
-    /// Bytes of one, which are the flat form of a value with buffers or not.
-    Chunk {
-        /// Whether they are.
-        flat: bool,
-    },
+    /// Bytes of one: a [`Chunk`].
+    Chunk,
     /// There is none.
     Gone,
     /// It is no longer wanted.
@@ -66,10 +69,9 @@ impl Head {
     pub fn encode(self) -> [u8; HEAD] {
         let kind: u32 = match self.kind {
             Kind::Request => 1,
-            Kind::Chunk { flat: false } => 2,
+            Kind::Chunk => 2,
             Kind::Gone => 3,
             Kind::Cancel => 4,
-            Kind::Chunk { flat: true } => 5,
         };
         let mut out = [0; HEAD];
         out[..4].copy_from_slice(&kind.to_le_bytes());
@@ -90,7 +92,7 @@ impl Head {
         let kind = u32::from_le_bytes(*kind);
         let (kind, fits) = match kind {
             1 => (Kind::Request, len == REQUEST),
-            2 | 5 => (Kind::Chunk { flat: kind == 5 }, len <= CHUNK),
+            2 => (Kind::Chunk, (CHUNK_HEAD..=CHUNK_HEAD + CHUNK).contains(&len)),
             3 => (Kind::Gone, len == GONE),
             4 => (Kind::Cancel, len == 0),
             _ => return Err(Malformed),
@@ -99,15 +101,56 @@ impl Head {
     }
 }
 
+/// What a chunk's body begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// Of the object's bytes.
+    pub sum: u64,
+    /// How many of the object's bytes it brings.
+    pub raw: usize,
+    /// Whether they are of the flat form of a value with buffers.
+    pub flat: bool,
+    /// Whether they are compressed.
+    pub packed: bool,
+}
+
+impl Chunk {
+    /// The header of the whole message, and what its body begins with; `len` bytes follow.
+    pub fn message(self, request: u64, len: usize) -> Bytes {
+        let mut out = BytesMut::with_capacity(HEAD + CHUNK_HEAD);
+        out.put_slice(&Head { kind: Kind::Chunk, len: CHUNK_HEAD + len, request }.encode());
+        out.put_u64_le(self.sum);
+        out.put_u32_le(self.raw as u32);
+        out.put_u32_le(u32::from(self.flat) | u32::from(self.packed) << 1);
+        out.freeze()
+    }
+
+    /// Decodes the beginning of a body that anybody may have sent, in which `len` bytes follow.
+    ///
+    /// # Errors
+    /// Anything that is no chunk of that length. What is compressed never becomes more than [`CHUNK`].
+    pub fn decode(body: &[u8], len: usize) -> Result<Self, Malformed> {
+        let (sum, rest) = body.split_first_chunk::<8>().ok_or(Malformed)?;
+        let (raw, form) = rest.split_first_chunk::<4>().ok_or(Malformed)?;
+        let form = u32::from_le_bytes(form.try_into().map_err(|_| Malformed)?);
+        let raw = u32::from_le_bytes(*raw) as usize;
+        let chunk = Chunk { sum: u64::from_le_bytes(*sum), raw, flat: form & 1 > 0, packed: form & 2 > 0 };
+        let fits = if chunk.packed { 0 < len && len < raw } else { len == raw };
+        if fits && raw <= CHUNK && form < 4 { Ok(chunk) } else { Err(Malformed) }
+    }
+}
+
 /// The body of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The object.
     pub id: ObjectId,
-    /// How many of its bytes the puller has.
-    pub offset: u64,
-    /// How many there are to be.
+    /// How many bytes it is to have.
     pub len: u64,
+    /// The first of those that are wanted.
+    pub from: u64,
+    /// The one after the last of them.
+    pub to: u64,
 }
 
 impl Request {
@@ -115,7 +158,7 @@ impl Request {
     pub fn message(&self, request: u64) -> Bytes {
         let mut out = BytesMut::with_capacity(HEAD + REQUEST);
         out.put_slice(&Head { kind: Kind::Request, len: REQUEST, request }.encode());
-        for n in [self.id.owner.get(), self.id.seq, self.offset, self.len] {
+        for n in [self.id.owner.get(), self.id.seq, self.len, self.from, self.to] {
             out.put_u64_le(n);
         }
         out.freeze()
@@ -124,7 +167,7 @@ impl Request {
     /// Decodes a body that anybody may have sent.
     ///
     /// # Errors
-    /// Anything that is no request.
+    /// Anything that is no request, or asks for what cannot be inside the object.
     pub fn decode(body: &[u8]) -> Result<Self, Malformed> {
         if body.len() != REQUEST {
             return Err(Malformed);
@@ -132,8 +175,10 @@ impl Request {
         let mut numbers = body.chunks_exact(8).map(|n| n.iter().rev().fold(0, |n, b| n << 8 | u64::from(*b)));
         let mut next = || numbers.next().ok_or(Malformed);
         let owner = ProcessId::new(next()?).ok_or(Malformed)?;
-        let request = Request { id: ObjectId { owner, seq: next()? }, offset: next()?, len: next()? };
-        if request.offset > request.len { Err(Malformed) } else { Ok(request) }
+        let id = ObjectId { owner, seq: next()? };
+        let wanted = Request { id, len: next()?, from: next()?, to: next()? };
+        let some = wanted.from < wanted.to || wanted.len == 0;
+        if some && wanted.from <= wanted.to && wanted.to <= wanted.len { Ok(wanted) } else { Err(Malformed) }
     }
 }
 
@@ -160,10 +205,13 @@ pub(super) fn cancel(request: u64) -> Bytes {
 mod tests {
     use super::*;
 
+    fn id() -> ObjectId {
+        ObjectId { owner: ProcessId::new(5).unwrap(), seq: 6 }
+    }
+
     #[test]
     fn messages_survive_the_wire() {
-        let id = ObjectId { owner: ProcessId::new(5).unwrap(), seq: 6 };
-        let request = Request { id, offset: 7, len: 8 };
+        let request = Request { id: id(), len: 8, from: 6, to: 7 };
         let message = request.message(9);
         assert_eq!(
             Head::decode(&message[..HEAD]),
@@ -173,23 +221,50 @@ mod tests {
         assert_eq!(decode_gone(&gone(1, None)[HEAD..]), Ok(None));
         assert_eq!(decode_gone(&gone(1, Some(3))[HEAD..]), Ok(Some(3)));
         assert_eq!(Head::decode(&cancel(4)).map(|h| (h.kind, h.request)), Ok((Kind::Cancel, 4)));
-        for flat in [false, true] {
-            let head = Head { kind: Kind::Chunk { flat }, len: 7, request: 10 };
-            assert_eq!(Head::decode(&head.encode()), Ok(head));
+        for (flat, packed, len) in [(false, false, 7), (true, false, 7), (false, true, 6), (true, true, 1)] {
+            let chunk = Chunk { sum: 1 << 60, raw: 7, flat, packed };
+            let message = chunk.message(10, len);
+            let head = Head::decode(&message[..HEAD]).unwrap();
+            assert_eq!(head, Head { kind: Kind::Chunk, len: CHUNK_HEAD + len, request: 10 });
+            assert_eq!(Chunk::decode(&message[HEAD..], len), Ok(chunk));
         }
     }
 
     #[test]
     fn lengths_that_a_kind_cannot_have_are_refused() {
-        for (kind, len) in
-            [(1, 31), (2, CHUNK + 1), (2, u32::MAX as usize), (3, 0), (4, 1), (5, CHUNK + 1), (0, 0), (6, 0)]
-        {
+        let chunk = CHUNK_HEAD + CHUNK;
+        for (kind, len) in [
+            (1, 39),
+            (2, CHUNK_HEAD - 1),
+            (2, chunk + 1),
+            (2, u32::MAX as usize),
+            (3, 0),
+            (4, 1),
+            (5, 20),
+            (0, 0),
+        ] {
             let mut bytes = [0; HEAD];
             bytes[0] = kind;
             bytes[4..8].copy_from_slice(&(len as u32).to_le_bytes());
             assert_eq!(Head::decode(&bytes), Err(Malformed), "kind {kind}, length {len}");
         }
-        let ahead = Request { id: ObjectId { owner: ProcessId::new(1).unwrap(), seq: 0 }, offset: 2, len: 1 };
-        assert_eq!(Request::decode(&ahead.message(0)[HEAD..]), Err(Malformed));
+    }
+
+    #[test]
+    fn ranges_outside_the_object_are_refused() {
+        for (len, from, to) in [(8, 7, 9), (8, 8, 8), (8, 5, 4), (0, 0, 1), (0, 1, 1), (8, u64::MAX, 8)] {
+            let message = Request { id: id(), len, from, to }.message(0);
+            assert_eq!(Request::decode(&message[HEAD..]), Err(Malformed), "{from}..{to} of {len}");
+        }
+    }
+
+    #[test]
+    fn chunks_that_would_become_more_than_they_may_are_refused() {
+        for (raw, packed, len) in
+            [(CHUNK + 1, true, 10), (usize::MAX, true, 10), (10, true, 10), (10, true, 0), (10, false, 9)]
+        {
+            let message = Chunk { sum: 0, raw, flat: false, packed }.message(0, len);
+            assert_eq!(Chunk::decode(&message[HEAD..], len), Err(Malformed), "{raw} bytes from {len}");
+        }
     }
 }

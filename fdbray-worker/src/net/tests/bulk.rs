@@ -1,8 +1,14 @@
 //! The bulk lane: large values, both ways, beside control frames and over broken connections.
 
 use super::{Event, Node, Options, hidden, options, proxy::Proxy, tcp, wait};
-use crate::{id::ObjectId, net::FetchError, payload::Payload};
+use crate::{
+    id::ObjectId,
+    net::FetchError,
+    objects::{Arena, Options as Room},
+    payload::Payload,
+};
 use bytes::Bytes;
+use std::time::Duration;
 
 /// Gives `node` an object of `len` bytes that tell where they are.
 fn object(node: &Node, seq: u64, len: usize) -> (ObjectId, Bytes) {
@@ -13,8 +19,23 @@ fn object(node: &Node, seq: u64, len: usize) -> (ObjectId, Bytes) {
     (id, bytes)
 }
 
+fn arena(limit: u64) -> Arena {
+    Arena::new(Room { limit, reserve: 0, low_water: 0, background: false })
+}
+
+/// Pulls an object into an arena of its own.
+fn pull(
+    to: &Node,
+    from: &[&Node],
+    id: ObjectId,
+    len: u64,
+) -> impl Future<Output = Result<Payload, FetchError>> + Send + 'static {
+    let (from, arena) = (from.iter().map(|node| node.id).collect(), arena(512 << 20));
+    to.net.fetch(from, id, len, |len| async move { arena.allocate(len).map_err(|e| e.to_string()) })
+}
+
 fn fetch(to: &Node, from: &Node, id: ObjectId, len: usize) -> Result<Bytes, FetchError> {
-    wait(to.net.fetch(from.id, id, len as u64)).map(|value| value.contiguous())
+    wait(pull(to, &[from], id, len as u64)).map(|value| value.contiguous())
 }
 
 #[test]
@@ -54,7 +75,7 @@ fn many_transfers_share_the_lane_and_the_budget() {
         .collect();
     wait(async {
         let fetches = objects.iter().map(|(id, bytes)| {
-            let fetched = a.net.fetch(b.id, *id, bytes.len() as u64);
+            let fetched = pull(&a, &[&b], *id, bytes.len() as u64);
             let bytes = bytes.clone();
             tokio::spawn(async move { assert!(fetched.await.unwrap().contiguous() == bytes) })
         });
@@ -93,7 +114,7 @@ fn a_transfer_goes_on_where_a_broken_connection_left_it() {
             .collect();
         let mut cuts = 0;
         while cuts < 8 && !transfers.iter().all(|t| t.is_finished()) {
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(10));
             // Cuts both lanes.
             proxy.cut();
             cuts += 1;
@@ -111,7 +132,7 @@ fn what_cannot_be_fetched_says_why() {
     assert_eq!(fetch(&a, &b, nothing, 1), Err(FetchError::Gone { peer: b.id, id: nothing }));
     let (id, bytes) = object(&b, 1, 1000);
     assert_eq!(fetch(&a, &b, id, 999), Err(FetchError::Length { id, asked: 999, found: 1000 }));
-    assert!(matches!(wait(a.net.fetch(b.id, id, 1 << 40)), Err(FetchError::TooLarge { .. })));
+    assert!(matches!(wait(pull(&a, &[&b], id, 1 << 40)), Err(FetchError::TooLarge { .. })));
     assert_eq!(fetch(&a, &b, id, 1000), Ok(bytes));
 }
 
@@ -123,7 +144,7 @@ fn a_value_with_buffers_arrives_with_its_buffers() {
     let value = Payload::in_parts(Bytes::from_static(b"head"), buffers.clone());
     let id = ObjectId { owner: b.id, seq: 1 };
     b.host.objects.lock().unwrap().insert(id, value.clone());
-    let fetched = wait(a.net.fetch(b.id, id, value.len() as u64)).unwrap();
+    let fetched = wait(pull(&a, &[&b], id, value.len() as u64)).unwrap();
     assert!(fetched.head() == b"head" && fetched.buffers() == buffers);
 }
 
@@ -154,9 +175,117 @@ fn a_transfer_that_is_given_up_leaves_the_lane_to_others() {
             tokio::select! {
                 biased;
                 () = async { for _ in 0..50 { tokio::task::yield_now().await } } => {}
-                fetched = a.net.fetch(b.id, big, bytes.len() as u64) => assert!(fetched.is_ok()),
+                fetched = pull(&a, &[&b], big, bytes.len() as u64) => assert!(fetched.is_ok()),
             }
         });
         assert_eq!(fetch(&a, &b, small, 5000).unwrap(), content);
+    }
+}
+
+#[test]
+fn what_is_fetched_is_one_block_of_the_arena_and_gone_with_the_value() {
+    let (a, b) = (Node::start(options("arena")), Node::start(options("arena")));
+    a.connect(&b);
+    let buffers = [5_000_000, 100_000].map(|len: usize| Bytes::from(vec![len as u8; len]));
+    let value = Payload::in_parts(Bytes::from_static(b"head"), buffers.to_vec());
+    let id = ObjectId { owner: b.id, seq: 1 };
+    b.host.objects.lock().unwrap().insert(id, value.clone());
+    let arena = arena(16 << 20);
+    let room = arena.clone();
+    let room = |len| async move { room.allocate(len).map_err(|e| e.to_string()) };
+    let fetched = wait(a.net.fetch(vec![b.id], id, value.len() as u64, room)).unwrap();
+    for (buffer, sent) in fetched.buffers().iter().zip(&buffers) {
+        assert!(buffer == sent && buffer.as_ptr().addr().is_multiple_of(64));
+        assert!(arena.locate(buffer).is_some());
+    }
+    assert_eq!(arena.stats().blocks, 1);
+    drop(fetched);
+    assert_eq!(arena.stats().blocks, 0);
+}
+
+#[test]
+fn without_room_a_transfer_says_so_and_asks_nobody() {
+    let (a, b) = (Node::start(options("full")), Node::start(options("full")));
+    a.connect(&b);
+    let (id, _) = object(&b, 1, 5 << 20);
+    let arena = arena(1 << 20);
+    let room = |len| async move { arena.allocate(len).map_err(|e| e.to_string()) };
+    match wait(a.net.fetch(vec![b.id], id, 5 << 20, room)) {
+        Err(FetchError::Full { why, .. }) => assert!(why.contains("limit"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Nodes that all have the same object, and it. The first has a session with each.
+fn copies<const N: usize>(cluster: &str, len: usize) -> (Node, [Node; N], ObjectId, Bytes) {
+    let to = Node::start(tcp(cluster));
+    let sources = std::array::from_fn(|_| Node::start(tcp(cluster)));
+    let (id, bytes) = object(&sources[0], 5, len);
+    for source in &sources {
+        to.connect(source);
+        source.host.objects.lock().unwrap().insert(id, Payload::from(bytes.clone()));
+    }
+    (to, sources, id, bytes)
+}
+
+#[test]
+fn several_sources_bring_one_object_and_one_that_lacks_it_does_no_harm() {
+    let (to, sources, id, bytes) = copies::<3>("several", (40 << 20) + 5);
+    sources[1].host.objects.lock().unwrap().clear();
+    let all: Vec<&Node> = sources.iter().collect();
+    let fetched = wait(pull(&to, &all, id, bytes.len() as u64)).unwrap().contiguous();
+    assert!(fetched == bytes);
+    assert_eq!([0, 1, 2].map(|n| sources[n].host.served() > 1), [true, false, true]);
+}
+
+#[test]
+fn a_source_that_goes_leaves_the_rest_to_the_others() {
+    let (to, sources, id, bytes) = copies::<2>("goes", 96 << 20);
+    let all: Vec<&Node> = sources.iter().collect();
+    std::thread::scope(|scope| {
+        let fetched = scope.spawn(|| wait(pull(&to, &all, id, bytes.len() as u64)));
+        while sources[1].host.served() < 3 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        to.net.close(sources[1].id, "enough");
+        assert!(fetched.join().unwrap().unwrap().contiguous() == bytes);
+    });
+}
+
+#[test]
+fn when_all_sources_go_the_transfer_ends() {
+    let (to, sources, id, bytes) = copies::<2>("all-go", 96 << 20);
+    let all: Vec<&Node> = sources.iter().collect();
+    std::thread::scope(|scope| {
+        let fetched = scope.spawn(|| wait(pull(&to, &all, id, bytes.len() as u64)));
+        while sources.iter().any(|source| source.host.served() < 2) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        sources.iter().for_each(|source| to.net.close(source.id, "enough"));
+        // It may have been done before.
+        match fetched.join().unwrap() {
+            Ok(all) => assert!(all.contiguous() == bytes),
+            Err(e) => assert!(matches!(e, FetchError::PeerLost { .. }), "{e}"),
+        }
+    });
+}
+
+#[test]
+fn bytes_that_are_damaged_on_their_way_are_sent_again() {
+    let (a, b) = (Node::start(tcp("damaged")), Node::start(hidden("damaged")));
+    let proxy = Proxy::to(&a.net.addresses()[0]);
+    b.net.dial(a.id, &proxy.addresses());
+    for node in [&a, &b] {
+        assert!(matches!(node.host.next(), Event::Connected { fresh: true, .. }));
+    }
+    let (id, bytes) = object(&b, 3, 24 << 20);
+    proxy.damage(2);
+    assert!(fetch(&a, &b, id, bytes.len()).unwrap() == bytes);
+    assert!(proxy.made() >= 4, "a lane for control, and three for bulk: {}", proxy.made());
+    // Without end: it is said what is wrong.
+    proxy.damage(usize::MAX);
+    match fetch(&a, &b, id, bytes.len()) {
+        Err(FetchError::Checksum { peer, .. }) => assert_eq!(peer, b.id),
+        other => panic!("{:?}", other.map(|all| all == bytes)),
     }
 }

@@ -15,6 +15,7 @@ use std::{
     os::fd::OwnedFd,
     sync::{
         Arc, Condvar, Mutex,
+        atomic::{AtomicUsize, Ordering},
         mpsc::{Receiver, Sender, channel},
     },
 };
@@ -34,6 +35,7 @@ pub(super) struct TestHost {
     arrived: Condvar,
     pub(super) objects: Mutex<HashMap<ObjectId, Payload>>,
     pub(super) files: Mutex<Vec<OwnedFd>>,
+    served: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -59,6 +61,7 @@ impl TestHost {
             arrived: Condvar::new(),
             objects: Mutex::default(),
             files: Mutex::default(),
+            served: AtomicUsize::new(0),
         })
     }
 
@@ -89,6 +92,11 @@ impl TestHost {
             assert!(!waited.timed_out(), "the frames do not come");
             sessions = guard;
         }
+    }
+
+    /// For how many parts of objects this process was asked that it has.
+    pub(super) fn served(&self) -> usize {
+        self.served.load(Ordering::SeqCst)
     }
 
     fn tell(&self, event: Event) {
@@ -160,7 +168,9 @@ impl Host for TestHost {
     }
 
     fn object(&self, id: ObjectId) -> Option<Payload> {
-        self.objects.lock().unwrap().get(&id).cloned()
+        let found = self.objects.lock().unwrap().get(&id).cloned();
+        self.served.fetch_add(usize::from(found.is_some()), Ordering::SeqCst);
+        found
     }
 
     fn hand_over(&self, _: ProcessId) -> Vec<OwnedFd> {

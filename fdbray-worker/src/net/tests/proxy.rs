@@ -21,6 +21,15 @@ struct Shared {
     /// How many connections are to be closed as soon as they are made.
     hang_up: AtomicUsize,
     made: AtomicUsize,
+    /// How many connections are to have a byte damaged among many.
+    damage: AtomicUsize,
+}
+
+impl Shared {
+    fn damages_one(&self) -> bool {
+        let less = |n: usize| n.checked_sub(1);
+        self.damage.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()
+    }
 }
 
 impl Proxy {
@@ -48,9 +57,13 @@ impl Proxy {
                 let Ok(to) = TcpStream::connect(&target) else { continue };
                 state.open.lock().unwrap().extend([from.try_clone().unwrap(), to.try_clone().unwrap()]);
                 for (mut a, mut b) in [(from.try_clone().unwrap(), to.try_clone().unwrap()), (to, from)] {
+                    let (state, mut sound) = (state.clone(), true);
                     thread::spawn(move || {
                         let mut buf = vec![0; 16 << 10];
                         while let Ok(n @ 1..) = a.read(&mut buf) {
+                            if sound && n == buf.len() && state.damages_one() {
+                                (buf[n / 2], sound) = (!buf[n / 2], false);
+                            }
                             if b.write_all(&buf[..n]).is_err() {
                                 break;
                             }
@@ -78,6 +91,11 @@ impl Proxy {
     /// Closes so many of the next connections at once.
     pub(super) fn hang_up(&self, connections: usize) {
         self.shared.hang_up.store(connections, Ordering::SeqCst);
+    }
+
+    /// Damages a byte of so many of the connections over which much is sent.
+    pub(super) fn damage(&self, connections: usize) {
+        self.shared.damage.store(connections, Ordering::SeqCst);
     }
 
     /// How many connections there have been.

@@ -317,13 +317,17 @@ impl Durables {
         loop {
             let process = self.process().ok_or(None)?;
             let outside = process.outside().ok_or(None)?;
-            let why = match outside.net.fetch(holder, id, len).await {
+            let shared = process.shared().clone();
+            let fetched = outside.net.fetch(vec![holder], id, len, |len| shared.room(len));
+            let why = match fetched.await {
                 Ok(value) => return Ok(Payload::Described(value.contiguous())),
                 Err(why) => why,
             };
             tracing::debug!("the value of durable future {id} was not fetched from {holder}: {why}");
-            if let FetchError::TooLarge { .. } = why {
-                return Err(Some(Error::control(why)));
+            match why {
+                FetchError::TooLarge { .. } => return Err(Some(Error::control(why))),
+                FetchError::Full { .. } => return Err(Some(Error::StoreFull { message: why.to_string() })),
+                _ => {}
             }
             if let Some(refused) = process.with_core(false, |core, _| core.refused_by(holder)) {
                 return Err(Some(not_for_this_build(id, holder, &refused)));
