@@ -9,7 +9,7 @@
 use super::{
     Core, Effects,
     grant::TaskKey,
-    message::{Message, TaskName},
+    message::{Message, Places, TaskName},
     table::Adopting,
 };
 use crate::{
@@ -34,8 +34,10 @@ pub(super) struct Borrow {
     pub cell: Arc<Cell>,
     /// Own tasks and containers that need it.
     pub pins: u32,
-    /// Who keeps the bytes of a stored value.
-    pub holder: Option<ProcessId>,
+    /// Who has the bytes of a stored value.
+    pub places: Option<Places>,
+    /// The owner counts on the bytes that came here.
+    pub copied: bool,
     /// Counts up with every registration, so that a late release ends no later one.
     epoch: u64,
     registered: bool,
@@ -146,7 +148,8 @@ impl Core {
                 new.insert(Borrow {
                     cell: Cell::pending(id),
                     pins: 0,
-                    holder: None,
+                    places: None,
+                    copied: false,
                     epoch: *epoch,
                     registered: id.is_durable(),
                     sources: Vec::new(),
@@ -267,6 +270,9 @@ impl Core {
             return;
         }
         let Some(borrow) = self.borrows.all.remove(&id) else { return };
+        if let Some(places) = borrow.places.filter(|_| borrow.copied) {
+            self.copy_dropped(id, places.attempt, fx);
+        }
         if id.is_durable() {
             fx.detach.push(id);
         } else {
@@ -299,11 +305,9 @@ impl Core {
         if !self.owns(id) {
             self.want(id, fx);
         }
-        if bytes
-            && let Some(Outcome::Stored { len }) = self.outcome_of(id)
-            && let Some(holder) = self.holder_of(id)
-        {
-            self.fetch_for_handles(id, holder, len, fx);
+        if bytes && let Some(Outcome::Stored { len }) = self.outcome_of(id) {
+            let places = self.places_of(id);
+            self.fetch_for_handles(id, places, len, fx);
         }
         self.turn(fx);
     }
@@ -346,21 +350,21 @@ impl Core {
         &mut self,
         owner: ProcessId,
         seq: u64,
-        holder: ProcessId,
+        places: Places,
         len: u64,
         fx: &mut Effects,
     ) {
         let id = ObjectId { owner, seq };
         let Some(borrow) = self.borrows.all.get_mut(&id) else { return };
-        borrow.holder = Some(holder);
+        borrow.places = Some(places.clone());
         let asked = borrow.cell.was_asked();
         self.end_borrowed(id, Outcome::Stored { len }, fx);
         if asked {
-            self.fetch_for_handles(id, holder, len, fx);
+            self.fetch_for_handles(id, places, len, fx);
         }
     }
 
-    fn end_borrowed(&mut self, id: ObjectId, outcome: Outcome, fx: &mut Effects) {
+    pub(super) fn end_borrowed(&mut self, id: ObjectId, outcome: Outcome, fx: &mut Effects) {
         let Some(borrow) = self.borrows.all.get_mut(&id) else { return };
         borrow.asking = false;
         fx.wake.append(borrow.cell.settle(outcome));

@@ -2,7 +2,7 @@
 
 use super::{
     Core, Effects,
-    message::{FutureArgument, Message, Run, TaskName},
+    message::{FutureArgument, Message, Places, Run, TaskName},
     placement::MOST_SLOTS,
     table::State,
 };
@@ -121,7 +121,13 @@ impl Core {
             described: record.arguments.is_described(),
             futures: values.iter().map(FutureValue::on_the_wire).collect(),
         });
-        self.peers.say(lease.peer, &message, idle, fx);
+        let peer = lease.peer;
+        self.peers.say(peer, &message, idle, fx);
+        for value in &values {
+            if let FutureValue::Stored { id, places, .. } = value {
+                self.copy_expected(*id, places, peer);
+            }
+        }
     }
 
     /// The values of the futures among a task's arguments, all of which have ended well.
@@ -131,14 +137,14 @@ impl Core {
     }
 
     fn future_argument(&self, id: ObjectId) -> FutureValue {
-        let stored = |holder, len| FutureValue::Stored { id, holder, len };
+        let stored = |len| FutureValue::Stored { id, places: self.places_of(id), len };
         match self.outcome_of(id) {
             Some(Outcome::Value(payload)) if !payload.is_large(self.settings.inline) => {
                 FutureValue::Here(payload)
             }
-            Some(Outcome::Value(payload)) => stored(self.me(), payload.len() as u64),
-            Some(Outcome::Stored { len }) => stored(self.holder_of(id).unwrap_or(id.owner), len),
-            Some(Outcome::Failed(_)) | None => stored(id.owner, 0),
+            Some(Outcome::Value(payload)) => stored(payload.len() as u64),
+            Some(Outcome::Stored { len }) => stored(len),
+            Some(Outcome::Failed(_)) | None => stored(0),
         }
     }
 
@@ -364,7 +370,7 @@ impl Ending {
 #[derive(Clone, Debug)]
 pub(super) enum FutureValue {
     Here(Payload),
-    Stored { id: ObjectId, holder: ProcessId, len: u64 },
+    Stored { id: ObjectId, places: Places, len: u64 },
 }
 
 impl FutureValue {
@@ -374,8 +380,8 @@ impl FutureValue {
                 FutureArgument::Described(payload.in_message())
             }
             FutureValue::Here(payload) => FutureArgument::Value(payload.in_message()),
-            FutureValue::Stored { id, holder, len } => {
-                FutureArgument::Stored { id: *id, holder: *holder, len: *len }
+            FutureValue::Stored { id, places, len } => {
+                FutureArgument::Stored { id: *id, places: places.clone(), len: *len }
             }
         }
     }

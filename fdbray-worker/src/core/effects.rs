@@ -1,8 +1,12 @@
 //! What the core wants done once its lock is released.
 
-use super::{grant::TaskKey, message::TaskName};
+use super::{
+    grant::TaskKey,
+    message::{Places, TaskName},
+};
 use crate::{
     cell::Waiters,
+    error::Error,
     id::{ObjectId, ProcessId},
     payload::Payload,
 };
@@ -52,14 +56,30 @@ pub struct Flush {
 }
 
 /// A value to fetch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetch {
     /// The object.
     pub id: ObjectId,
     /// Who has it.
-    pub from: ProcessId,
+    pub places: Places,
     /// Bytes.
     pub len: u64,
+}
+
+/// What came of a fetch.
+#[derive(Debug)]
+pub enum Got {
+    /// The value.
+    Value {
+        /// Its bytes.
+        value: Payload,
+        /// Whether they are in this process's memory now, rather than read in another one's.
+        copied: bool,
+    },
+    /// It could not be had from any of its places.
+    Nothing,
+    /// It could be, and there is no room for it here.
+    NoRoom(Error),
 }
 
 impl Effects {

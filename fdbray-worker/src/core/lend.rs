@@ -64,13 +64,12 @@ impl Core {
                 self.say(peer, &Message::Value { seq, value: value.in_message() }, fx);
             }
             Outcome::Value(value) => {
-                let (holder, len) = (self.me(), value.len() as u64);
-                self.say(peer, &Message::ValueStored { seq, holder, len }, fx);
+                let (places, len) = (self.places_of(ObjectId { owner: self.me(), seq }), value.len() as u64);
+                self.say(peer, &Message::ValueStored { seq, places, len }, fx);
             }
             Outcome::Stored { len } => {
-                let id = ObjectId { owner: self.me(), seq };
-                let holder = self.holder_of(id).unwrap_or(self.me());
-                self.say(peer, &Message::ValueStored { seq, holder, len }, fx);
+                let places = self.places_of(ObjectId { owner: self.me(), seq });
+                self.say(peer, &Message::ValueStored { seq, places, len }, fx);
             }
             Outcome::Failed(error) => {
                 self.say(peer, &Message::ValueFailed { seq, error: Box::new((*error).clone()) }, fx);
@@ -78,13 +77,14 @@ impl Core {
         }
     }
 
-    /// A borrower is gone, and a worker that kept results for us.
+    /// A borrower is gone, and a worker that kept results for us or copies of them.
     pub(super) fn registrations_lost(&mut self, peer: ProcessId) {
         for seq in self.table.seqs() {
             let Some(extra) = self.table.get_mut(seq).and_then(|r| r.extra.as_mut()) else { continue };
             let before = extra.borrowers.len();
             extra.borrowers.retain(|(p, _)| *p != peer);
             extra.wanted_by.retain(|p| *p != peer);
+            extra.copies.retain(|p| *p != peer);
             let adopting = extra.adopting.as_ref().is_some_and(|a| a.from.0 == peer);
             if adopting {
                 extra.adopting = None;

@@ -178,7 +178,7 @@ pub enum Message<'a> {
         /// The object, of the sender.
         seq: u64,
         /// Where it is.
-        holder: ProcessId,
+        places: Places,
         /// Bytes.
         len: u64,
     },
@@ -193,6 +193,23 @@ pub enum Message<'a> {
     Free {
         /// The object, of the sender.
         seq: u64,
+    },
+    /// To the owner: this process has a copy of the value that an attempt gave, or has none any more.
+    Copied {
+        /// The object, of the receiver.
+        seq: u64,
+        /// The attempt.
+        attempt: u32,
+        /// Whether it has one.
+        has: bool,
+    },
+    /// Owner to who has a copy: the one who kept the value is gone; keep it until [`Message::Free`]. Answered only if
+    /// there is no copy.
+    Keep {
+        /// The object, of the sender.
+        seq: u64,
+        /// The attempt that gave the value.
+        attempt: u32,
     },
     /// Worker to driver: a line that remote code printed or logged.
     Log {
@@ -250,11 +267,29 @@ pub enum FutureArgument<'a> {
     Stored {
         /// The object.
         id: ObjectId,
-        /// A process that has it.
-        holder: ProcessId,
-        /// Bytes.
+        /// Where they are.
+        places: Places,
+        /// How many.
         len: u64,
     },
+}
+
+/// Who has the bytes of a value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Places {
+    /// Who keeps it.
+    pub holder: ProcessId,
+    /// Who has a copy, or may soon: no promise.
+    pub copies: Vec<ProcessId>,
+    /// The attempt that gave the value: that of another one may be another.
+    pub attempt: u32,
+}
+
+impl Places {
+    /// All of them, the surest first.
+    pub fn all(&self) -> impl Iterator<Item = ProcessId> {
+        std::iter::once(self.holder).chain(self.copies.iter().copied())
+    }
 }
 
 /// Appends `message` to `out`.

@@ -21,7 +21,7 @@
 //! | `drain` | leaving in order |
 //! | `blocking` | tasks that wait for futures and give their slot back |
 //! | `borrow`, `lend` | futures of other owners, and this one's at others |
-//! | `objects`, `copies` | values that are too large to travel inside a message; those of others, kept for a moment |
+//! | `objects`, `copies` | values that are too large to travel inside a message; copies of them, and who has some |
 //! | `timers` | deadlines, retries, idle leases, shapes that nobody can run |
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
@@ -56,7 +56,7 @@ mod timers;
 
 pub use blocking::Steal;
 pub use borrow::Origin;
-pub use effects::{Effects, Fetch, Flush};
+pub use effects::{Effects, Fetch, Flush, Got};
 pub use gate::Gate;
 pub use grant::{Finished, Start, TaskKey};
 pub use peers::PeerInfo;

@@ -1,10 +1,10 @@
 //! Values too large for a message: kept where they were made, fetched where they are needed.
 
 use super::{
-    Core, Effects, Fetch,
+    Core, Effects, Fetch, Got,
     copies::Copies,
     grant::Fetched,
-    message::{Message, TaskName},
+    message::{Message, Places, TaskName},
     table::{Record, State},
 };
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     id::{ObjectId, ProcessId},
     payload::Payload,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// How often a value is asked for again that could not be fetched from where its owner said.
 pub(super) const TRIES: u32 = 3;
@@ -27,8 +27,9 @@ pub(super) struct Objects {
 }
 
 /// A value on its way here.
-#[derive(Default)]
 struct Fetching {
+    places: Places,
+    len: u64,
     tasks: Vec<TaskName>,
     /// Whether handles here wait for it, too.
     wanted: bool,
@@ -41,15 +42,17 @@ impl Objects {
 
     pub fn free(&mut self, id: ObjectId, fx: &mut Effects) {
         fx.drops.extend(self.stored.remove(&id));
+        fx.drops.extend(self.copies.take(id).map(|(value, _)| value));
     }
 
     pub fn free_all_of(&mut self, owner: ProcessId, fx: &mut Effects) {
         let freed = self.stored.extract_if(.., |id, _| id.owner == owner);
         fx.drops.extend(freed.map(|(_, value)| value));
+        self.copies.free_all_of(owner, &mut fx.drops);
     }
 
     pub fn len(&self) -> usize {
-        self.stored.len() + self.fetching.len()
+        self.stored.len() + self.fetching.len() + self.copies.len()
     }
 }
 
@@ -61,66 +64,68 @@ impl Core {
         }
         match self.outcome_of(id) {
             Some(Outcome::Value(value)) => Some(value),
-            _ => None,
+            _ => self.objects.copies.peek(id),
         }
+    }
+
+    /// Has the value brought here, unless it is on its way already: for `task`, or for handles here.
+    fn fetch(&mut self, id: ObjectId, places: &Places, len: u64, task: Option<TaskName>, fx: &mut Effects) {
+        let fetching = self.objects.fetching.entry(id).or_insert_with(|| {
+            fx.fetch.push(Fetch { id, places: places.clone(), len });
+            Fetching { places: places.clone(), len, tasks: Vec::new(), wanted: false }
+        });
+        fetching.wanted |= task.is_none();
+        fetching.tasks.extend(task);
     }
 
     /// The value of an argument, or has it fetched for `task`.
     pub(super) fn here_or_fetch(
         &mut self,
         id: ObjectId,
-        holder: ProcessId,
+        places: &Places,
         len: u64,
         task: TaskName,
         fx: &mut Effects,
     ) -> Fetched {
-        if let Some(value) = self.object(id).or_else(|| self.objects.copies.get(id, self.now)) {
+        if let Some(value) = self.objects.copies.get(id, self.now).or_else(|| self.object(id)) {
             return Fetched::Here(value);
         }
-        let new = !self.objects.fetching.contains_key(&id);
-        self.objects.fetching.entry(id).or_default().tasks.push(task);
-        if new {
-            fx.fetch.push(Fetch { id, from: holder, len });
-        }
+        self.fetch(id, places, len, Some(task), fx);
         Fetched::Coming(id)
     }
 
     /// A handle here wants the bytes of a stored value.
-    pub(super) fn fetch_for_handles(&mut self, id: ObjectId, holder: ProcessId, len: u64, fx: &mut Effects) {
+    pub(super) fn fetch_for_handles(&mut self, id: ObjectId, places: Places, len: u64, fx: &mut Effects) {
         if let Some(value) = self.objects.stored.get(&id).cloned() {
             return self.value_came(id, value, fx);
         }
-        let new = !self.objects.fetching.contains_key(&id);
-        self.objects.fetching.entry(id).or_default().wanted = true;
-        if new {
-            fx.fetch.push(Fetch { id, from: holder, len });
-        }
+        self.fetch(id, &places, len, None, fx);
     }
 
     /// A stored result came in for which a handle here had asked before.
     pub(super) fn fetch_if_asked(&mut self, id: ObjectId, fx: &mut Effects) {
         let Some(record) = self.table.get(id.seq) else { return };
-        if let (true, Some(Outcome::Stored { len })) = (record.cell.was_asked(), record.cell.outcome())
-            && let Some(holder) = self.holder_of(id)
-        {
-            self.fetch_for_handles(id, holder, len, fx);
+        if let (true, Some(Outcome::Stored { len })) = (record.cell.was_asked(), record.cell.outcome()) {
+            let places = self.places_of(id);
+            self.fetch_for_handles(id, places, len, fx);
         }
     }
 
-    /// A fetch ended; `None` when the value could not be had from there.
-    pub fn fetched(&mut self, id: ObjectId, from: ProcessId, value: Option<Payload>, fx: &mut Effects) {
+    /// A fetch ended.
+    pub fn fetched(&mut self, id: ObjectId, got: Got, fx: &mut Effects) {
         let Some(fetching) = self.objects.fetching.remove(&id) else { return };
-        if let (Some(value), false) = (&value, fetching.tasks.is_empty()) {
-            self.objects.copies.add(id, value.clone(), self.now);
-            self.plan_rounds();
+        let Fetching { places, len, tasks, wanted } = fetching;
+        if let Got::Value { value, copied } = &got {
+            self.copy_came(id, value, *copied, places.attempt, !tasks.is_empty(), fx);
         }
-        for task in &fetching.tasks {
-            self.argument_fetched(*task, id, from, value.as_ref(), fx);
+        for task in tasks {
+            self.argument_fetched(task, id, places.holder, &got, fx);
         }
-        match value {
-            Some(value) if fetching.wanted => self.value_came(id, value, fx),
-            None if fetching.wanted => self.fetch_failed(id, from, fx),
-            _ => {}
+        match got {
+            _ if !wanted => {}
+            Got::Value { value, .. } => self.value_came(id, value, fx),
+            Got::Nothing => self.fetch_failed(id, places.holder, len, fx),
+            Got::NoRoom(error) => self.no_room_for(id, error, fx),
         }
         self.turn(fx);
     }
@@ -130,14 +135,21 @@ impl Core {
         task: TaskName,
         id: ObjectId,
         from: ProcessId,
-        value: Option<&Payload>,
+        got: &Got,
         fx: &mut Effects,
     ) {
         let key = (task.lease, task.number);
         let Some(queued) = self.worker.fetching.get_mut(&key) else { return };
-        let Some(value) = value else {
-            self.worker.fetching.remove(&key);
-            return self.refuse_accepted(task, id, from, fx);
+        let value = match got {
+            Got::Value { value, .. } => value,
+            Got::Nothing => {
+                self.worker.fetching.remove(&key);
+                return self.refuse_accepted(task, id, from, fx);
+            }
+            Got::NoRoom(error) => {
+                self.worker.fetching.remove(&key);
+                return self.fail_accepted(task, error.clone(), fx);
+            }
         };
         for future in &mut queued.futures {
             if matches!(future, Fetched::Coming(coming) if *coming == id) {
@@ -171,12 +183,10 @@ impl Core {
         }
     }
 
-    fn fetch_failed(&mut self, id: ObjectId, from: ProcessId, fx: &mut Effects) {
-        // It may have been computed again meanwhile, somewhere else.
-        if let (Some(Outcome::Stored { len }), Some(holder)) = (self.outcome_of(id), self.holder_of(id))
-            && holder != from
-        {
-            return self.fetch_for_handles(id, holder, len, fx);
+    /// A value could not be had from `from` nor from those that were said to have a copy of what that had.
+    fn fetch_failed(&mut self, id: ObjectId, from: ProcessId, len: u64, fx: &mut Effects) {
+        if self.fetch_from_another(id, from, len, fx) {
+            return;
         }
         if !self.owns(id) {
             return self.ask_owner_again(id, from, fx);
@@ -186,6 +196,39 @@ impl Core {
             self.say(from, &Message::Free { seq: id.seq }, fx);
         }
         self.value_lost(id.seq, from, fx);
+        // There may be another copy.
+        self.fetch_from_another(id, from, len, fx);
+    }
+
+    /// Fetches a value that was not to be had from `from`, if it is known to be elsewhere: it may have been computed again
+    /// meanwhile, or have been copied.
+    fn fetch_from_another(&mut self, id: ObjectId, from: ProcessId, len: u64, fx: &mut Effects) -> bool {
+        let checking = self.owns(id) && self.table.get(id.seq).is_some_and(|r| r.state == State::Checking);
+        let len = match self.outcome_of(id) {
+            Some(Outcome::Stored { len }) => len,
+            None if checking => len,
+            _ => return false,
+        };
+        if self.holder_of(id).is_none_or(|holder| holder == from) {
+            return false;
+        }
+        let places = self.places_of(id);
+        self.fetch_for_handles(id, places, len, fx);
+        true
+    }
+
+    /// Handles here want a value for which there is no room.
+    fn no_room_for(&mut self, id: ObjectId, error: Error, fx: &mut Effects) {
+        let outcome = Outcome::Failed(Arc::new(error));
+        if !self.owns(id) {
+            return self.end_borrowed(id, outcome, fx);
+        }
+        let holder = self.holder_of(id);
+        match self.table.get(id.seq).map(|r| (r.state, r.cell.clone())) {
+            Some((State::Settled, cell)) => fx.wake.append(cell.settle(outcome)),
+            Some((State::Checking, _)) => self.settle(id.seq, outcome, holder, fx),
+            _ => {}
+        }
     }
 
     /// Somebody could not get the value of the own future `seq` from `holder`. This process tries itself: then it has
@@ -198,25 +241,27 @@ impl Core {
         if let Some(Outcome::Stored { len }) = record.cell.outcome() {
             record.cell.reopen();
             record.state = State::Checking;
-            self.fetch_for_handles(ObjectId { owner: self.settings.me, seq }, holder, len, fx);
+            let id = ObjectId { owner: self.settings.me, seq };
+            let places = self.places_of(id);
+            self.fetch_for_handles(id, places, len, fx);
         }
     }
 
-    /// Who has the bytes of a stored value, as far as this process knows.
     /// The process that has the value of a future that has one, as far as is known here.
     pub fn whereabouts(&self, id: ObjectId) -> ProcessId {
         self.holder_of(id).unwrap_or(self.me())
     }
 
+    /// Who keeps the bytes of a stored value, as far as this process knows.
     pub(super) fn holder_of(&self, id: ObjectId) -> Option<ProcessId> {
         if self.owns(id) {
             self.table.get(id.seq)?.extra.as_ref()?.holder
         } else {
-            self.borrows.get(id)?.holder
+            self.borrows.get(id)?.places.as_ref().map(|places| places.holder)
         }
     }
 
-    /// A process is gone: the values that it kept for this one are computed again.
+    /// A process is gone, with the values that it kept for this one.
     pub(super) fn values_lost(&mut self, holder: ProcessId, fx: &mut Effects) {
         for seq in self.table.seqs() {
             if self.table.get(seq).is_some_and(|r| r.extra.as_ref().is_some_and(|x| x.holder == Some(holder)))
@@ -226,9 +271,9 @@ impl Core {
         }
     }
 
-    /// The value of the own future `seq` is gone from `holder`. Its task runs again if it may, unless the bytes came
-    /// here before.
-    fn value_lost(&mut self, seq: u64, holder: ProcessId, fx: &mut Effects) {
+    /// The value of the own future `seq` is gone from `holder`. Unless the bytes came here before, or there is a copy, its
+    /// task runs again if it may.
+    pub(super) fn value_lost(&mut self, seq: u64, holder: ProcessId, fx: &mut Effects) {
         let ended = |r: &&mut Record| matches!(r.state, State::Settled | State::Checking);
         let Some(record) = self.table.get_mut(seq).filter(ended) else { return };
         let extra = record.extra();
@@ -239,6 +284,10 @@ impl Core {
         if matches!(record.cell.outcome(), Some(Outcome::Value(_) | Outcome::Failed(_))) {
             return;
         }
+        if self.keep_elsewhere(seq, fx) {
+            return;
+        }
+        let Some(record) = self.table.get_mut(seq) else { return };
         // The worker need not keep the futures inside a value that is gone.
         if let Some(adopting) = record.extra().adopting.take() {
             let (peer, task) = adopting.from;

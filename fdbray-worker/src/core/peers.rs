@@ -359,9 +359,11 @@ impl Core {
             Message::Want { seq, not_from } => self.wanted_by(peer, seq, not_from, fx),
             Message::CancelObject { seq } => self.cancel_own(seq, fx),
             Message::Value { seq, value } => self.told_value(peer, seq, Payload::copy_from(value), fx),
-            Message::ValueStored { seq, holder, len } => self.told_stored(peer, seq, holder, len, fx),
+            Message::ValueStored { seq, places, len } => self.told_stored(peer, seq, places, len, fx),
             Message::ValueFailed { seq, error } => self.told_failed(peer, seq, *error, fx),
             Message::Free { seq } => self.objects.free(ObjectId { owner: peer, seq }, fx),
+            Message::Copied { seq, attempt, has } => self.copied_by(peer, seq, attempt, has, fx),
+            Message::Keep { seq, attempt } => self.keep_copy(ObjectId { owner: peer, seq }, attempt, fx),
             Message::Log { kind, function, text } => {
                 fx.logs.push((peer, kind, function.to_owned(), text.to_owned()));
             }

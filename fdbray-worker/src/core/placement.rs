@@ -34,7 +34,7 @@ impl Core {
     fn bytes_by_process(&self, task: Option<u64>) -> Vec<(ProcessId, u64)> {
         let values = task.map(|seq| self.future_arguments(seq)).unwrap_or_default();
         let stored = |value: FutureValue| match value {
-            FutureValue::Stored { holder, len, .. } => Some((holder, len)),
+            FutureValue::Stored { places, len, .. } => Some((places.holder, len)),
             FutureValue::Here(_) => None,
         };
         values.into_iter().filter_map(stored).collect()

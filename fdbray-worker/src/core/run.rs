@@ -6,6 +6,7 @@ use super::{
     message::{FutureArgument, Message, Run, TaskName},
 };
 use crate::{
+    error::Error,
     id::{ObjectId, ProcessId},
     payload::Payload,
 };
@@ -41,8 +42,8 @@ impl Core {
                 FutureArgument::Described(bytes) => {
                     Fetched::Here(Payload::Described(Bytes::copy_from_slice(bytes)))
                 }
-                FutureArgument::Stored { id, holder, len } => {
-                    self.here_or_fetch(*id, *holder, *len, TaskName { lease, number: run.task.number }, fx)
+                FutureArgument::Stored { id, places, len } => {
+                    self.here_or_fetch(*id, places, *len, TaskName { lease, number: run.task.number }, fx)
                 }
             };
             coming += u32::from(matches!(value, Fetched::Coming(_)));
@@ -344,6 +345,13 @@ impl Core {
     ) {
         let Some(peer) = self.worker.grants.get(&task.lease).map(|g| g.peer) else { return };
         self.say(peer, &Message::Missing { task, object, holder }, fx);
+        self.end_grant_if_done(task.lease);
+    }
+
+    /// A task cannot be started, for a reason that another worker might not have but its owner is to know.
+    pub(super) fn fail_accepted(&mut self, task: TaskName, error: Error, fx: &mut Effects) {
+        let Some(peer) = self.worker.grants.get(&task.lease).map(|g| g.peer) else { return };
+        self.say(peer, &Message::Failed { task, ran: 0, error: Box::new(error) }, fx);
         self.end_grant_if_done(task.lease);
     }
 

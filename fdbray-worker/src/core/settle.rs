@@ -188,10 +188,10 @@ impl Core {
             }
             let Some(record) = self.table.remove(id.seq) else { continue };
             if let Some(extra) = record.extra {
-                let Extra { futures, inside_arguments, inside_value, holder, .. } = *extra;
+                let Extra { futures, inside_arguments, inside_value, holder, copies, .. } = *extra;
                 self.unpin_all(futures.into_iter().chain(inside_arguments).chain(inside_value));
-                if let Some(holder) = holder {
-                    self.say(holder, &Message::Free { seq: id.seq }, fx);
+                for peer in holder.into_iter().chain(copies) {
+                    self.say(peer, &Message::Free { seq: id.seq }, fx);
                 }
             }
             fx.drops.push(record.arguments);

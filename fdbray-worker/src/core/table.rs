@@ -81,6 +81,8 @@ pub(super) struct Extra {
     pub wanted_by: ThinVec<ProcessId>,
     /// Who keeps the value, when this process does not.
     pub holder: Option<ProcessId>,
+    /// Who has a copy of it, or was sent a task that needs one; the last at the end.
+    pub copies: ThinVec<ProcessId>,
     pub deadline: Option<NonZero<Nanos>>,
     /// How often a worker could not get an argument.
     pub missed: u32,
@@ -227,6 +229,6 @@ mod tests {
     #[test]
     fn a_record_is_small() {
         assert!(size_of::<Place>() <= 128, "{}", size_of::<Place>());
-        assert!(size_of::<Extra>() <= 88, "{}", size_of::<Extra>());
+        assert!(size_of::<Extra>() <= 96, "{}", size_of::<Extra>());
     }
 }

@@ -8,6 +8,7 @@ mod calls;
 pub mod children;
 pub mod durable;
 mod entry;
+mod fetch;
 mod follow;
 pub mod leash;
 mod local;

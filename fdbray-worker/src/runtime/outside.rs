@@ -3,6 +3,7 @@
 use super::{
     Process,
     durable::Durables,
+    fetch::fetch_value,
     logs::{Functions, LogLine, Printer, Stream},
     marks::{MarksView, SLOTS},
     process::mark_of,
@@ -10,17 +11,15 @@ use super::{
 };
 use crate::{
     control::members::{Member, MembershipHandle},
-    core::{Effects, Fetch},
+    core::Effects,
     id::ProcessId,
-    net::{FetchError, Link, Net, PeerHello, Role},
-    payload::Payload,
+    net::{Link, Net, PeerHello, Role},
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::{
     collections::VecDeque,
     os::fd::OwnedFd,
     sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
-    time::Duration,
 };
 
 /// The world outside this process.
@@ -30,7 +29,7 @@ pub(crate) struct Outside {
     members: OnceLock<MembershipHandle>,
     durables: OnceLock<Arc<Durables>>,
     pub io: tokio::runtime::Handle,
-    links: Arc<Links>,
+    pub links: Arc<Links>,
 }
 
 /// Sessions that stand. Filled by the network's calls, which may come before everything else has started.
@@ -85,7 +84,7 @@ impl Links {
         self.shared.exited(id);
     }
 
-    fn is_departed(&self, id: ProcessId) -> bool {
+    pub fn is_departed(&self, id: ProcessId) -> bool {
         self.departed.lock().unwrap_or_else(PoisonError::into_inner).ids.contains(&id)
     }
 
@@ -142,7 +141,7 @@ impl Outside {
         self.members.get()
     }
 
-    fn member(&self, id: ProcessId) -> Option<Arc<Member>> {
+    pub fn member(&self, id: ProcessId) -> Option<Arc<Member>> {
         self.members.get()?.members().get(&id).cloned()
     }
 
@@ -224,50 +223,6 @@ impl Departed {
 
 /// Of older ones it is found out again, more slowly, that they are gone.
 const MOST_DEPARTED: usize = 4096;
-
-/// Brings a value here, or tells the core that it cannot be had from there.
-async fn fetch_value(process: &Arc<Process>, Fetch { id, from, len }: Fetch) {
-    let mut pauses = FETCH_PAUSES.iter();
-    let value = loop {
-        let outside = match process.outside() {
-            _ if from == process.me() => break process.object(id),
-            None => break None,
-            Some(outside) => outside,
-        };
-        let in_place = match outside.links.get(from) {
-            Some(link) => process.shared().view(&link, id, len).await,
-            None => None,
-        };
-        if in_place.is_some() {
-            break in_place;
-        }
-        let shared = process.shared().clone();
-        let fetched = outside.net.fetch(vec![from], id, len, |len| shared.room(len));
-        let why = match fetched.await {
-            Ok(value) if id.is_durable() => break Some(Payload::Described(value.contiguous())),
-            Ok(value) => break Some(value),
-            Err(why) => why,
-        };
-        let again = may_pass(&why) && !outside.links.is_departed(from);
-        tracing::debug!("a value was not fetched: {why}");
-        let Some(pause) = pauses.next().filter(|_| again) else { break None };
-        if matches!(why, FetchError::PeerLost { .. }) {
-            process.with_core(true, |core, fx| core.reach(from, fx));
-        }
-        tokio::time::sleep(*pause).await;
-    };
-    process.with_core(true, |core, fx| core.fetched(id, from, value, fx));
-}
-
-/// Whether another try can end differently: over a new session, or with a value that has just been stored.
-fn may_pass(why: &FetchError) -> bool {
-    matches!(why, FetchError::Gone { .. } | FetchError::PeerLost { .. })
-}
-
-/// Before a value is asked for again where it was not to be had. Short: its owner may know of another place, or have it
-/// computed again.
-const FETCH_PAUSES: [Duration; 3] =
-    [Duration::from_millis(20), Duration::from_millis(80), Duration::from_millis(320)];
 
 /// Shows a line of a worker in the driver's terminal.
 pub(crate) fn print((worker, kind, function, text): (ProcessId, u8, String, String)) {

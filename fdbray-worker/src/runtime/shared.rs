@@ -16,7 +16,7 @@ use crate::{
     payload::Payload,
 };
 use bytes::Bytes;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 use std::{
     os::fd::OwnedFd,
@@ -43,6 +43,27 @@ pub(crate) struct SharedMemory {
     unpinned: Mutex<Vec<(ProcessId, u64)>>,
     /// There is something in `unpinned`.
     work: Notify,
+    /// What this process is just pulling from other hosts.
+    pulls: Mutex<FxHashSet<ObjectId>>,
+}
+
+/// What came of wanting to read an object in place.
+pub(crate) enum Viewed {
+    /// It can be read.
+    Here(Payload),
+    /// The peer is just pulling it.
+    Coming,
+    /// It cannot be read in place there.
+    No,
+}
+
+/// While it lives, this process is pulling an object.
+pub(crate) struct Pulling(Arc<SharedMemory>, ObjectId);
+
+impl Drop for Pulling {
+    fn drop(&mut self) {
+        lock(&self.0.pulls).remove(&self.1);
+    }
 }
 
 /// What a process asks another one of its host.
@@ -50,6 +71,14 @@ pub(crate) struct SharedMemory {
 enum Question {
     /// Hold this object for me, and tell me where it is.
     Pin { pin: u64, id: ObjectId },
+}
+
+/// What it is answered. No answer: it cannot be had.
+#[derive(Serialize, Deserialize)]
+enum Answer {
+    Pinned(Located),
+    /// It is on its way there.
+    Coming,
 }
 
 /// What a process tells another one of its host.
@@ -74,6 +103,7 @@ impl SharedMemory {
             asked: AtomicU64::new(0),
             unpinned: Mutex::default(),
             work: Notify::new(),
+            pulls: Mutex::default(),
         })
     }
 
@@ -156,10 +186,13 @@ impl SharedMemory {
         object: impl FnOnce(ObjectId) -> Option<Payload>,
     ) -> Option<Bytes> {
         let Question::Pin { pin, id } = postcard::from_bytes(question).ok().filter(|_| link.same_host())?;
-        let value = object(id)?;
+        let Some(value) = object(id) else {
+            let coming = lock(&self.pulls).contains(&id);
+            return postcard::to_stdvec(&Answer::Coming).ok().filter(|_| coming).map(Bytes::from);
+        };
         let located = Located::of(&value, &self.arena)?;
         lock(&self.pins).entry(link.peer()).or_default().insert(pin, value);
-        match postcard::to_stdvec(&located) {
+        match postcard::to_stdvec(&Answer::Pinned(located)) {
             Ok(answer) => Some(answer.into()),
             Err(_) => {
                 self.unpin(link.peer(), &[pin]);
@@ -219,17 +252,31 @@ impl SharedMemory {
         }
     }
 
-    /// Views an object of a peer on this host. None: it cannot be viewed, so that it has to be fetched.
-    pub async fn view(self: &Arc<Self>, link: &Arc<Link>, id: ObjectId, len: u64) -> Option<Payload> {
+    /// This process begins to pull an object, for which others of its host can wait.
+    pub fn pulling(self: &Arc<Self>, id: ObjectId) -> Pulling {
+        lock(&self.pulls).insert(id);
+        Pulling(self.clone(), id)
+    }
+
+    /// Views an object of a peer on this host. What cannot be viewed has to be fetched.
+    pub async fn view(self: &Arc<Self>, link: &Arc<Link>, id: ObjectId, len: u64) -> Viewed {
+        let answer = self.ask_to_view(link, id, len).await;
+        answer.unwrap_or(Viewed::No)
+    }
+
+    async fn ask_to_view(self: &Arc<Self>, link: &Arc<Link>, id: ObjectId, len: u64) -> Option<Viewed> {
         let arena = self.arena_of(link)?;
         let pin = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
         let question = postcard::to_stdvec(&Question::Pin { pin, id }).ok()?;
         let guard = Unpin { shared: self.clone(), peer: link.peer(), pin };
         let answer = link.ask(question.into()).await;
         // From here on the pin goes with the views, or at once.
-        let located: Located = postcard::from_bytes(&answer?).ok()?;
+        let located = match postcard::from_bytes(&answer?).ok()? {
+            Answer::Pinned(located) => located,
+            Answer::Coming => return Some(Viewed::Coming),
+        };
         match located.view(&arena, move || drop(guard)) {
-            Ok(value) => Some(value).filter(|value| value.len() as u64 == len),
+            Ok(value) => (value.len() as u64 == len).then_some(Viewed::Here(value)),
             Err(error) => {
                 tracing::warn!("object {id} of process {} cannot be read in place: {error}", link.peer());
                 None

@@ -33,8 +33,9 @@ impl World {
             self.after(0, Event::Abort(p, task));
         }
         for fetch in fetch {
-            let from = self.at(fetch.from);
-            self.say(|| format!("p{p} fetches {} from p{from}", fetch.id));
+            let from: Vec<P> = fetch.places.all().map(|place| self.at(place)).collect();
+            self.say(|| format!("p{p} fetches {} from p{from:?}", fetch.id));
+            self.count(if from.len() > 1 { "(fetch with copies)" } else { "(fetch)" });
             self.fetch(p, from, fetch.id);
         }
         for peer in dial {

@@ -3,9 +3,8 @@
 use super::world::P;
 use bytes::Bytes;
 use fdbray_worker::{
-    core::{Nanos, PeerInfo, TaskKey, message::TaskName},
-    id::{ObjectId, ProcessId},
-    payload::Payload,
+    core::{Got, Nanos, PeerInfo, TaskKey, message::TaskName},
+    id::ObjectId,
 };
 
 /// Something that happens to a process or to the world.
@@ -20,8 +19,9 @@ pub enum Event {
     Resume(P, TaskKey),
     Abandon(P, TaskKey),
     Abort(P, TaskName),
-    Serve { to: P, from: P, id: ObjectId },
-    Fetched { to: P, from: ProcessId, id: ObjectId, value: Option<Payload> },
+    Serve { to: P, from: Vec<P>, id: ObjectId },
+    Fetched { to: P, id: ObjectId, got: Got },
+    DropCopies(P),
     Joined(P, PeerInfo),
     Left(P, P, bool),
     Drain,
@@ -74,6 +74,7 @@ impl Event {
             Event::Tick(p)
             | Event::Flush(p, _)
             | Event::Release(p)
+            | Event::DropCopies(p)
             | Event::Runner(p)
             | Event::Step(p, _)
             | Event::Resume(p, _)

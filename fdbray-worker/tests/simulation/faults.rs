@@ -6,7 +6,7 @@ use super::{
     world::{P, World},
 };
 use fdbray_worker::{
-    core::{MILLISECOND, Nanos},
+    core::{Got, MILLISECOND, Nanos},
     id::ObjectId,
 };
 
@@ -133,29 +133,47 @@ impl World {
         }
     }
 
-    /// A core wants a value that another process has.
-    pub fn fetch(&mut self, to: P, from: P, id: ObjectId) {
-        let delay = self.delay();
-        if self.all[from].alive {
-            self.after(delay, Event::Serve { to, from, id });
-        } else {
-            self.weather.failed_fetches += 1;
-            let from = self.all[from].id;
-            self.after(delay + MILLISECOND, Event::Fetched { to, from, id, value: None });
-        }
+    /// A core wants a value that other processes have.
+    pub fn fetch(&mut self, to: P, from: Vec<P>, id: ObjectId) {
+        // It takes longer to find out that somebody is gone.
+        let dead = from.iter().any(|p| !self.all[*p].alive);
+        let delay = self.delay() + if dead { MILLISECOND } else { 0 };
+        self.after(delay, Event::Serve { to, from, id });
     }
 
-    pub fn serve(&mut self, to: P, from: P, id: ObjectId) {
+    /// The first of them that has it and does not fail gives it.
+    pub fn serve(&mut self, to: P, from: &[P], id: ObjectId) {
         let chance = self.scenario.faults.failed_fetches;
-        let fails = self.now < self.scenario.faults.until && self.random.percent(chance);
-        let alive = self.all[from].alive;
-        let mut value = if alive { self.all[from].core.object(id) } else { None };
-        if !alive || (fails && value.is_some()) {
-            self.weather.failed_fetches += 1;
-            value = None;
+        let (mut found, mut failed) = (None, false);
+        for (n, p) in from.iter().enumerate() {
+            let alive = self.all[*p].alive;
+            let value = if alive { self.all[*p].core.object(id) } else { None };
+            let fails = self.now < self.scenario.faults.until && self.random.percent(chance);
+            failed |= !alive || (fails && value.is_some());
+            if let Some(value) = value.filter(|_| !fails) {
+                found = Some((*p, value));
+                if n > 0 {
+                    self.count("(fetched from a copy)");
+                }
+                break;
+            }
         }
+        let got = match found {
+            Some((p, value)) => {
+                // Within a host it is read in place.
+                let copied = self.is_tcp(to, p);
+                if self.random.percent(10) {
+                    let later = self.random.scale(MILLISECOND, 1_000 * MILLISECOND);
+                    self.after(later, Event::DropCopies(to));
+                }
+                Got::Value { value, copied }
+            }
+            None => {
+                self.weather.failed_fetches += u32::from(failed);
+                Got::Nothing
+            }
+        };
         let delay = self.delay();
-        let from = self.all[from].id;
-        self.after(delay, Event::Fetched { to, from, id, value });
+        self.after(delay, Event::Fetched { to, id, got });
     }
 }

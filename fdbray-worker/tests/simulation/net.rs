@@ -87,6 +87,11 @@ impl World {
         self.random.scale(low, high)
     }
 
+    /// Whether what connects the two is as between hosts.
+    pub fn is_tcp(&mut self, a: P, b: P) -> bool {
+        self.net.link(a, b, self.scenario.tcp, &mut self.random).tcp
+    }
+
     /// A core wants a connection.
     pub fn dial(&mut self, from: P, to: P) {
         let link = self.link(from, to);
@@ -384,6 +389,9 @@ fn name_of(message: &Message<'_>) -> &'static str {
         Message::ValueStored { .. } => "ValueStored",
         Message::ValueFailed { .. } => "ValueFailed",
         Message::Free { .. } => "Free",
+        Message::Copied { has: true, .. } => "Copied",
+        Message::Copied { .. } => "Copy dropped",
+        Message::Keep { .. } => "Keep",
         Message::Log { .. } => "Log",
     }
 }

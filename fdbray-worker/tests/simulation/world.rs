@@ -302,11 +302,12 @@ impl World {
             Event::Resume(p, key) => self.resume(p, key),
             Event::Abandon(p, key) => self.abandon(p, key),
             Event::Abort(p, task) => self.abort(p, task),
-            Event::Serve { to, from, id } => self.serve(to, from, id),
-            Event::Fetched { to, from, id, value } => {
-                self.say(|| format!("p{to} fetched {id}: {value:?}"));
-                self.call(to, |core, fx| core.fetched(id, from, value, fx));
+            Event::Serve { to, from, id } => self.serve(to, &from, id),
+            Event::Fetched { to, id, got } => {
+                self.say(|| format!("p{to} fetched {id}: {got:?}"));
+                self.call(to, |core, fx| core.fetched(id, got, fx));
             }
+            Event::DropCopies(p) => self.call(p, |core, fx| core.drop_copies(fx)),
             Event::Joined(p, info) => {
                 // A process that ended meanwhile is not announced any more.
                 if self.all[self.at(info.id)].alive {

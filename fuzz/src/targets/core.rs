@@ -3,7 +3,7 @@
 use crate::Target;
 use fdbray_worker::{
     core::{
-        message::{self, FutureArgument, Message, Run, TaskName},
+        message::{self, FutureArgument, Message, Places, Run, TaskName},
         shape::Resources,
     },
     error::Error,
@@ -28,8 +28,9 @@ fn messages_corpus() -> Vec<Vec<u8>> {
     let process = ProcessId::new(u64::MAX / 3).expect("is not zero");
     let id = ObjectId { owner: process, seq: 300 };
     let task = TaskName { lease: 1, number: 1_000_000 };
-    let futures =
-        vec![FutureArgument::Value(b"value"), FutureArgument::Stored { id, holder: process, len: 1 << 30 }];
+    let places = Places { holder: process, copies: vec![process; 2], attempt: 300 };
+    let stored = FutureArgument::Stored { id, places: places.clone(), len: 1 << 30 };
+    let futures = vec![FutureArgument::Value(b"value"), stored];
     let run = Run {
         task,
         seq: 7,
@@ -54,7 +55,9 @@ fn messages_corpus() -> Vec<Vec<u8>> {
         Message::Borrow { seq: 7, epoch: 1 },
         Message::Want { seq: 7, not_from: Some(process) },
         Message::Value { seq: 7, value: b"value" },
-        Message::ValueStored { seq: 7, holder: process, len: 1 << 20 },
+        Message::ValueStored { seq: 7, places, len: 1 << 20 },
+        Message::Copied { seq: 7, attempt: 1, has: true },
+        Message::Keep { seq: 7, attempt: 1 },
         Message::ValueFailed { seq: 7, error: error() },
         Message::Log { kind: 1, function: "app::add", text: "a line" },
     ];

@@ -8,8 +8,11 @@ use crate::{
     payload::Payload,
 };
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use std::sync::Arc;
-use tokio::sync::{SemaphorePermit, oneshot};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::{SemaphorePermit, oneshot},
+    time::{Instant, sleep},
+};
 
 /// See [`Net::fetch`](crate::net::Net::fetch).
 pub(crate) async fn fetch<R: Future<Output = Result<BlockMut, String>>>(
@@ -32,8 +35,11 @@ pub(crate) async fn fetch<R: Future<Output = Result<BlockMut, String>>>(
         _ => Some(room(len as usize).await.map_err(|why| FetchError::Full { id, len, why })?),
     };
     let transfer = Arc::new(Transfer::new(id, len, block));
+    // With the first there should be a session; one with another that comes soon is good enough.
+    let patience = |n| if n == 0 { Duration::ZERO } else { SOON };
+    let pulls = from.iter().enumerate();
     let mut sources: FuturesUnordered<_> =
-        from.iter().map(|peer| pull_from(&manager, *peer, transfer.clone())).collect();
+        pulls.map(|(n, peer)| pull_from(&manager, *peer, transfer.clone(), patience(n))).collect();
     let mut failed = None;
     while let Some(ended) = sources.next().await {
         match ended {
@@ -56,9 +62,18 @@ async fn pull_from(
     manager: &Arc<Manager>,
     peer: ProcessId,
     transfer: Arc<Transfer>,
+    patience: Duration,
 ) -> Result<ProcessId, FetchError> {
     let lost = || FetchError::PeerLost { peer, id: transfer.id };
-    let link = manager.link(peer).ok_or_else(lost)?;
+    let until = Instant::now() + patience;
+    let link = loop {
+        match manager.link(peer) {
+            Some(link) => break link,
+            None if transfer.complete() => return Ok(peer),
+            None if Instant::now() < until => sleep(LOOK_AGAIN).await,
+            None => return Err(lost()),
+        }
+    };
     let mut asked = FuturesUnordered::new();
     loop {
         let changed = transfer.changed.notified();
@@ -105,6 +120,10 @@ impl Drop for Asked<'_> {
         self.link.bulk().cancel(self.request);
     }
 }
+
+/// How long one more source is waited for with which there is no session yet, and how often that is looked for.
+const SOON: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Parts that one source is asked for at once, so that it has the next to send when it is done with one.
 const AHEAD: usize = 2;
