@@ -20,6 +20,7 @@
 //! | `FDBRAY_SESSION_RESUME` | `2s` | how long a broken connection may be made again |
 //! | `FDBRAY_INLINE_BYTES` | `64KiB` | up to which size values travel within messages |
 //! | `FDBRAY_STORE_BYTES` | 30% of memory | shared memory for the large values of this process |
+//! | `FDBRAY_LOCALITY_BYTES` | `200MB` | a worker to which more of a call's arguments would have to be moved is left out, as long as another could run it to which less would |
 //! | `FDBRAY_STORE_WAIT` | `10s` | how long a large value waits for room there, then `StoreFull` |
 //! | `FDBRAY_LOG_TO_DRIVER` | true | whether what remote code prints shows in the driver's terminal |
 //! | `FDBRAY_ALLOW_MIXED_BINARIES` | false | whether processes of different builds work together |
@@ -81,6 +82,9 @@ pub struct Config {
     pub store_bytes: Option<u64>,
     /// How long a large value waits for room there.
     pub store_wait: Duration,
+    /// A worker to which more bytes of a call's arguments would have to be moved is left out, as long as another could run
+    /// the call to which fewer would.
+    pub locality_bytes: u64,
     /// Whether what remote code prints and logs shows in the driver's terminal.
     pub log_to_driver: bool,
     /// Whether processes of different builds work together, function by function.
@@ -111,6 +115,7 @@ impl Default for Config {
             inline_bytes: 64 << 10,
             store_bytes: None,
             store_wait: Duration::from_secs(10),
+            locality_bytes: 200_000_000,
             log_to_driver: true,
             allow_mixed_binaries: false,
             in_process: false,

@@ -5,19 +5,20 @@ use fdbray_worker::options::{At, Place};
 
 impl<S> Call<S> {
     /// Runs rather in the process that has the value of `future`, so that the value need not travel: left to that process
-    /// for two of the cluster's seconds, then run by whoever has room. A future that has not ended when the call can run
-    /// says nothing.
+    /// for two seconds (durable calls: of the cluster's), then run by whoever has room. A future that has not ended when
+    /// the call can run says nothing. Values of up to 64 KiB are in the process that called for them.
     ///
-    /// For durable calls so far; others end with [`Error::Control`](crate::Error::Control). The last one of `near`,
-    /// `with`, `prefer` and `on` holds.
+    /// Arguments need no such hint: calls go to where the most bytes of theirs are, and are not moved away from more than
+    /// [`FDBRAY_LOCALITY_BYTES`](crate::Config) while a worker that has them can run them. The last one of `near`, `with`,
+    /// `prefer` and `on` holds.
     ///
     /// ```no_run
     /// # use fdbray::prelude::*;
     /// # #[remote] fn load(day: u32) -> Vec<u8> { vec![] }
     /// # #[remote] fn index(data: Vec<u8>) -> u64 { 0 }
     /// # async fn f() -> fdbray::Result<()> {
-    /// let data = load::options().durable().remote(7);
-    /// let size = index::options().durable().near(&data).remote(&data);
+    /// let data = load::remote(7);
+    /// let size = index::options().near(&data).remote(&data);
     /// # Ok(())
     /// # }
     /// ```
@@ -28,22 +29,22 @@ impl<S> Call<S> {
     /// Runs in the process that has the value of `future`, and nowhere else: waits for that value, fails with it, and
     /// waits again should it be lost and computed again elsewhere. For what that process keeps besides: a cache, a file.
     ///
-    /// A value that is wholly in the store is near to everybody once the process that computed it is gone. Otherwise as
-    /// [`near`](Self::near).
+    /// A durable value that is wholly in the store is near to everybody once the process that computed it is gone; only
+    /// durable calls can run with one. Otherwise as [`near`](Self::near).
     pub fn with<T>(self, future: &RemoteFuture<T>) -> Self {
         self.placed(At::Value(future.handle().clone()), true)
     }
 
-    /// Runs rather in this [member](crate::cluster::members) of the cluster: left to it for two of the cluster's seconds,
-    /// then run by whoever has room. Otherwise as [`near`](Self::near).
+    /// Runs rather in this [member](crate::cluster::members) of the cluster: left to it for two seconds, then run by whoever
+    /// has room. Otherwise as [`near`](Self::near).
     pub fn prefer(self, member: ProcessId) -> Self {
         self.placed(At::Process(member), false)
     }
 
     /// Runs in this [member](crate::cluster::members) of the cluster and nowhere else; when that is gone, or executes
     /// nothing, the call ends with [`Error::Unschedulable`](crate::Error::Unschedulable), since no process comes back
-    /// under its id. One that lacks what the call needs is waited for, and [listed](crate::cluster::unschedulable).
-    /// Otherwise as [`near`](Self::near).
+    /// under its id (after [`unschedulable_after`](crate::Config::unschedulable_after), unless the call is durable). One that
+    /// lacks what a durable call needs is waited for, and [listed](crate::cluster::unschedulable). Otherwise as [`near`](Self::near).
     ///
     /// For one of several workers, give them a resource: `--resource scratch=100` and `.resource("scratch", 1)`.
     ///
@@ -52,7 +53,7 @@ impl<S> Call<S> {
     /// # #[remote] fn compact() -> u64 { 0 }
     /// # async fn f() -> fdbray::Result<()> {
     /// for member in cluster::members()?.values().filter(|m| m.labels.iter().any(|(name, _)| name == "disk")) {
-    ///     compact::options().durable().on(member.id).remote();
+    ///     compact::options().on(member.id).remote();
     /// }
     /// # Ok(())
     /// # }

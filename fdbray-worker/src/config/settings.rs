@@ -120,6 +120,12 @@ impl Config {
         self
     }
 
+    /// To a worker more of a call's arguments than so many bytes are moved only if to each of the others more would be.
+    pub fn locality_bytes(mut self, bytes: u64) -> Self {
+        self.locality_bytes = bytes;
+        self
+    }
+
     /// Whether what remote code prints and logs shows in the driver's terminal.
     pub fn log_to_driver(mut self, yes: bool) -> Self {
         self.log_to_driver = yes;
@@ -227,6 +233,7 @@ const SETTINGS: &[(&str, Apply)] = &[
     ("FDBRAY_INLINE_BYTES", |config, text| set(&mut config.inline_bytes, parse_bytes(text))),
     ("FDBRAY_STORE_BYTES", |config, text| set(&mut config.store_bytes, parse_bytes(text).map(Some))),
     ("FDBRAY_STORE_WAIT", |config, text| set(&mut config.store_wait, parse_duration(text))),
+    ("FDBRAY_LOCALITY_BYTES", |config, text| set(&mut config.locality_bytes, parse_bytes(text))),
     ("FDBRAY_LOG_TO_DRIVER", |config, text| set(&mut config.log_to_driver, parse_bool(text))),
     ("FDBRAY_ALLOW_MIXED_BINARIES", |config, text| set(&mut config.allow_mixed_binaries, parse_bool(text))),
     ("FDBRAY_IN_PROCESS", |config, text| set(&mut config.in_process, parse_bool(text))),
@@ -316,6 +323,7 @@ mod tests {
             ("FDBRAY_INLINE_BYTES", "1000"),
             ("FDBRAY_STORE_BYTES", "2MB"),
             ("FDBRAY_STORE_WAIT", "4s"),
+            ("FDBRAY_LOCALITY_BYTES", "3MB"),
             ("FDBRAY_LOG_TO_DRIVER", "false"),
             ("FDBRAY_ALLOW_MIXED_BINARIES", "1"),
             ("FDBRAY_IN_PROCESS", "true"),
@@ -342,6 +350,9 @@ mod tests {
             .grace_period(Duration::from_millis(2500))
             .session_resume(Duration::from_secs(3))
             .inline_bytes(1000)
+            .store_bytes(2_000_000)
+            .store_wait(Duration::from_secs(4))
+            .locality_bytes(3_000_000)
             .log_to_driver(false)
             .allow_mixed_binaries(true)
             .in_process(true);

@@ -116,6 +116,9 @@ impl Core {
         };
         let record = self.table.get(id.seq).filter(stealable)?;
         let (template, root) = (record.template, record.root);
+        if self.place_for(id.seq).is_some_and(|place| place != self.me()) {
+            return None;
+        }
         let shape = self.templates.shape(self.templates.shape_of(template));
         if !self.worker.active(by)?.shape.fits(shape) {
             return None;

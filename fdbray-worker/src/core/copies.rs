@@ -184,6 +184,7 @@ impl Core {
             let holder = std::mem::replace(&mut places.holder, self.me());
             places.copies.insert(0, holder);
         }
+        places.copies.retain(|place| *place != places.holder);
         places.copies.truncate(MOST_TOLD);
         places
     }

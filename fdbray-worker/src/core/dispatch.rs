@@ -31,27 +31,10 @@ const DRAINS_SOON: u64 = 1_000_000;
 impl Core {
     /// Sends what can be sent of a shape; asks for slots when some is left, and gives up asking when none is.
     pub(super) fn dispatch(&mut self, shape: u32, fx: &mut Effects) {
-        while let Some(seq) = self.owner.queue(shape).front() {
-            let Some((template, suspect)) = self
-                .table
-                .get(seq)
-                .filter(|r| r.state == State::Queued)
-                .map(|r| (r.template, r.flags.suspect))
-            else {
-                self.owner.queue(shape).pop();
-                continue;
-            };
-            let function = self.templates.spec(template).function;
-            let Some(place) = self.lease_with_room(shape, self.templates.ahead(function), suspect) else {
-                break;
-            };
-            self.owner.queue(shape).pop();
-            // An argument may have been lost since.
-            if self.arguments_here(seq, fx) {
-                self.owner.queue(shape).moved = self.now;
-                self.send(seq, place, fx);
-            }
+        for place in self.owner.queue(shape).places() {
+            self.send_waiting(shape, Some(place), fx);
         }
+        self.send_waiting(shape, None, fx);
         if self.owner.queue(shape).len() > 0 {
             self.ask_for_slots(shape, fx);
         } else {
@@ -60,15 +43,47 @@ impl Core {
         }
     }
 
+    /// Sends what can be sent of the tasks that are for one worker, or for any.
+    fn send_waiting(&mut self, shape: u32, at: Option<ProcessId>, fx: &mut Effects) {
+        while let Some(seq) = self.owner.queue(shape).front(at) {
+            let Some((template, suspect)) = self
+                .table
+                .get(seq)
+                .filter(|r| r.state == State::Queued)
+                .map(|r| (r.template, r.flags.suspect))
+            else {
+                self.owner.queue(shape).pop(at);
+                continue;
+            };
+            let function = self.templates.spec(template).function;
+            let Some(place) = self.lease_with_room(shape, at, self.templates.ahead(function), suspect) else {
+                break;
+            };
+            self.owner.queue(shape).pop(at);
+            // An argument may have been lost since.
+            if self.arguments_here(seq, fx) {
+                self.owner.queue(shape).moved = self.now;
+                self.send(seq, place, fx);
+            }
+        }
+    }
+
     /// A lease whose worker has a free slot for us, or else the least loaded that may be sent work ahead.
-    fn lease_with_room(&mut self, shape: u32, ahead: u32, suspect: bool) -> Option<u32> {
+    /// Only that of worker `at`, if one is meant.
+    fn lease_with_room(
+        &mut self,
+        shape: u32,
+        at: Option<ProcessId>,
+        ahead: u32,
+        suspect: bool,
+    ) -> Option<u32> {
         let me = self.me();
         let moves = self.now < self.owner.queue(shape).moved + APART;
         let mut best: Option<(u64, u32)> = None;
         for i in 0..self.owner.queue(shape).leases.len() {
             let place = self.owner.queue(shape).leases[i];
             let Some(lease) = self.owner.lease_ref(place) else { continue };
-            if lease.slots == 0 || lease.is_worn() {
+            if lease.slots == 0 || lease.is_worn() || at.is_some_and(|at| at != lease.peer) {
                 continue;
             }
             // Two that may have killed a worker are kept apart, so that one does not spend the other's attempts; but not
@@ -272,17 +287,26 @@ impl Core {
 
     /// Asks workers for the slots that the queue of a shape could use, best first.
     fn ask_for_slots(&mut self, shape: u32, fx: &mut Effects) {
+        for place in self.owner.queue(shape).places() {
+            let waiting = self.owner.queue(shape).waiting(Some(place)) as u64;
+            self.ask_one(shape, place, waiting, fx);
+        }
+        if self.owner.queue(shape).waiting(None) == 0 {
+            return;
+        }
         self.ask_myself(shape, fx);
         let now = self.now;
         let queue = self.owner.queue(shape);
         // A queue that grows call by call is looked at when it has doubled, or after a while.
         let (length, at) = queue.asked;
-        if queue.len() < 2 * length && now < at + ASK_AGAIN {
+        let waiting = queue.waiting(None);
+        if waiting < 2 * length && now < at + ASK_AGAIN {
             return;
         }
-        queue.asked = (queue.len(), now);
-        let (waiting, front, moved) = (queue.len() as u64, queue.front(), queue.moved);
-        let fresh = |r: &&super::lease::Request| now < r.at + ANSWER_EXPECTED;
+        queue.asked = (waiting, now);
+        let (waiting, front, moved) = (waiting as u64, queue.front(None), queue.moved);
+        let places = queue.places();
+        let fresh = |r: &&super::lease::Request| now < r.at + ANSWER_EXPECTED && !places.contains(&r.peer);
         let asked: u64 = queue.requests.iter().filter(fresh).map(|r| u64::from(r.slots)).sum();
         let held: Vec<(ProcessId, u32)> = {
             let places = queue.leases.clone();
@@ -310,11 +334,27 @@ impl Core {
         }
     }
 
+    /// Asks the one worker that so many tasks are for.
+    fn ask_one(&mut self, shape: u32, place: ProcessId, waiting: u64, fx: &mut Effects) {
+        if !self.peers.reachable(place, self.now) {
+            return;
+        }
+        let needs = self.templates.shape(shape);
+        let workers = self.peers.workers().find(|(id, _)| *id == place);
+        let most = workers.map_or(0, |(_, capacity)| capacity.times(needs, MOST_SLOTS));
+        let leases = self.owner.queue(shape).leases.clone();
+        let held = leases.iter().filter_map(|lease| self.owner.lease_ref(*lease)).filter(|l| l.peer == place);
+        let has: u32 = held.map(|lease| lease.slots).sum();
+        if has < most {
+            self.ask_for(shape, place, most - has, waiting, fx);
+        }
+    }
+
     /// Nested calls run here first, and their parents' slots are free for them: so this process is always asked.
     fn ask_myself(&mut self, shape: u32, fx: &mut Effects) {
         let most =
             self.settings.capacity.as_ref().map_or(0, |c| c.times(self.templates.shape(shape), MOST_SLOTS));
-        let waiting = self.owner.queue(shape).len() as u64;
+        let waiting = self.owner.queue(shape).waiting(None) as u64;
         if most > 0 {
             self.ask_for(shape, self.me(), most, waiting, fx);
         }

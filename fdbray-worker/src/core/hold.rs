@@ -100,8 +100,7 @@ impl Core {
         let Some(record) = self.table.get_mut(seq).filter(|r| r.state == sent) else { return };
         record.attempt -= 1;
         record.state = super::table::State::Queued;
-        let shape = self.templates.shape_of(record.template);
-        self.owner.queue(shape).push(seq, true);
+        self.queue_up(seq, true);
     }
 
     /// A task under the lease was answered: its bytes are not in flight any more.

@@ -22,6 +22,8 @@ pub(super) struct Owner {
 pub(super) struct Queue {
     /// Numbers of records. One whose record is not [`super::table::State::Queued`] any more is skipped.
     tasks: VecDeque<u64>,
+    /// The same, of tasks that are for one worker.
+    placed: BTreeMap<ProcessId, Placed>,
     /// Places of leases for this shape.
     pub leases: Vec<u32>,
     /// Slots asked for and not granted yet.
@@ -36,25 +38,79 @@ pub(super) struct Queue {
     pub moved: Nanos,
 }
 
+/// Tasks that are for one worker.
+#[derive(Default)]
+struct Placed {
+    tasks: VecDeque<u64>,
+    /// Since when it cannot run them.
+    unfit_since: Option<Nanos>,
+}
+
+/// Of tasks for any worker (`None`), or for one.
 impl Queue {
-    pub fn push(&mut self, seq: u64, first: bool) {
-        if first { self.tasks.push_front(seq) } else { self.tasks.push_back(seq) }
+    pub fn push(&mut self, seq: u64, first: bool, place: Option<ProcessId>) {
+        let tasks = match place {
+            Some(place) => &mut self.placed.entry(place).or_default().tasks,
+            None => &mut self.tasks,
+        };
+        if first { tasks.push_front(seq) } else { tasks.push_back(seq) }
     }
 
-    pub fn front(&self) -> Option<u64> {
-        self.tasks.front().copied()
+    fn tasks(&self, place: Option<ProcessId>) -> Option<&VecDeque<u64>> {
+        match place {
+            Some(place) => self.placed.get(&place).map(|placed| &placed.tasks),
+            None => Some(&self.tasks),
+        }
     }
 
-    pub fn pop(&mut self) {
-        self.tasks.pop_front();
+    pub fn front(&self, place: Option<ProcessId>) -> Option<u64> {
+        self.tasks(place)?.front().copied()
     }
 
+    pub fn waiting(&self, place: Option<ProcessId>) -> usize {
+        self.tasks(place).map_or(0, VecDeque::len)
+    }
+
+    pub fn pop(&mut self, place: Option<ProcessId>) {
+        let Some(place) = place else {
+            self.tasks.pop_front();
+            return;
+        };
+        if let Some(placed) = self.placed.get_mut(&place) {
+            placed.tasks.pop_front();
+            if placed.tasks.is_empty() {
+                self.placed.remove(&place);
+            }
+        }
+    }
+
+    /// The workers that tasks are for.
+    pub fn places(&self) -> Vec<ProcessId> {
+        self.placed.keys().copied().collect()
+    }
+
+    /// All tasks.
     pub fn len(&self) -> usize {
-        self.tasks.len()
+        self.tasks.len() + self.placed.values().map(|placed| placed.tasks.len()).sum::<usize>()
     }
 
-    pub fn drain(&mut self) -> VecDeque<u64> {
-        std::mem::take(&mut self.tasks)
+    /// Takes all tasks out.
+    pub fn drain(&mut self, place: Option<ProcessId>) -> VecDeque<u64> {
+        match place {
+            Some(place) => self.placed.remove(&place).map(|placed| placed.tasks).unwrap_or_default(),
+            None => std::mem::take(&mut self.tasks),
+        }
+    }
+
+    /// Since when the worker cannot run what is for it.
+    pub fn unfit_since(&self, place: ProcessId) -> Option<Nanos> {
+        self.placed.get(&place)?.unfit_since
+    }
+
+    pub fn set_unfit(&mut self, place: ProcessId, since: Option<Nanos>) {
+        if let Some(placed) = self.placed.get_mut(&place) {
+            placed.unfit_since = since;
+        }
     }
 }
 
@@ -204,6 +260,11 @@ impl Owner {
         &mut self.queues[shape as usize]
     }
 
+    /// Tasks of a shape that are for one worker.
+    pub fn waiting_for(&self, shape: u32, place: ProcessId) -> usize {
+        self.queues.get(shape as usize).map_or(0, |queue| queue.waiting(Some(place)))
+    }
+
     pub fn queues(&self) -> u32 {
         self.queues.len() as u32
     }
@@ -239,7 +300,7 @@ impl Owner {
     }
 
     pub fn anything_queued(&self) -> bool {
-        self.queues.iter().any(|q| !q.tasks.is_empty())
+        self.queues.iter().any(|q| q.len() > 0)
     }
 
     pub fn leases_held(&self) -> usize {

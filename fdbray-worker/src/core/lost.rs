@@ -88,8 +88,7 @@ impl Core {
             }
             if let Some(record) = self.table.get_mut(seq) {
                 record.state = State::Queued;
-                let shape = self.templates.shape_of(record.template);
-                self.owner.queue(shape).push(seq, true);
+                self.queue_up(seq, true);
             }
         }
     }

@@ -60,6 +60,7 @@ pub use effects::{Effects, Fetch, Flush, Got};
 pub use gate::Gate;
 pub use grant::{Finished, Start, TaskKey};
 pub use peers::PeerInfo;
+pub use placement::{At, Place};
 pub use submit::Submission;
 
 use crate::id::ProcessId;
@@ -96,6 +97,9 @@ pub struct Settings {
     pub unschedulable_after: Nanos,
     /// How long an idle lease is kept.
     pub idle_lease: Nanos,
+    /// A worker to which more than so many bytes of arguments would have to be moved is left out while there is another
+    /// to which fewer would.
+    pub locality: u64,
 }
 
 /// The state of one process. See the [module](self).

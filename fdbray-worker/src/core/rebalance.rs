@@ -47,7 +47,12 @@ impl Core {
         let Some((place, lease)) = most.max_by_key(|(_, l)| l.in_flight - l.slots) else { return };
         let behind = lease.in_flight - lease.slots;
         let (place, peer, id, slots) = (*place, lease.peer, lease.id, lease.slots);
-        let function = lease.in_flight().last().and_then(|(_, seq)| self.table.get(*seq)).map(|r| r.template);
+        let last = lease.in_flight().last().map(|(_, seq)| *seq);
+        if last.and_then(|seq| self.place_for(seq)) == Some(peer) {
+            // It would go there again.
+            return;
+        }
+        let function = last.and_then(|seq| self.table.get(seq)).map(|r| r.template);
         let average = function.map_or(u64::MAX / 2, |t| self.templates.timing_of(t).average.max(1));
         if idle == 0 || u64::from(behind).saturating_mul(average) / u64::from(slots) < WORTH_MOVING {
             return;

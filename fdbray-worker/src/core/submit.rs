@@ -3,8 +3,9 @@
 use super::{
     Core, Effects, Gate, Nanos,
     grant::TaskKey,
+    placement::{At, Place},
     shape::TemplateSpec,
-    table::{Flags, Record, State},
+    table::{Flags, Placing, Record, State},
 };
 use crate::{
     cell::{Cell, Outcome},
@@ -37,6 +38,8 @@ pub struct Submission<'a> {
     pub parent: Option<TaskKey>,
     /// What bounds how many calls like it are under way at once.
     pub gate: Option<Gate>,
+    /// Where it is to run.
+    pub place: Option<Place>,
 }
 
 /// What those want who wait for room. They are told together, and try again.
@@ -132,7 +135,10 @@ impl Core {
             root,
             extra: None,
         };
-        let plain = call.futures.is_empty() && call.contained.is_empty() && call.deadline.is_none();
+        let plain = call.futures.is_empty()
+            && call.contained.is_empty()
+            && call.deadline.is_none()
+            && call.place.is_none();
         if plain {
             let seq = self.table.insert(record);
             if let Some(gate) = call.gate {
@@ -150,13 +156,24 @@ impl Core {
         if let Some(at) = deadline {
             self.timers.deadline(at.get(), seq);
         }
-        for held in call.futures.iter().chain(&call.contained) {
+        let beside = match &call.place {
+            Some(Place { at: At::Value(id), .. }) => Some(*id),
+            _ => None,
+        };
+        for held in call.futures.iter().chain(&call.contained).chain(&beside) {
             self.pin(*held);
         }
         if let Some(record) = self.table.get_mut(seq) {
             let extra = record.extra();
             extra.futures = call.futures.into();
             extra.inside_arguments = call.contained.into();
+            if let Some(place) = call.place {
+                if let At::Value(id) = place.at {
+                    // Needed until the call has run, as what is inside its arguments is.
+                    extra.inside_arguments.push(id);
+                }
+                extra.place = Some(Box::new(Placing { place, since: None, given_up: false }));
+            }
         }
         if self.arguments_here(seq, fx) {
             self.enqueue(seq);
@@ -168,9 +185,11 @@ impl Core {
     pub(super) fn arguments_here(&mut self, seq: u64, fx: &mut Effects) -> bool {
         let Some(extra) = self.table.get_mut(seq).and_then(|r| r.extra.as_mut()) else { return true };
         let futures = extra.futures.clone();
+        // Where a value is that the call must run beside is not known before there is one.
+        let beside = extra.place.as_ref().and_then(|placing| placing.place.awaited());
         let mut missing = 0;
         let mut failed = None;
-        for future in futures {
+        for future in futures.into_iter().chain(beside) {
             match self.outcome_or_wait(future, seq, fx) {
                 Some(Outcome::Failed(error)) => failed = failed.or(Some(error)),
                 Some(_) => {}
@@ -279,9 +298,7 @@ impl Core {
         let Some(record) = self.table.get_mut(seq) else { return };
         record.state = State::Queued;
         let nested = record.flags.nested;
-        let shape = self.templates.shape_of(record.template);
-        self.owner.queue(shape).push(seq, nested);
-        self.dirty.insert(shape);
+        self.queue_up(seq, nested);
     }
 
     /// Gives the budget back what the pending call `seq` held.

@@ -8,7 +8,7 @@ use crate::{
 use std::{num::NonZero, sync::Arc};
 use thin_vec::ThinVec;
 
-use super::{Nanos, message::TaskName};
+use super::{Nanos, message::TaskName, placement};
 
 /// A future that this process owns, from submission until nothing refers to it.
 pub(super) struct Record {
@@ -87,6 +87,16 @@ pub(super) struct Extra {
     /// How often a worker could not get an argument.
     pub missed: u32,
     pub adopting: Option<Box<Adopting>>,
+    pub place: Option<Box<Placing>>,
+}
+
+/// Where a call is to run.
+pub(super) struct Placing {
+    pub place: placement::Place,
+    /// When it was first left to that process.
+    pub since: Option<Nanos>,
+    /// That process has had its time: whoever has room may run it.
+    pub given_up: bool,
 }
 
 /// A result of another process whose futures are being registered.
@@ -229,6 +239,6 @@ mod tests {
     #[test]
     fn a_record_is_small() {
         assert!(size_of::<Place>() <= 128, "{}", size_of::<Place>());
-        assert!(size_of::<Extra>() <= 96, "{}", size_of::<Extra>());
+        assert!(size_of::<Extra>() <= 104, "{}", size_of::<Extra>());
     }
 }

@@ -125,6 +125,7 @@ impl Core {
                 continue;
             }
             self.dirty.insert(shape);
+            self.judge_places(shape, fx);
             let needs = self.templates.shape(shape);
             if self.peers.workers().any(|(_, capacity)| capacity.fits(needs)) {
                 self.owner.queue(shape).unfit_since = None;
@@ -156,7 +157,7 @@ impl Core {
         let needs = self.templates.shape(shape);
         let unfit = self.peers.refused().find(|(_, capacity, _)| capacity.fits(needs));
         let unfit = unfit.map(|(id, _, why)| format!("process {id} cannot be used, {why}"));
-        for seq in self.owner.queue(shape).drain() {
+        for seq in self.owner.queue(shape).drain(None) {
             let Some(record) = self.table.get(seq).filter(|r| r.state == State::Queued) else { continue };
             let function = &self.templates.spec(record.template).name;
             let error = match &unfit {

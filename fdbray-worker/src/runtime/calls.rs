@@ -3,11 +3,12 @@
 use super::{Process, failed, not_started, process};
 use crate::{
     cell::Cell,
-    core::{Submission, shape::Resources, shape::TemplateSpec},
+    core::{At, Place, Submission, shape::Resources, shape::TemplateSpec},
     error::{Error, Result},
     exec::{self, Argument, push_varint},
     handle::Handle,
     id::ObjectId,
+    options,
     payload::Encoded,
     template::Template,
 };
@@ -124,8 +125,17 @@ impl Prepared {
             deadline: template.deadline().map(|d| process.nanos_at(Instant::now() + d)),
             parent: exec::running().map(|c| c.key),
             gate: template.gate(),
+            place: template.options().place.as_ref().map(place),
         }
     }
+}
+
+fn place(said: &options::Place) -> Place {
+    let at = match &said.at {
+        options::At::Process(process) => At::Process(*process),
+        options::At::Value(future) => At::Value(future.id()),
+    };
+    Place { at, hard: said.hard }
 }
 
 fn prepare(
@@ -175,10 +185,12 @@ fn number(process: &Arc<Process>, template: &Template) -> Result<u32> {
         passed: Default::default(),
     })?;
     let options = template.options();
-    if options.place.is_some() {
+    if let Some(options::Place { at: options::At::Value(future), hard: true }) = &options.place
+        && future.id().is_durable()
+    {
         return Err(Error::control(format!(
-            "`near`, `with`, `on` and `prefer` are for durable calls so far: make the call of `{name}` one with \
-             `.durable()`, or choose workers by a resource that only they have"
+            "the call of `{name}` is to run with the value of a durable future, of which the store knows where it is: \
+             make it a durable call too, with `.durable()`"
         )));
     }
     let spec = TemplateSpec {

@@ -259,6 +259,7 @@ impl Starting {
             inline: usize::try_from(config.inline_bytes).unwrap_or(usize::MAX),
             unschedulable_after: nanos(config.unschedulable_after),
             idle_lease: nanos(config.idle_lease),
+            locality: config.locality_bytes,
         });
         core.name_functions(registry.names());
         let pool = Pool::new(cpus, config.max_parked);

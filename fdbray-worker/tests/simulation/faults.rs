@@ -145,7 +145,9 @@ impl World {
     pub fn serve(&mut self, to: P, from: &[P], id: ObjectId) {
         let chance = self.scenario.faults.failed_fetches;
         let (mut found, mut failed) = (None, false);
-        for (n, p) in from.iter().enumerate() {
+        let first =
+            if self.random.percent(50) { self.random.range(0, from.len() as u64 - 1) as usize } else { 0 };
+        for (n, p) in from.iter().enumerate().cycle().skip(first).take(from.len()) {
             let alive = self.all[*p].alive;
             let value = if alive { self.all[*p].core.object(id) } else { None };
             let fails = self.now < self.scenario.faults.until && self.random.percent(chance);

@@ -10,7 +10,7 @@ use super::{
 };
 use fdbray_worker::{
     cell::{Cell, Outcome, WaitSet},
-    core::{Nanos, Origin, Submission, TaskKey, message::TaskName},
+    core::{At, Nanos, Origin, Place, Submission, TaskKey, message::TaskName},
     error::{ApplicationError, Error},
     id::ObjectId,
     payload::Payload,
@@ -250,12 +250,19 @@ impl World {
         let ids = |rs: &[Register]| rs.iter().map(|r| frame.handle(*r).cell.id()).collect::<Vec<_>>();
         let inside = given.iter().map(|r| frame.handle(*r)).map(|h| (h.cell.id(), h.lid)).collect();
         let arguments = Content { lid: called.lid, sum: 0, inside, pad: called.argument_pad }.encode();
+        let futures = ids(futures);
+        // What is only preferred changes nothing but where it runs.
+        let beside = futures.first().filter(|_| self.random.percent(30)).map(|id| At::Value(*id));
+        let any = self.random.index(self.all.len());
+        let there = self.random.percent(8).then(|| At::Process(self.all[any].id));
+        let place = beside.or(there).map(|at| Place { at, hard: false });
         let submission = Submission {
             described: false,
             gate: None,
+            place,
             template: called.call as u32,
             arguments: &arguments,
-            futures: ids(futures),
+            futures,
             contained: ids(given),
             deadline: called.deadline.map(|d| self.clock(p) + d),
             parent,

@@ -21,6 +21,8 @@ pub struct Scenario {
     pub delay: (Nanos, Nanos),
     pub inline: usize,
     pub max_pending_bytes: u64,
+    /// What is moved to a worker though another has it.
+    pub locality: u64,
     pub mains: usize,
     pub taste: Taste,
     pub faults: Faults,
@@ -80,6 +82,7 @@ impl Scenario {
             ]),
             inline,
             max_pending_bytes: if random.percent(6) { random.range(1_000, 8_000) } else { 1 << 30 },
+            locality: random.pick(&[0, 500, 1 << 30]),
             mains: random.range(1, 6) as usize,
             taste: taste(inline, random),
             faults,

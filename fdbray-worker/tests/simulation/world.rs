@@ -177,6 +177,7 @@ impl World {
             inline: self.scenario.inline,
             unschedulable_after: 30_000 * fdbray_worker::core::MILLISECOND,
             idle_lease: 100 * fdbray_worker::core::MILLISECOND,
+            locality: self.scenario.locality,
         });
         self.all.push(Process {
             id,

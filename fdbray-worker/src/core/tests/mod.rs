@@ -3,12 +3,13 @@
 mod gate;
 mod inline;
 mod peers;
+mod places;
 mod results;
 mod room;
 mod slots;
 
 use super::{
-    Core, Effects, Finished, MILLISECOND, Origin, PeerInfo, Settings, Start, Submission, TaskKey,
+    At, Core, Effects, Finished, MILLISECOND, Origin, PeerInfo, Place, Settings, Start, Submission, TaskKey,
     shape::{ONE, Resources, TemplateSpec},
 };
 use crate::{
@@ -21,6 +22,8 @@ use std::{collections::VecDeque, sync::Arc};
 
 /// Values of more bytes stay where they were made.
 const INLINE_BYTES: usize = 64;
+/// More than this is not moved where another worker has it.
+const LOCALITY: u64 = 1_000;
 /// What pending calls may hold.
 const BUDGET: u64 = 10_000;
 
@@ -41,6 +44,7 @@ impl Node {
             inline: INLINE_BYTES,
             unschedulable_after: 30_000 * MILLISECOND,
             idle_lease: 100 * MILLISECOND,
+            locality: LOCALITY,
         });
         Node { core, fx: Effects::default() }
     }
@@ -55,17 +59,23 @@ impl Node {
     }
 
     fn call_from(&mut self, parent: Option<TaskKey>, futures: &[&Arc<Cell>]) -> Arc<Cell> {
-        self.make(parent, None, futures)
+        self.make(parent, None, None, futures)
     }
 
     fn gated(&mut self, gate: super::Gate, futures: &[&Arc<Cell>]) -> Arc<Cell> {
-        self.make(None, Some(gate), futures)
+        self.make(None, Some(gate), None, futures)
+    }
+
+    /// The same, to be run somewhere.
+    fn placed(&mut self, at: At, hard: bool, futures: &[&Arc<Cell>]) -> Arc<Cell> {
+        self.make(None, None, Some(Place { at, hard }), futures)
     }
 
     fn make(
         &mut self,
         parent: Option<TaskKey>,
         gate: Option<super::Gate>,
+        place: Option<Place>,
         futures: &[&Arc<Cell>],
     ) -> Arc<Cell> {
         let spec = TemplateSpec {
@@ -88,6 +98,7 @@ impl Node {
             deadline: None,
             parent,
             gate,
+            place,
         };
         self.core.submit(call, &mut self.fx)
     }

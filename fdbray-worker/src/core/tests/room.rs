@@ -24,6 +24,7 @@ fn try_call(node: &mut Node, bytes: usize) -> Option<Arc<Cell>> {
         deadline: None,
         parent: None,
         gate: None,
+        place: None,
     };
     node.core.submit_if_room(call, &mut node.fx)
 }

@@ -356,6 +356,7 @@ impl Durables {
                 let held: Vec<_> = futures.iter().map(|id| core.durable(*id, fx)).collect();
                 let submission = Submission {
                     gate: None,
+                    place: None,
                     template,
                     arguments: &call.arguments,
                     described: true,
