@@ -3,6 +3,8 @@
 
 #[path = "hosts/lan.rs"]
 mod lan;
+#[path = "hosts/transfer.rs"]
+mod transfer;
 
 use fdbray_tests::crash::{App, Cluster, eventually, starts};
 use lan::Lan;
@@ -19,9 +21,13 @@ struct Site {
 
 impl Site {
     fn new(workers: usize, test: &str) -> Option<Self> {
+        Self::with(workers, test, |cluster| cluster)
+    }
+
+    fn with(workers: usize, test: &str, set: impl FnOnce(Cluster) -> Cluster) -> Option<Self> {
         let lan = Lan::new(workers + 1, test)?;
         // In their namespaces the hosts reach each other and no server of this machine.
-        let mut cluster = Cluster::embedded(PROGRAM).env("FDBRAY_SECRET", "between hosts");
+        let mut cluster = set(Cluster::embedded(PROGRAM).env("FDBRAY_SECRET", "between hosts"));
         let workers = (1..=workers)
             .map(|host| {
                 lan.on(&mut cluster, host);

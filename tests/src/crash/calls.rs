@@ -1,6 +1,6 @@
 //! Remote functions for the tests of crashes.
 
-use fdbray::{RemoteFuture, remote};
+use fdbray::{Blob, RemoteFuture, remote};
 use std::{collections::BTreeSet, fs::OpenOptions, io::Write, path::Path, thread, time::Duration};
 
 /// The process that runs it.
@@ -75,6 +75,57 @@ pub fn big(n: u8, len: usize, file: &str) -> Vec<u8> {
 pub fn big_once(n: u8, len: usize, file: &str) -> Vec<u8> {
     note(u64::from(n), file);
     vec![n; len]
+}
+
+/// So many bytes, which [`content`] tells, and a line about the start. Never attempted again.
+#[remote(retries = 0)]
+pub fn bulk(len: usize, text: bool, file: &str) -> Blob {
+    note(0, file);
+    Blob::from(content(len, text))
+}
+
+/// Bytes that tell where they are: text, which shrinks, or noise, which does not.
+pub fn content(len: usize, text: bool) -> Vec<u8> {
+    let line = |n: usize| {
+        (0..8).map(move |i| if text { b'a' + ((n >> (2 * i)) & 3) as u8 } else { (n >> (8 * i)) as u8 })
+    };
+    let noise =
+        |n: usize| (n as u64 ^ 0x9e37_79b9).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29) as usize;
+    let words = (0..len.div_ceil(8)).flat_map(|n| line(if text { n } else { noise(noise(n)) }));
+    words.take(len).collect()
+}
+
+/// The process that was given these bytes.
+#[remote]
+pub fn pid_with(bytes: &[u8]) -> u32 {
+    assert!(!bytes.is_empty());
+    std::process::id()
+}
+
+/// The same, where another process has them already.
+#[remote]
+pub async fn pid_with_all(bytes: Blob) -> u32 {
+    assert!(!bytes.is_empty());
+    std::process::id()
+}
+
+/// Has the value copied to another worker than the one with this process id, and tells which.
+///
+/// # Panics
+/// If that does not come about.
+pub async fn copy_elsewhere(value: &RemoteFuture<Blob>, maker: u32) -> u32 {
+    let members = fdbray::cluster::members().unwrap_or_else(|e| panic!("{e}"));
+    let other = members.values().find(|m| m.role == fdbray::cluster::Role::Worker && m.host.pid != maker);
+    let other = other.expect("another worker").id;
+    let copied = pid_with_all::options().on(other).remote(value);
+    let copier = super::within(60, "the value is copied", copied).await.unwrap_or_else(|e| panic!("{e}"));
+    assert_ne!(copier, maker);
+    copier
+}
+
+/// Waits until the future has ended, without its value.
+pub async fn wait_for<T>(future: &RemoteFuture<T>) {
+    fdbray::wait([future], 1).await;
 }
 
 /// How many bytes it was given.

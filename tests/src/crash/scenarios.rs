@@ -30,6 +30,9 @@ pub async fn play(words: &[&str]) {
         ["everywhere", workers] => everywhere(number(workers)).await,
         ["aborts", file] => drop(aborts::remote(*file).await),
         ["large", workers, len] => large(number(workers), number(len)).await,
+        ["pull", len, bytes, file] => pull(number(len) as usize, bytes, file).await,
+        ["two-sources", len, file] => two_sources(number(len) as usize, file).await,
+        ["near-values", len, file] => near_values(number(len) as usize, file).await,
         ["nested", depth, seconds] => nested(number(depth), number(seconds)).await,
         ["orphan", file] => orphan(file).await,
         _ => panic!("no such scenario: {words:?}"),
@@ -174,6 +177,58 @@ async fn large(workers: u64, len: u64) {
     }
     // It is there if anything was noted.
     let _ = std::fs::remove_file(file);
+    say("all");
+}
+
+/// Pulls a value of `bytes` (`noise` or `text`) from the one worker, which never computes it again.
+async fn pull(len: usize, bytes: &str, file: &str) {
+    let value = super::bulk::remote(len, bytes == "text", file);
+    within(60, "the value is there", super::wait_for(&value)).await;
+    say("there");
+    let began = Instant::now();
+    match within(120, "the value arrives", value).await {
+        Ok(value) => {
+            assert!(value[..] == super::content(len, bytes == "text")[..], "the bytes that were made");
+            say(format!("pulled in {} ms", began.elapsed().as_millis()));
+        }
+        Err(Error::ObjectLost { .. } | Error::WorkerDied { .. }) => say("lost"),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// A value that one worker has computed and another has copied; this process pulls it from both.
+async fn two_sources(len: usize, file: &str) {
+    everywhere(2).await;
+    let value = super::bulk::remote(len, false, file);
+    within(60, "the value is there", super::wait_for(&value)).await;
+    let (maker, copier) = {
+        let maker = super::pid::options().with(&value).remote();
+        let maker = within(20, "who has it tells", maker).await.unwrap_or_else(|e| panic!("{e}"));
+        (maker, super::copy_elsewhere(&value, maker).await)
+    };
+    say(format!("sources {maker} {copier}"));
+    let value = within(120, "the value arrives", value).await.unwrap_or_else(|e| panic!("{e}"));
+    assert!(value[..] == super::content(len, false)[..], "the bytes that were made");
+    assert_eq!(super::starts(file.as_ref()).len(), 1, "it was not computed again");
+    say("all");
+}
+
+/// Calls go to where their large arguments are, though another worker has nothing to do.
+async fn near_values(len: usize, file: &str) {
+    everywhere(2).await;
+    let value = super::bulk::remote(len, false, file);
+    within(60, "the value is there", super::wait_for(&value)).await;
+    let with = within(20, "with", super::pid::options().with(&value).remote()).await;
+    let maker = with.unwrap_or_else(|e| panic!("{e}"));
+    let near = within(20, "near", super::pid::options().near(&value).remote()).await;
+    assert_eq!(near.unwrap_or_else(|e| panic!("{e}")), maker);
+    // One at a time and all at once: it is never moved.
+    for count in [1, 20] {
+        let calls: Vec<_> = (0..count).map(|_| super::pid_with::remote(&value)).collect();
+        for pid in within(60, "calls end", settle(calls)).await {
+            assert_eq!(pid.unwrap_or_else(|e| panic!("{e}")), maker);
+        }
+    }
     say("all");
 }
 

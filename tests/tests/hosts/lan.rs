@@ -92,6 +92,20 @@ impl Lan {
         self.filter(host, "meta l4proto tcp reject with tcp reset");
     }
 
+    /// What this host sends goes at no more than so many megabits per second.
+    pub fn shape(&self, host: usize, megabits: u32) {
+        let rate = format!("{megabits}mbit");
+        let shape = ["rate", &rate, "burst", "64kb", "latency", "50ms"];
+        let tbf = ["qdisc", "add", "dev", "eth0", "root", "tbf"];
+        self.must(host, "tc", &[&tbf[..], &shape].concat());
+    }
+
+    /// Bytes that this host has sent.
+    pub fn sent(&self, host: usize) -> u64 {
+        let read = self.must(host, "cat", &["/sys/class/net/eth0/statistics/tx_bytes"]);
+        String::from_utf8_lossy(&read.stdout).trim().parse().unwrap()
+    }
+
     /// Swallows everything that is sent to this host.
     pub fn isolate(&self, host: usize) {
         self.filter(host, "drop");

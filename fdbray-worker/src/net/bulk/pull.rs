@@ -157,7 +157,7 @@ impl Bulk {
     }
 
     /// Queues a message for the connection in use.
-    pub(super) fn send(&self, message: Bytes) {
+    pub(in crate::net) fn send(&self, message: Bytes) {
         self.send_in(&mut self.state(), message);
     }
 

@@ -3,7 +3,7 @@
 use super::{Event, Node, Options, hidden, options, proxy::Proxy, tcp, wait};
 use crate::{
     id::ObjectId,
-    net::FetchError,
+    net::{FetchError, bulk_wire::Request},
     objects::{Arena, Options as Room},
     payload::Payload,
 };
@@ -268,6 +268,21 @@ fn when_all_sources_go_the_transfer_ends() {
             Err(e) => assert!(matches!(e, FetchError::PeerLost { .. }), "{e}"),
         }
     });
+}
+
+#[test]
+fn a_peer_that_asks_for_what_is_outside_an_object_harms_nobody() {
+    let (a, b) = (Node::start(options("outside")), Node::start(options("outside")));
+    a.connect(&b);
+    let (id, bytes) = object(&b, 1, 1000);
+    for (n, (len, from, to)) in
+        [(1000, 990, 1010), (2000, 0, 2000), (1000, 5, 5), (1000, 6, 5)].into_iter().enumerate()
+    {
+        assert_eq!(fetch(&a, &b, id, 1000).unwrap(), bytes);
+        // Ends the connection, or is answered that there is no such object.
+        a.link(&b).bulk().send(Request { id, len, from, to }.message(1000 + n as u64));
+        assert_eq!(fetch(&a, &b, id, 1000).unwrap(), bytes);
+    }
 }
 
 #[test]

@@ -1,0 +1,90 @@
+//! Large values between hosts: over connections that break, from several that have them, compressed where that pays.
+
+use super::{Site, done};
+use fdbray_tests::crash::App;
+
+const MIB: u64 = 1 << 20;
+
+/// A driver that pulls a value of so many MiB from the one worker, and is at it.
+fn pulling(site: &Site, mebibytes: u64, bytes: &str) -> App {
+    let len = (mebibytes * MIB).to_string();
+    let mut driver = site.cluster.driver(&["pull", &len, bytes, &site.file()]);
+    driver.says(60, "there");
+    driver
+}
+
+/// Waits until a host has sent so many MiB more than `before`.
+fn sent(site: &Site, host: usize, before: u64, mebibytes: u64) {
+    let enough = || (site.lan.sent(host) >= before + mebibytes * MIB).then_some(());
+    fdbray_tests::crash::eventually(60, "the value is under way", enough);
+}
+
+#[test]
+fn a_pull_goes_on_where_its_connections_were_cut() {
+    let Some(site) = Site::new(1, "a_pull_goes_on_where_its_connections_were_cut") else { return };
+    site.lan.shape(1, 100);
+    let before = site.lan.sent(1);
+    let mut driver = pulling(&site, 24, "noise");
+    for cut in [4, 10, 16] {
+        sent(&site, 1, before, cut);
+        (0..2).for_each(|host| site.lan.cut(host));
+    }
+    driver.says(90, "pulled");
+    driver.succeeds(10);
+    let sent = site.lan.sent(1) - before;
+    assert!(sent < 2 * 24 * MIB, "{sent} bytes for 24 MiB: what had arrived was not sent again");
+}
+
+#[test]
+fn a_value_whose_only_keeper_is_killed_while_it_is_pulled_is_lost_and_that_is_said() {
+    let name = "a_value_whose_only_keeper_is_killed_while_it_is_pulled_is_lost_and_that_is_said";
+    let Some(mut site) = Site::new(1, name) else { return };
+    site.lan.shape(1, 50);
+    let before = site.lan.sent(1);
+    let mut driver = pulling(&site, 24, "noise");
+    sent(&site, 1, before, 4);
+    site.workers[0].kill();
+    driver.says(60, "lost");
+    driver.succeeds(10);
+}
+
+#[test]
+fn of_two_sources_one_is_killed_and_the_other_brings_the_rest() {
+    let name = "of_two_sources_one_is_killed_and_the_other_brings_the_rest";
+    let Some(mut site) = Site::new(2, name) else { return };
+    let mut driver = site.cluster.driver(&["two-sources", &(24 * MIB).to_string(), &site.file()]);
+    let said = driver.says(90, "sources ");
+    // Slow from here on, so that there is time.
+    (1..3).for_each(|host| site.lan.shape(host, 40));
+    let before = [1, 2].map(|host| site.lan.sent(host));
+    (1..3).for_each(|host| sent(&site, host, before[host - 1], 1));
+    let maker: u32 = said.split_whitespace().nth(1).and_then(|pid| pid.parse().ok()).unwrap();
+    let maker = site.workers.iter_mut().find(|worker| worker.pid() == maker).unwrap();
+    maker.kill();
+    driver.says(90, "all");
+    driver.succeeds(10);
+}
+
+#[test]
+fn what_shrinks_is_compressed_on_a_slow_link_and_what_does_not_is_not() {
+    let name = "what_shrinks_is_compressed_on_a_slow_link_and_what_does_not_is_not";
+    for (bytes, most) in [("text", 16 * MIB), ("noise", 26 * MIB)] {
+        let Some(site) = Site::new(1, name) else { return };
+        site.lan.shape(1, 60);
+        let before = site.lan.sent(1);
+        let mut driver = pulling(&site, 24, bytes);
+        driver.says(90, "pulled");
+        driver.succeeds(10);
+        let sent = site.lan.sent(1) - before;
+        assert!(sent < most, "{sent} bytes for 24 MiB of {bytes}");
+    }
+}
+
+#[test]
+fn calls_go_to_their_large_arguments_on_another_host_and_stay_there() {
+    let name = "calls_go_to_their_large_arguments_on_another_host_and_stay_there";
+    let Some(site) = Site::with(2, name, |cluster| cluster.env("FDBRAY_LOCALITY_BYTES", "1MB")) else {
+        return;
+    };
+    done(site.cluster.driver(&["near-values", &(4 * MIB).to_string(), &site.file()]));
+}
