@@ -68,7 +68,7 @@ fn of_two_sources_one_is_killed_and_the_other_brings_the_rest() {
 #[test]
 fn what_shrinks_is_compressed_on_a_slow_link_and_what_does_not_is_not() {
     let name = "what_shrinks_is_compressed_on_a_slow_link_and_what_does_not_is_not";
-    for (bytes, most) in [("text", 16 * MIB), ("noise", 26 * MIB)] {
+    for (bytes, most) in [("text", 20 * MIB), ("noise", 26 * MIB)] {
         let Some(site) = Site::new(1, name) else { return };
         site.lan.shape(1, 60);
         let before = site.lan.sent(1);

@@ -159,6 +159,7 @@ impl Packer {
         let Some(packed) = self.compress() else { return raw };
         let sample = Sample { raw: self.input.len(), packed, took: began.elapsed() };
         let pays = pace.pays(sample);
+        tracing::trace!(?sample, ?pace, pays, "a sample was compressed");
         self.runs = if pays { self.runs + 1 } else { 0 };
         Run { left: RUN, packed: pays }
     }
@@ -202,13 +203,13 @@ fn take(rest: &mut VecDeque<Bytes>, len: usize, mut taken: impl FnMut(Bytes)) {
 const MAX_SENDS: usize = 1024;
 
 /// Chunks of a run.
-const RUN: u32 = 16;
+const RUN: u32 = 8;
 
 /// Of so many runs one is sent as it is, to see what the link takes.
-const RUNS: u32 = 16;
+const RUNS: u32 = 32;
 
 /// Bytes of a sample.
-const SAMPLE: usize = 32 << 10;
+const SAMPLE: usize = 16 << 10;
 
 /// And of the smallest that says something.
 const LEAST: usize = 4 << 10;
