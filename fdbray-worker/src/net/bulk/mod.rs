@@ -116,6 +116,8 @@ async fn opening(manager: Arc<Manager>, link: Arc<Link>) {
         () = link.finished() => {}
     }
     link.bulk().end_opening();
+    // That connection may have ended before it was said here that another can be opened.
+    open_if_wanted(&manager, &link);
 }
 
 /// Dials until it succeeds; `None` when it never will.
