@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
     id::{ObjectId, ProcessId},
     net::Link,
-    objects::{Arena, BlockMut, Full, Located, Options, PeerArena, Stats},
+    objects::{Arena, BlockMut, Bound, Full, Located, Options, PeerArena, Stats},
     payload::Payload,
 };
 use bytes::Bytes;
@@ -22,7 +22,7 @@ use std::{
     os::fd::OwnedFd,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -31,6 +31,8 @@ use tokio::sync::Notify;
 /// The shared memory of this process and its host.
 pub(crate) struct SharedMemory {
     arena: Arena,
+    /// There can be no arena.
+    has_none: AtomicBool,
     /// For how long a value waits for room.
     patience: Duration,
     /// What others read here, by reader and the reader's number of the pin.
@@ -68,6 +70,7 @@ impl SharedMemory {
         }
         Arc::new(SharedMemory {
             arena: Arena::new(options),
+            has_none: AtomicBool::new(false),
             patience: config.store_wait,
             pins: Mutex::default(),
             peers: Mutex::default(),
@@ -82,12 +85,31 @@ impl SharedMemory {
         self.arena.stats()
     }
 
-    /// The same value in shared memory. Waits for room, for a while, on this thread.
+    /// The same value in shared memory. Waits for room, for a while, on this thread. Where the process can have no shared
+    /// memory at all, the value stays where it is, and others copy it over their sockets.
     ///
     /// # Errors
     /// [`Error::StoreFull`].
     pub fn keep(&self, value: Payload) -> Result<Payload> {
-        self.with_room(|| self.arena.keep(&value))
+        if self.has_none.load(Ordering::Relaxed) {
+            return Ok(value);
+        }
+        self.with_room(|| match self.arena.keep(&value) {
+            Err(Full { bound: Bound::System(why), .. }) => {
+                self.lacks_memory(&why);
+                Ok(value.clone())
+            }
+            kept => kept,
+        })
+    }
+
+    fn lacks_memory(&self, why: &std::io::Error) {
+        if !self.has_none.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "this process can have no shared memory ({why}): its large values stay on the heap, and the others of its \
+                 host copy them over their sockets; raise its limits (`ulimit -n`, `-v`, `-f`)"
+            );
+        }
     }
 
     /// Zeroed memory to write into. Waits for room as [`SharedMemory::keep`] does.
@@ -119,10 +141,7 @@ impl SharedMemory {
         match self.arena.read_only_fd() {
             Ok(descriptor) => Some(descriptor),
             Err(error) => {
-                tracing::warn!(
-                    "this process has no shared memory to hand over ({error}): the others of its host copy its large \
-                     values over their sockets"
-                );
+                self.lacks_memory(&error);
                 None
             }
         }
