@@ -31,6 +31,11 @@ fn produce(len: usize, salt: u64) -> fdbray::Result<Blob> {
 fn nothing() {}
 
 #[remote]
+fn text(len: usize) -> String {
+    "x".repeat(len)
+}
+
+#[remote]
 fn first_of(bytes: &[u8]) -> u8 {
     bytes[0]
 }
@@ -51,6 +56,7 @@ pub async fn main() -> ExitCode {
         "get_256m" => get(quick).await,
         "buffer_256m" => buffer().await,
         "task_arg_1m" => task_arg(quick).await,
+        "inline_kib" => by_size(quick).await,
         "fan_in_mixed" => fan_in(quick).await,
         "spill_2x" => spill(quick).await,
         "pull_1g" | "pull_1g_shaped" | "pull_1g_zeros" => pull(&name, quick).await,
@@ -165,6 +171,34 @@ async fn calls_per_second<T: fdbray::RemoteValue>(
         future.await?;
     }
     Ok(calls as f64 / started.elapsed().as_secs_f64())
+}
+
+/// Microseconds a call with a result of so many KiB, of which 16 are under way at once.
+async fn by_size(quick: bool) -> fdbray::Result<String> {
+    let mut line = "0 -".to_owned();
+    for kib in [4_usize, 8, 16, 32, 64, 128, 256] {
+        let calls = if quick { 500 } else { 4_000 };
+        let mut took = Vec::new();
+        for _ in 0..3 {
+            let started = Instant::now();
+            let mut pending: std::collections::VecDeque<RemoteFuture<String>> = Default::default();
+            for _ in 0..calls {
+                if pending.len() == 16
+                    && let Some(oldest) = pending.pop_front()
+                {
+                    black_box(oldest.await?);
+                }
+                pending.push_back(text::remote(kib * 1024));
+            }
+            for future in pending {
+                black_box(future.await?);
+            }
+            took.push(started.elapsed().as_secs_f64() * 1e6 / calls as f64);
+        }
+        // Writing into a string cannot fail.
+        let _ = write!(line, " {kib}k={:.2}", middle(took));
+    }
+    Ok(line)
 }
 
 /// The most memory reserved over the bytes alive, while objects of all sizes come and go at random times.

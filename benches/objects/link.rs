@@ -34,7 +34,7 @@ fn send(address: &str, bytes: usize) -> io::Result<()> {
     println!("listening");
     let (mut to, _) = listener.accept()?;
     // Nothing that the link could make smaller, if it wanted.
-    let piece: Vec<u8> = (0..PIECE).map(|i| (i * i >> 3) as u8).collect();
+    let piece: Vec<u8> = (0..PIECE).map(|i| ((i * i) >> 3) as u8).collect();
     for _ in 0..bytes / PIECE {
         to.write_all(&piece)?;
     }

@@ -10,6 +10,7 @@
 //! | `get_256m` | microseconds until a `Blob` that a worker has made can be read here | |
 //! | `buffer_256m` | copies of a value that a task writes in a `buffer` and the driver reads: what both processes took beside the value itself, over its size | |
 //! | `task_arg_1m` | calls/s with the same argument of 1 MiB | the same calls without it |
+//! | `inline_kib` | the size from which on a result is quicker by way of shared memory than inside a message; `FDBRAY_INLINE_BYTES` should be about that | |
 //! | `fan_in_mixed` | 10,000 objects of 1 kB to 1 MiB at random times: the most memory reserved, over the most bytes alive at that time | |
 //! | `spill_2x` | MB/s of writing and reading back twice what shared memory may have | writing and reading a file |
 //! | `pull_1g` | MB/s between two network namespaces | a plain TCP copy over the same link |
@@ -51,6 +52,7 @@ const FIGURES: &[Figure] = &[
     Figure { name: "get_256m", unit: "us", to_reach: 200.0, between: false, times: 5 },
     Figure { name: "buffer_256m", unit: "copies", to_reach: 0.0, between: false, times: 3 },
     Figure { name: "task_arg_1m", unit: "calls/s", to_reach: 0.5, between: false, times: 3 },
+    Figure { name: "inline_kib", unit: "KiB", to_reach: 64.0, between: false, times: 3 },
     Figure { name: "fan_in_mixed", unit: "times", to_reach: 1.5, between: false, times: 3 },
     Figure { name: "spill_2x", unit: "MB/s", to_reach: 0.5, between: false, times: 3 },
     Figure { name: "pull_1g", unit: "MB/s", to_reach: 0.7, between: true, times: 3 },
@@ -96,6 +98,7 @@ fn measure(figure: &Figure, network: Option<&Network>, quick: bool) -> io::Resul
     for _ in 0..if quick { 1 } else { figure.times } {
         let now = match network {
             Some(network) => network.pull(figure.name, quick)?,
+            None if figure.name == "inline_kib" => crossing(quick)?,
             None => take(Command::new(env::current_exe()?), figure.name, quick)?,
         };
         values.push(now.value);
@@ -116,6 +119,23 @@ struct Said {
     value: f64,
     limit: Option<f64>,
     more: Vec<(String, f64)>,
+}
+
+/// From which size on results are quicker by way of shared memory.
+fn crossing(quick: bool) -> io::Result<Said> {
+    let by = |inline: &str| {
+        let mut command = Command::new(env::current_exe()?);
+        command.env("FDBRAY_INLINE_BYTES", inline);
+        take(command, "inline_kib", quick)
+    };
+    let (messages, memory) = (by("8MiB")?, by("1")?);
+    let pairs = messages.more.iter().zip(&memory.more);
+    let quicker = pairs.clone().filter(|((_, message), (_, memory))| memory < message);
+    let first = quicker.filter_map(|((size, _), _)| size.strip_suffix("k")?.parse().ok()).next();
+    let more = pairs.flat_map(|((size, message), (_, memory))| {
+        [(format!("message_{size}"), *message), (format!("memory_{size}"), *memory)]
+    });
+    Ok(Said { value: first.unwrap_or(f64::INFINITY), limit: None, more: more.collect() })
 }
 
 /// Takes a figure once in a process of its own.

@@ -110,7 +110,7 @@ impl<T> InPlace<T> {
     /// fields in the same order, of the same types or what these lend.
     ///
     /// # Errors
-    /// [`Error::Decode`] when the bytes do not hold a `B`.
+    /// [`Error::Decode`](crate::Error::Decode) when the bytes do not hold a `B`.
     pub fn read<'a, B: Deserialize<'a>>(&'a self) -> Result<B> {
         let source = || Source::Object(self.future.handle().clone());
         decode(&self.payload, source).map_err(|why| self.future.undecodable(why))

@@ -14,6 +14,7 @@ pub mod leash;
 mod local;
 pub mod logs;
 pub mod marks;
+mod news;
 mod outside;
 mod process;
 pub mod scratch;

@@ -5,14 +5,14 @@
 //! broken session ends no pin. What cannot be viewed (it is not in the arena, or the reader could not map that) is
 //! fetched over the bulk lane, like that of a process on another host.
 
-use super::outside::handed;
+use super::{news::News, outside::handed};
 use crate::{
     config::Config,
     control::members::exit::{exit, pidfd},
     error::{Error, Result},
     id::{ObjectId, ProcessId},
     net::Link,
-    objects::{Arena, BlockMut, Full, Located, Options, PeerArena, Stats},
+    objects::{Arena, BlockMut, Bound, Full, Located, Options, PeerArena, Stats},
     payload::Payload,
 };
 use bytes::Bytes;
@@ -22,7 +22,7 @@ use std::{
     os::fd::OwnedFd,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -31,6 +31,8 @@ use tokio::sync::Notify;
 /// The shared memory of this process and its host.
 pub(crate) struct SharedMemory {
     arena: Arena,
+    /// There can be no arena.
+    has_none: AtomicBool,
     /// For how long a value waits for room.
     patience: Duration,
     /// What others read here, by reader and the reader's number of the pin.
@@ -81,13 +83,6 @@ enum Answer {
     Coming,
 }
 
-/// What a process tells another one of its host.
-#[derive(Serialize, Deserialize)]
-enum News {
-    /// I need these pins no more.
-    Unpin(Vec<u64>),
-}
-
 impl SharedMemory {
     pub fn new(config: &Config) -> Arc<Self> {
         let mut options = Options::default();
@@ -97,6 +92,7 @@ impl SharedMemory {
         }
         Arc::new(SharedMemory {
             arena: Arena::new(options),
+            has_none: AtomicBool::new(false),
             patience: config.store_wait,
             pins: Mutex::default(),
             peers: Mutex::default(),
@@ -112,12 +108,31 @@ impl SharedMemory {
         self.arena.stats()
     }
 
-    /// The same value in shared memory. Waits for room, for a while, on this thread.
+    /// The same value in shared memory. Waits for room, for a while, on this thread. Where the process can have no shared
+    /// memory at all, the value stays where it is, and others copy it over their sockets.
     ///
     /// # Errors
     /// [`Error::StoreFull`].
     pub fn keep(&self, value: Payload) -> Result<Payload> {
-        self.with_room(|| self.arena.keep(&value))
+        if self.has_none.load(Ordering::Relaxed) {
+            return Ok(value);
+        }
+        self.with_room(|| match self.arena.keep(&value) {
+            Err(Full { bound: Bound::System(why), .. }) => {
+                self.lacks_memory(&why);
+                Ok(value.clone())
+            }
+            kept => kept,
+        })
+    }
+
+    fn lacks_memory(&self, why: &std::io::Error) {
+        if !self.has_none.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "this process can have no shared memory ({why}): its large values stay on the heap, and the others of its \
+                 host copy them over their sockets; raise its limits (`ulimit -n`, `-v`, `-f`)"
+            );
+        }
     }
 
     /// Zeroed memory to write into. Waits for room as [`SharedMemory::keep`] does.
@@ -169,10 +184,7 @@ impl SharedMemory {
         match self.arena.read_only_fd() {
             Ok(descriptor) => Some(descriptor),
             Err(error) => {
-                tracing::warn!(
-                    "this process has no shared memory to hand over ({error}): the others of its host copy its large \
-                     values over their sockets"
-                );
+                self.lacks_memory(&error);
                 None
             }
         }
@@ -201,15 +213,8 @@ impl SharedMemory {
         }
     }
 
-    /// Hears a peer of this host.
-    pub fn told(&self, peer: ProcessId, news: &[u8]) {
-        // A later version may say more.
-        if let Ok(News::Unpin(pins)) = postcard::from_bytes(news) {
-            self.unpin(peer, &pins);
-        }
-    }
-
-    fn unpin(&self, peer: ProcessId, pins: &[u64]) {
+    /// A peer reads these no more.
+    pub fn unpin(&self, peer: ProcessId, pins: &[u64]) {
         let mut all = lock(&self.pins);
         let Some(held) = all.get_mut(&peer) else { return };
         let freed: Vec<_> = pins.iter().filter_map(|pin| held.remove(pin)).collect();
@@ -302,11 +307,7 @@ impl SharedMemory {
             }
             for (peer, pins) in by_peer {
                 match link_of(peer) {
-                    Some(link) => {
-                        // A list of numbers can be encoded.
-                        let news = postcard::to_stdvec(&News::Unpin(pins)).unwrap_or_default();
-                        link.tell(news.into());
-                    }
+                    Some(link) => link.tell(News::Unpin(pins).encode()),
                     None => lock(&self.unpinned).extend(pins.into_iter().map(|pin| (peer, pin))),
                 }
             }

@@ -208,6 +208,7 @@ impl Work {
             let Some(free) = now[shape] else { continue };
             let last = matches!(self.get(id), Ok(Some(record)) if record.died >= record.spec.retries);
             if last && free == 0 && claimed.len() < wants.start {
+                now[shape] = None;
                 wants.held_back.store(true, Ordering::Relaxed);
                 continue;
             }
