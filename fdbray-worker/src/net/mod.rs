@@ -29,7 +29,7 @@ mod socket;
 mod tests;
 
 pub use build_id::build_id;
-pub use bulk::wire as bulk_wire;
+pub use bulk::{Room, wire as bulk_wire};
 pub use error::{Ended, FetchError, HandshakeError, NetError};
 pub use host::Host;
 pub use link::{Link, PeerHello};

@@ -2,7 +2,7 @@
 
 use super::{
     Host,
-    bulk::{self, Lane},
+    bulk::{self, Lane, Room},
     error::{Ended, FetchError, NetError},
     link::Link,
     listen::Listeners,
@@ -11,7 +11,6 @@ use super::{
 };
 use crate::{
     id::{ObjectId, ProcessId},
-    objects::BlockMut,
     payload::Payload,
 };
 use std::{future::Future, sync::Arc};
@@ -78,7 +77,7 @@ impl Net {
     /// # Errors
     /// See [`FetchError`]; as long as one of the peers delivers there is none. A broken connection is none: what is missing
     /// is asked for again.
-    pub fn fetch<R: Future<Output = Result<BlockMut, String>> + Send + 'static>(
+    pub fn fetch<R: Future<Output = Result<Room, String>> + Send + 'static>(
         &self,
         from: Vec<ProcessId>,
         id: ObjectId,

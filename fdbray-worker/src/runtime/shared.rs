@@ -11,7 +11,7 @@ use crate::{
     control::members::exit::{exit, pidfd},
     error::{Error, Result},
     id::{ObjectId, ProcessId},
-    net::Link,
+    net::{Link, Room},
     objects::{Arena, BlockMut, Bound, Full, Located, Options, PeerArena, Stats},
     payload::Payload,
 };
@@ -143,17 +143,22 @@ impl SharedMemory {
         self.with_room(|| self.arena.allocate_zeroed(len))
     }
 
-    /// Memory for a value that comes from another process. Waits for room as [`SharedMemory::keep`] does.
+    /// Memory for a value that comes from another process. Waits for room as [`SharedMemory::keep`] does; it is not
+    /// shared where the process can have no shared memory at all.
     ///
     /// # Errors
     /// Says what is full, with the accounting.
-    pub async fn room(self: Arc<Self>, len: usize) -> Result<BlockMut, String> {
+    pub async fn room(self: Arc<Self>, len: usize) -> Result<Room, String> {
         let until = tokio::time::Instant::now() + self.patience;
         loop {
             let full = match self.arena.allocate(len) {
-                Ok(block) => return Ok(block),
+                Ok(block) => return Ok(Room::Shared(block)),
                 Err(full) => full,
             };
+            if let Bound::System(why) = &full.bound {
+                self.lacks_memory(why);
+                return own(len).ok_or_else(|| full.to_string());
+            }
             if !full.may_pass() || tokio::time::Instant::now() >= until {
                 return Err(full.to_string());
             }
@@ -358,6 +363,13 @@ fn wait_here<T>(wait: impl FnOnce() -> T) -> T {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing that can panic runs under these locks.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn own(len: usize) -> Option<Room> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len).ok()?;
+    bytes.resize(len, 0);
+    Some(Room::Own(bytes))
 }
 
 /// Room may come otherwise than by a block that is freed: the machine may have memory again.

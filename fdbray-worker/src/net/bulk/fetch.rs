@@ -1,10 +1,13 @@
 //! Fetching one object: from everybody who has it, each asked for the next part.
 
-use super::{UNIT, pull::Pull, transfer::Transfer};
+use super::{
+    UNIT,
+    pull::Pull,
+    transfer::{Room, Transfer},
+};
 use crate::{
     id::{ObjectId, ProcessId},
     net::{error::FetchError, link::Link, manager::Manager},
-    objects::BlockMut,
     payload::Payload,
 };
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -15,7 +18,7 @@ use tokio::{
 };
 
 /// See [`Net::fetch`](crate::net::Net::fetch).
-pub(crate) async fn fetch<R: Future<Output = Result<BlockMut, String>>>(
+pub(crate) async fn fetch<R: Future<Output = Result<Room, String>>>(
     manager: Arc<Manager>,
     from: Vec<ProcessId>,
     id: ObjectId,
@@ -30,11 +33,11 @@ pub(crate) async fn fetch<R: Future<Output = Result<BlockMut, String>>>(
     let permits = len.div_ceil(UNIT).clamp(1, u64::from(lane.permits)) as u32;
     // The semaphore is never closed.
     let _reserved = lane.budget.acquire_many(permits).await.ok();
-    let block = match len {
+    let room = match len {
         0 => None,
         _ => Some(room(len as usize).await.map_err(|why| FetchError::Full { id, len, why })?),
     };
-    let transfer = Arc::new(Transfer::new(id, len, block));
+    let transfer = Arc::new(Transfer::new(id, len, room));
     // With the first there should be a session; one with another that comes soon is good enough.
     let patience = |n| if n == 0 { Duration::ZERO } else { SOON };
     let pulls = from.iter().enumerate();

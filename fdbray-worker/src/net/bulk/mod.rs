@@ -18,6 +18,7 @@ pub mod wire;
 
 pub(crate) use fetch::fetch;
 pub(crate) use pull::Bulk;
+pub use transfer::Room;
 
 use super::{
     connect,

@@ -24,18 +24,43 @@ pub(super) struct Transfer {
     pub changed: Notify,
 }
 
+/// Memory for an object.
+#[derive(Debug)]
+pub enum Room {
+    /// Which other processes of this host can read.
+    Shared(BlockMut),
+    /// For this process alone.
+    Own(Vec<u8>),
+}
+
+impl Room {
+    fn bytes(&mut self) -> &mut [u8] {
+        match self {
+            Room::Shared(block) => block,
+            Room::Own(bytes) => bytes,
+        }
+    }
+
+    fn seal(self) -> Bytes {
+        match self {
+            Room::Shared(block) => block.seal().into(),
+            Room::Own(bytes) => bytes.into(),
+        }
+    }
+}
+
 struct State {
     /// None for an object without bytes.
-    block: Option<BlockMut>,
+    room: Option<Room>,
     ranges: Ranges,
     /// Whether the bytes are a value's flat form; `None` before the first of them.
     flat: Option<bool>,
 }
 
 impl Transfer {
-    /// `block` has `len` bytes, or is none when there are none.
-    pub fn new(id: ObjectId, len: u64, block: Option<BlockMut>) -> Self {
-        let state = State { block, ranges: Ranges::new(len), flat: None };
+    /// `room` has `len` bytes, or is none when there are none.
+    pub fn new(id: ObjectId, len: u64, room: Option<Room>) -> Self {
+        let state = State { room, ranges: Ranges::new(len), flat: None };
         Transfer { id, len, state: Mutex::new(state), changed: Notify::new() }
     }
 
@@ -74,7 +99,8 @@ impl Transfer {
     /// Gives `f` the memory of a part. Whoever calls was asked to bring it, and nobody else was.
     pub fn with<T>(&self, part: Range<u64>, f: impl FnOnce(&mut [u8]) -> T) -> T {
         let mut state = self.state();
-        let bytes = state.block.as_mut().and_then(|b| b.get_mut(part.start as usize..part.end as usize));
+        let part = part.start as usize..part.end as usize;
+        let bytes = state.room.as_mut().and_then(|room| room.bytes().get_mut(part));
         // Empty for an object without bytes, whose part is empty too.
         f(bytes.unwrap_or_default())
     }
@@ -82,7 +108,7 @@ impl Transfer {
     /// The value, once everything is here.
     pub fn value(&self) -> Result<Payload, Damaged> {
         let mut state = self.state();
-        let bytes = state.block.take().map_or_else(Bytes::new, |block| block.seal().into());
+        let bytes = state.room.take().map_or_else(Bytes::new, Room::seal);
         match state.flat {
             Some(true) => Payload::from_flat(bytes),
             _ => Ok(Payload::from(bytes)),

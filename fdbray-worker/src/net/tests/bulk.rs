@@ -3,8 +3,8 @@
 use super::{Event, Node, Options, hidden, options, proxy::Proxy, tcp, wait};
 use crate::{
     id::ObjectId,
-    net::{FetchError, bulk_wire::Request},
-    objects::{Arena, Options as Room},
+    net::{FetchError, Room, bulk_wire::Request},
+    objects::{Arena, Options as Limits},
     payload::Payload,
 };
 use bytes::Bytes;
@@ -20,7 +20,7 @@ fn object(node: &Node, seq: u64, len: usize) -> (ObjectId, Bytes) {
 }
 
 fn arena(limit: u64) -> Arena {
-    Arena::new(Room { limit, reserve: 0, low_water: 0, background: false })
+    Arena::new(Limits { limit, reserve: 0, low_water: 0, background: false })
 }
 
 /// Pulls an object into an arena of its own.
@@ -31,7 +31,9 @@ fn pull(
     len: u64,
 ) -> impl Future<Output = Result<Payload, FetchError>> + Send + 'static {
     let (from, arena) = (from.iter().map(|node| node.id).collect(), arena(512 << 20));
-    to.net.fetch(from, id, len, |len| async move { arena.allocate(len).map_err(|e| e.to_string()) })
+    to.net.fetch(from, id, len, |len| async move {
+        arena.allocate(len).map(Room::Shared).map_err(|e| e.to_string())
+    })
 }
 
 fn fetch(to: &Node, from: &Node, id: ObjectId, len: usize) -> Result<Bytes, FetchError> {
@@ -192,7 +194,7 @@ fn what_is_fetched_is_one_block_of_the_arena_and_gone_with_the_value() {
     b.host.objects.lock().unwrap().insert(id, value.clone());
     let arena = arena(16 << 20);
     let room = arena.clone();
-    let room = |len| async move { room.allocate(len).map_err(|e| e.to_string()) };
+    let room = |len| async move { room.allocate(len).map(Room::Shared).map_err(|e| e.to_string()) };
     let fetched = wait(a.net.fetch(vec![b.id], id, value.len() as u64, room)).unwrap();
     for (buffer, sent) in fetched.buffers().iter().zip(&buffers) {
         assert!(buffer == sent && buffer.as_ptr().addr().is_multiple_of(64));
@@ -209,7 +211,7 @@ fn without_room_a_transfer_says_so_and_asks_nobody() {
     a.connect(&b);
     let (id, _) = object(&b, 1, 5 << 20);
     let arena = arena(1 << 20);
-    let room = |len| async move { arena.allocate(len).map_err(|e| e.to_string()) };
+    let room = |len| async move { arena.allocate(len).map(Room::Shared).map_err(|e| e.to_string()) };
     match wait(a.net.fetch(vec![b.id], id, 5 << 20, room)) {
         Err(FetchError::Full { why, .. }) => assert!(why.contains("limit"), "{why}"),
         other => panic!("{other:?}"),
