@@ -109,18 +109,14 @@ pub async fn pid_with_all(bytes: Blob) -> u32 {
     std::process::id()
 }
 
-/// Has the value copied to another worker than the one with this process id, and tells which.
+/// Has the value copied to all workers but the one with this process id; they tell theirs.
 ///
 /// # Panics
-/// If that does not come about.
-pub async fn copy_elsewhere(value: &RemoteFuture<Blob>, maker: u32) -> u32 {
+/// When this process is in no cluster.
+pub fn copy_to_others(value: &RemoteFuture<Blob>, maker: u32) -> Vec<RemoteFuture<u32>> {
     let members = fdbray::cluster::members().unwrap_or_else(|e| panic!("{e}"));
-    let other = members.values().find(|m| m.role == fdbray::cluster::Role::Worker && m.host.pid != maker);
-    let other = other.expect("another worker").id;
-    let copied = pid_with_all::options().on(other).remote(value);
-    let copier = super::within(60, "the value is copied", copied).await.unwrap_or_else(|e| panic!("{e}"));
-    assert_ne!(copier, maker);
-    copier
+    let others = members.values().filter(|m| m.role == fdbray::cluster::Role::Worker && m.host.pid != maker);
+    others.map(|other| pid_with_all::options().on(other.id).remote(value)).collect()
 }
 
 /// Waits until the future has ended, without its value.

@@ -8,7 +8,7 @@ mod store;
 
 pub use app::{App, Cluster, all_gone};
 pub use calls::{
-    Start, aborts, big, big_once, bulk, content, copy_elsewhere, counted, exits_unless, length, never_ends,
+    Start, aborts, big, big_once, bulk, content, copy_to_others, counted, exits_unless, length, never_ends,
     now_and_again, parent_of_slow, pid, pid_with, pids, sleepy, starts, tree, wait_for, who, work,
     work_async,
 };

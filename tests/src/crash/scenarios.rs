@@ -32,6 +32,9 @@ pub async fn play(words: &[&str]) {
         ["large", workers, len] => large(number(workers), number(len)).await,
         ["pull", len, bytes, file] => pull(number(len) as usize, bytes, file).await,
         ["two-sources", len, file] => two_sources(number(len) as usize, file).await,
+        ["to-all", workers, len, file, maker] => {
+            to_all(number(workers), number(len) as usize, file, number(maker) as u32).await;
+        }
         ["near-values", len, file] => near_values(number(len) as usize, file).await,
         ["nested", depth, seconds] => nested(number(depth), number(seconds)).await,
         ["orphan", file] => orphan(file).await,
@@ -204,12 +207,30 @@ async fn two_sources(len: usize, file: &str) {
     let (maker, copier) = {
         let maker = super::pid::options().with(&value).remote();
         let maker = within(20, "who has it tells", maker).await.unwrap_or_else(|e| panic!("{e}"));
-        (maker, super::copy_elsewhere(&value, maker).await)
+        let copied = settle(super::copy_to_others(&value, maker));
+        let copied = within(60, "the value is copied", copied).await.remove(0);
+        (maker, copied.unwrap_or_else(|e| panic!("{e}")))
     };
     say(format!("sources {maker} {copier}"));
     let value = within(120, "the value arrives", value).await.unwrap_or_else(|e| panic!("{e}"));
     assert!(value[..] == super::content(len, false)[..], "the bytes that were made");
     assert_eq!(super::starts(file.as_ref()).len(), 1, "it was not computed again");
+    say("all");
+}
+
+/// A value that the worker with process id `maker` has computed, and all others need at once.
+async fn to_all(workers: u64, len: usize, file: &str, maker: u32) {
+    everywhere(workers).await;
+    let members = fdbray::cluster::members().unwrap_or_else(|e| panic!("{e}"));
+    let member = members.values().find(|member| member.host.pid == maker).expect("the maker is a member");
+    let value = super::bulk::options().on(member.id).remote(len, false, file);
+    within(60, "the value is there", super::wait_for(&value)).await;
+    say("there");
+    let copies = super::copy_to_others(&value, maker);
+    assert_eq!(copies.len() as u64, workers - 1);
+    for copied in within(90, "the value is everywhere", settle(copies)).await {
+        assert_ne!(copied.unwrap_or_else(|e| panic!("{e}")), maker);
+    }
     say("all");
 }
 

@@ -81,6 +81,23 @@ fn what_shrinks_is_compressed_on_a_slow_link_and_what_does_not_is_not() {
 }
 
 #[test]
+fn a_value_comes_to_a_host_once_however_many_of_its_processes_want_it() {
+    let name = "a_value_comes_to_a_host_once_however_many_of_its_processes_want_it";
+    let Some(mut site) = Site::new(1, name) else { return };
+    // The others are on the driver's host.
+    let listen = format!("{}:0", site.lan.address(0));
+    let others: Vec<App> =
+        (0..3).map(|_| site.cluster.worker(&["--cpus", "1", "--listen", &listen])).collect();
+    let (len, maker) = ((24 * MIB).to_string(), site.workers[0].pid().to_string());
+    site.workers.extend(others);
+    site.lan.shape(1, 100);
+    let before = site.lan.sent(1);
+    done(site.cluster.driver(&["to-all", "4", &len, &site.file(), &maker]));
+    let sent = site.lan.sent(1) - before;
+    assert!(sent < 24 * MIB * 3 / 2, "{sent} bytes for 24 MiB");
+}
+
+#[test]
 fn calls_go_to_their_large_arguments_on_another_host_and_stay_there() {
     let name = "calls_go_to_their_large_arguments_on_another_host_and_stay_there";
     let Some(site) = Site::with(2, name, |cluster| cluster.env("FDBRAY_LOCALITY_BYTES", "1MB")) else {
