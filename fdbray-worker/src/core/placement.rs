@@ -63,6 +63,8 @@ impl Core {
         if let Some(placing) = &extra.place {
             let place = match placing.place.at {
                 At::Process(process) => Some(process),
+                // Of a durable one the store knows.
+                At::Value(id) if id.is_durable() => None,
                 At::Value(id) => match self.outcome_of(id) {
                     Some(Outcome::Value(_) | Outcome::Stored { .. }) => Some(self.places_of(id).holder),
                     Some(Outcome::Failed(_)) | None => None,

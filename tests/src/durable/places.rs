@@ -89,11 +89,17 @@ pub(super) async fn alive(file: &str) -> fdbray::Result<()> {
     assert!(closest == first && lacking.contains("cpus"), "{lacking}");
     lacks.cancel();
     assert!(lacks.await.is_err());
-    for call in [pid::options().on(second), pid::options().prefer(second), pid::options().near(&kept)] {
-        match call.remote().await {
-            Err(Error::Control { message, .. }) => assert!(message.contains("durable"), "{message}"),
-            other => panic!("places are for durable calls: {other:?}"),
-        }
+    // The same of calls that this process owns, which knows where the values of its own futures are.
+    let here = keeps::remote();
+    let with = pid::options().with(&here).remote();
+    assert_eq!(with.await?, here.await?[0]);
+    for call in [pid::options().on(second), pid::options().prefer(second)] {
+        assert_eq!(call.remote().await?, workers[1].1);
+    }
+    pid::options().near(&kept).remote().await?;
+    match pid::options().with(&kept).remote().await {
+        Err(Error::Control { message, .. }) => assert!(message.contains("durable"), "{message}"),
+        other => panic!("the store knows where a durable value is: {other:?}"),
     }
     Ok(())
 }
