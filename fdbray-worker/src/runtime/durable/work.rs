@@ -217,7 +217,7 @@ impl Durables {
             full |= held_back.load(Ordering::Relaxed);
             if !claimed.is_empty() {
                 self.waiting.notify_one();
-                // Less than there is room for was all that there is.
+                // Less than there is room for was all that there is, or what is left waits until something has ended.
                 let more = claimed.len() == most;
                 self.begin(process, worker, durable, claimed).await;
                 if more {
