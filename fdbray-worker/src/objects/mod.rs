@@ -18,12 +18,14 @@
 //! | `peer.rs` | the arena of another process on this host, to read |
 //! | `keep.rs` | moves a value into the arena |
 //! | `located.rs` | a value as it is told to another process of the host, and viewed there |
+//! | `valgrind.rs` | tells valgrind, in tests, which bytes of a mapping are somebody's |
 
 mod arena;
 mod keep;
 mod located;
 mod location;
 mod peer;
+mod valgrind;
 
 pub use arena::{
     Arena, Available, Block, BlockMut, Bound, Full, Machine, Moment, Options, Owner, Stale, Stats,

@@ -1,7 +1,7 @@
 //! A block: some of the arena's memory while one value lies in it.
 
 use super::Shared;
-use crate::objects::location::Location;
+use crate::objects::{location::Location, valgrind};
 use bytes::Bytes;
 use std::{
     fmt,
@@ -34,7 +34,9 @@ impl Held {
     /// The caller has just taken these bytes from the arena's offsets, after they were reserved; they are released by
     /// this value's `Drop` alone.
     pub(super) fn new(arena: Arc<Shared>, at: NonNull<u8>, location: Location) -> Self {
-        Held { arena, at, len: location.len as usize, location }
+        let len = location.len as usize;
+        valgrind::lend(at, len);
+        Held { arena, at, len, location }
     }
 
     fn bytes(&self) -> &[u8] {
@@ -48,6 +50,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
+        valgrind::take_back(self.at, self.len);
         self.arena.free(self.location.offset);
     }
 }
