@@ -1,4 +1,5 @@
 //! The arena of another process on this host: mapped once, read in place.
+#![allow(unsafe_code)]
 
 use super::{location::Location, valgrind};
 use bytes::Bytes;

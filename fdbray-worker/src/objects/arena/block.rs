@@ -1,4 +1,5 @@
 //! A block: some of the arena's memory while one value lies in it.
+#![allow(unsafe_code)]
 
 use super::Shared;
 use crate::objects::{location::Location, valgrind};

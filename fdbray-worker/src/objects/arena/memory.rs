@@ -4,6 +4,7 @@
 //! reserving makes its pages, and giving back makes a hole of them again. Its mode is read-only and other processes get a
 //! descriptor that only reads. A seal against their writing would also forbid holes (`F_SEAL_FUTURE_WRITE` does): it is
 //! put on where there is no other way, and then nothing is given back any more.
+#![allow(unsafe_code)]
 
 use super::offsets::EXTENT;
 use crate::objects::valgrind;

@@ -1,8 +1,10 @@
 //! What only real processes, a real file and a real disk can show. Children are this test binary, run again.
+#![allow(unsafe_code)]
 
 use super::{Options, Sync};
 use crate::control::store::key::Key;
 use crate::control::store::{OpenError, Range, Store, StoreError, Watch};
+use rustix::process::{Pid, Signal, getgid, getuid, kill_process, set_parent_process_death_signal};
 use std::ffi::CString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -72,9 +74,8 @@ impl Helper {
         panic!("the helper ended ({:?}) without saying {word}, but:\n{all}", self.child.wait());
     }
 
-    fn signal(&self, signal: libc::c_int) {
-        // SAFETY: a child that was not waited for: its pid is still its own.
-        unsafe { libc::kill(self.child.id() as libc::pid_t, signal) };
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 }
 
@@ -101,8 +102,8 @@ fn wait_for_go() {
 #[tokio::test]
 async fn helper() {
     let Ok(action) = std::env::var("FDBRAY_TEST_HELPER") else { return };
-    // SAFETY: numbers only. It must not outlive a test that was killed.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    // It must not outlive a test that was killed.
+    set_parent_process_death_signal(Some(Signal::KILL)).unwrap();
     let directory = PathBuf::from(std::env::var_os("FDBRAY_TEST_DIRECTORY").unwrap());
     let store = match Store::lmdb(&directory, PATIENT) {
         Ok(store) => store,
@@ -355,7 +356,7 @@ async fn who_holds_the_write_lock_for_too_long_is_named_and_readers_go_on() {
     let store = open(directory.path(), QUICK);
     let mut holder = Helper::start("hold", directory.path());
     holder.expect("holding");
-    holder.signal(libc::SIGSTOP);
+    holder.signal(Signal::STOP);
     let error = store.transact(|tx| async move { tx.add(b"n", 1) }).await.unwrap_err();
     assert!(error.retryable());
     let StoreError::Busy { pid, .. } = error else { panic!("{error}") };
@@ -366,7 +367,7 @@ async fn who_holds_the_write_lock_for_too_long_is_named_and_readers_go_on() {
         async move { store.transact(|tx| async move { tx.add(b"n", 1) }).await }
     });
     assert_eq!(number(&store, b"held").await, 0);
-    holder.signal(libc::SIGCONT);
+    holder.signal(Signal::CONT);
     holder.tell();
     holder.expect("done");
     // It may have waited for too long already, on a slow machine.
@@ -385,7 +386,7 @@ async fn a_holder_of_the_write_lock_that_is_killed_releases_it() {
         let store = store.clone();
         async move { store.transact(|tx| async move { tx.add(b"n", 1) }).await }
     });
-    holder.signal(libc::SIGKILL);
+    holder.signal(Signal::KILL);
     waiting.await.unwrap().unwrap();
     assert_eq!(number(&store, b"n").await, 1);
 }
@@ -395,8 +396,7 @@ fn a_full_disk_is_an_error_that_loses_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let target = CString::new(directory.path().to_str().unwrap()).unwrap();
     // A small disk of its own, for this child alone: a tmpfs in a mount namespace in a user namespace.
-    // SAFETY: these take nothing and cannot fail.
-    let (user, group) = unsafe { (libc::getuid(), libc::getgid()) };
+    let (user, group) = (getuid().as_raw(), getgid().as_raw());
     let text = |text: String| CString::new(text).unwrap();
     let maps = [
         (c"/proc/self/setgroups", text("deny".into())),
