@@ -123,6 +123,9 @@ impl Process {
 
     fn carry_out(self: &Arc<Self>, direct: bool, fx: &mut Effects) {
         std::mem::take(&mut fx.wake).wake();
+        if !fx.fetch.is_empty() {
+            self.bring_back_own(&mut fx.fetch);
+        }
         if fx.runners > 0 {
             self.pool.call(self, std::mem::take(&mut fx.runners));
         }
@@ -131,6 +134,7 @@ impl Process {
         } else {
             fx.flush.clear();
             fx.dial.clear();
+            fx.fetch.clear();
         }
         for line in fx.logs.drain(..) {
             super::outside::print(line);
@@ -153,6 +157,11 @@ impl Process {
             self.room.notify_waiters();
         }
         fx.drops.clear();
+        if !fx.spilled.is_empty() {
+            // It makes holes in files.
+            let spilled = std::mem::take(&mut fx.spilled);
+            self.executor.spawn_blocking(move || drop(spilled));
+        }
     }
 
     /// The next batch for a thread of the pool.
@@ -312,14 +321,6 @@ impl Process {
     /// Everything to send to `peer` now. Called by whoever sends, with nothing to carry out.
     pub fn take_outgoing(&self, peer: ProcessId, out: &mut VecDeque<Bytes>) {
         self.lock().outgoing(peer, out);
-    }
-
-    /// The bytes of an object, to serve them to a peer.
-    pub fn object(&self, id: ObjectId) -> Option<Payload> {
-        let object = self.lock().object(id);
-        // Not under the core's lock.
-        let kept = || self.outside()?.durables()?.kept(id);
-        object.or_else(|| kept().filter(|_| id.is_durable()))
     }
 
     pub fn me(&self) -> ProcessId {

@@ -5,14 +5,14 @@
 //! broken session ends no pin. What cannot be viewed (it is not in the arena, or the reader could not map that) is
 //! fetched over the bulk lane, like that of a process on another host.
 
-use super::outside::handed;
+use super::{Process, outside::handed, spill::Made};
 use crate::{
     config::Config,
     control::members::exit::{exit, pidfd},
     error::{Error, Result},
     id::{ObjectId, ProcessId},
-    net::Link,
-    objects::{Arena, BlockMut, Full, Located, Options, PeerArena, Stats},
+    net::{Link, Soon},
+    objects::{Arena, BlockMut, Disk, DiskOptions, Full, Located, Options, PeerArena, SpillError, Stats},
     payload::Payload,
 };
 use bytes::Bytes;
@@ -21,16 +21,22 @@ use serde::{Deserialize, Serialize};
 use std::{
     os::fd::OwnedFd,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore, oneshot};
 
 /// The shared memory of this process and its host.
 pub(crate) struct SharedMemory {
     arena: Arena,
+    /// What is written to disk when the arena is full.
+    disk: Disk,
+    /// Values that are read from it at once.
+    restores: Semaphore,
+    /// Whose memory it is, which makes room in it.
+    process: OnceLock<Weak<Process>>,
     /// For how long a value waits for room.
     patience: Duration,
     /// What others read here, by reader and the reader's number of the pin.
@@ -68,6 +74,9 @@ impl SharedMemory {
         }
         Arc::new(SharedMemory {
             arena: Arena::new(options),
+            disk: Disk::new(&DiskOptions { dir: config.spill_dir.clone(), limit: config.spill_bytes }),
+            restores: Semaphore::new(RESTORES),
+            process: OnceLock::new(),
             patience: config.store_wait,
             pins: Mutex::default(),
             peers: Mutex::default(),
@@ -77,12 +86,35 @@ impl SharedMemory {
         })
     }
 
-    /// The accounting of the arena.
-    pub fn stats(&self) -> Stats {
-        self.arena.stats()
+    /// Whose memory it is. Until this is said nothing is spilled.
+    pub fn belongs_to(&self, process: &Arc<Process>) {
+        // Said once, by who makes the process.
+        let _ = self.process.set(Arc::downgrade(process));
     }
 
-    /// The same value in shared memory. Waits for room, for a while, on this thread.
+    /// The accounting of the arena and the disk.
+    pub fn stats(&self) -> Stats {
+        self.disk.stats(self.arena.stats())
+    }
+
+    pub(super) fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
+    pub(super) fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    pub(super) fn restores(&self) -> &Semaphore {
+        &self.restores
+    }
+
+    /// Whether all large pieces of a value are in the arena.
+    pub(super) fn has(&self, value: &Payload) -> bool {
+        Located::of(value, &self.arena).is_some()
+    }
+
+    /// The same value in shared memory. Makes room or waits for it, for a while, on this thread.
     ///
     /// # Errors
     /// [`Error::StoreFull`].
@@ -90,7 +122,7 @@ impl SharedMemory {
         self.with_room(|| self.arena.keep(&value))
     }
 
-    /// Zeroed memory to write into. Waits for room as [`SharedMemory::keep`] does.
+    /// Zeroed memory to write into. Room is had as [`SharedMemory::keep`] has it.
     ///
     /// # Errors
     /// [`Error::StoreFull`].
@@ -99,18 +131,41 @@ impl SharedMemory {
     }
 
     fn with_room<T>(&self, mut attempt: impl FnMut() -> Result<T, Full>) -> Result<T> {
-        let mut until = None;
-        loop {
+        let mut left = self.patience;
+        // What one makes room for others may take, but not without end.
+        for _ in 0..ATTEMPTS {
             let full = match attempt() {
                 Ok(done) => return Ok(done),
                 Err(full) => full,
             };
-            let until = *until.get_or_insert_with(|| Instant::now() + self.patience);
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || !full.may_pass() {
-                return Err(Error::StoreFull { message: full.to_string() });
+            if !full.may_pass() {
+                return Err(self.full(&full, None));
             }
+            let process = self.process.get().and_then(Weak::upgrade);
+            let made = process.map_or(Made::Nothing, |process| wait_here(|| process.make_room(full.wanted)));
+            let why = match made {
+                Made::Some => continue,
+                Made::Nothing => None,
+                Made::Failed(why) => Some(why),
+            };
+            if left.is_zero() {
+                return Err(self.full(&full, why));
+            }
+            let began = Instant::now();
             wait_here(|| self.arena.block_for_room(full.since, left.min(LOOK_AGAIN)));
+            left = left.saturating_sub(began.elapsed());
+        }
+        attempt().map_err(|full| self.full(&full, None))
+    }
+
+    fn full(&self, full: &Full, not_spilled: Option<SpillError>) -> Error {
+        let Full { wanted, bound, .. } = full;
+        let why = match not_spilled {
+            Some(why) => format!(". {why}"),
+            None => String::new(),
+        };
+        Error::StoreFull {
+            message: format!("{wanted} bytes are wanted, and {bound}{why} ({})", self.stats()),
         }
     }
 
@@ -130,13 +185,30 @@ impl SharedMemory {
 
     /// Answers a peer of this host.
     pub fn asked(
-        &self,
-        link: &Link,
+        self: &Arc<Self>,
+        link: &Arc<Link>,
         question: &[u8],
-        object: impl FnOnce(ObjectId) -> Option<Payload>,
-    ) -> Option<Bytes> {
-        let Question::Pin { pin, id } = postcard::from_bytes(question).ok().filter(|_| link.same_host())?;
-        let value = object(id)?;
+        object: impl FnOnce(ObjectId) -> Soon<Payload>,
+    ) -> Soon<Bytes> {
+        let question = postcard::from_bytes(question).ok().filter(|_| link.same_host());
+        let Some(Question::Pin { pin, id }) = question else { return Soon::Now(None) };
+        match object(id) {
+            Soon::Now(value) => Soon::Now(value.and_then(|value| self.pin(link, pin, value))),
+            Soon::Later(value) => {
+                let (sender, receiver) = oneshot::channel();
+                let (shared, link) = (self.clone(), link.clone());
+                tokio::spawn(async move {
+                    let value = value.await.ok().flatten();
+                    // Who asked may have gone: then its pins go with it.
+                    let _ = sender.send(value.and_then(|value| shared.pin(&link, pin, value)));
+                });
+                Soon::Later(receiver)
+            }
+        }
+    }
+
+    /// Holds a value for a peer; tells where it is, if it can be viewed.
+    fn pin(&self, link: &Link, pin: u64, value: Payload) -> Option<Bytes> {
         let located = Located::of(&value, &self.arena)?;
         lock(&self.pins).entry(link.peer()).or_default().insert(pin, value);
         match postcard::to_stdvec(&located) {
@@ -291,6 +363,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing that can panic runs under these locks.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// How often a value tries to find room after some was made.
+const ATTEMPTS: u32 = 1000;
+
+/// Values that are read from disk at once.
+const RESTORES: usize = 2;
 
 /// Room may come otherwise than by a block that is freed: the machine may have memory again.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);

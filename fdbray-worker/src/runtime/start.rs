@@ -267,6 +267,7 @@ impl Starting {
         let shared = SharedMemory::new(&config);
         let process =
             Arc::new(Process::new(core, registry, pool, executor, marks, shared, inline, shows_output));
+        process.shared().belongs_to(&process);
         Ok(Starting { config, process, io })
     }
 

@@ -4,7 +4,7 @@ use super::PATIENCE;
 use crate::{
     id::{ObjectId, ProcessId},
     net::{
-        Ended, HandshakeError, Host, Link,
+        Ended, HandshakeError, Host, Link, Soon,
         frame::{HEADER, Header},
     },
     payload::Payload,
@@ -159,8 +159,8 @@ impl Host for TestHost {
         self.tell(Event::Ended(why.clone()));
     }
 
-    fn object(&self, id: ObjectId) -> Option<Payload> {
-        self.objects.lock().unwrap().get(&id).cloned()
+    fn object(&self, id: ObjectId) -> Soon<Payload> {
+        Soon::Now(self.objects.lock().unwrap().get(&id).cloned())
     }
 
     fn hand_over(&self, _: ProcessId) -> Vec<OwnedFd> {

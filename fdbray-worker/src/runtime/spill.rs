@@ -1,0 +1,166 @@
+//! Making room in the full arena, and bringing back what had to leave it.
+//!
+//! When a value finds no room, first the copies of others' values go. Then values that this process keeps and nobody uses
+//! are written to disk, the least recently used first ([`Core::set_aside`](crate::core::Core::set_aside)), by the thread that
+//! needs the room: so those who make values are as fast as the disk, and no faster. A value on disk comes back when it is
+//! wanted: on a thread of the blocking pool, a few at a time, in the same way making room for itself; where there is none
+//! even so it is read into this process's own memory. Damaged ones are lost, as if the process that kept them were gone.
+
+use super::Process;
+use crate::{
+    core::{Fetch, Found, SetAside},
+    id::ObjectId,
+    net::Soon,
+    objects::{BlockMut, SpillError, Spilled},
+    payload::Payload,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::oneshot;
+
+/// What was done to make room.
+pub(super) enum Made {
+    /// Something is free that was not.
+    Some,
+    /// Nothing: all values are in use, or there are none.
+    Nothing,
+    /// Nothing could be written.
+    Failed(SpillError),
+}
+
+impl Process {
+    /// Gives up about `wanted` bytes of the arena, on this thread.
+    pub(super) fn make_room(self: &Arc<Self>, wanted: u64) -> Made {
+        let copies = self.shared().arena().stats().used;
+        self.with_core(false, |core, fx| core.drop_copies(fx));
+        let mut made = copies.saturating_sub(self.shared().arena().stats().used);
+        let mut looks = self.with_core(false, |core, _| core.kept_in_memory());
+        while made < wanted && looks > 0 {
+            let mut park = |value| Spilled::park(value, self.shared().arena());
+            match self.with_core(false, |core, fx| core.set_aside(&mut park, fx)) {
+                SetAside::One(id, spilled) => match self.write(id, &spilled) {
+                    Ok(()) => {
+                        made += spilled.len();
+                        looks -= 1;
+                    }
+                    Err(error) if made == 0 => return Made::Failed(error),
+                    Err(_) => break,
+                },
+                SetAside::InUse(0) => break,
+                SetAside::InUse(count) => looks = looks.saturating_sub(count),
+            }
+        }
+        if made == 0 { Made::Nothing } else { Made::Some }
+    }
+
+    /// Writes what was set aside, or puts it back.
+    fn write(self: &Arc<Self>, id: ObjectId, spilled: &Arc<Spilled>) -> Result<(), SpillError> {
+        let written = spilled.write(self.shared().disk());
+        if written.is_err()
+            && let Some(value) = spilled.in_memory()
+        {
+            self.with_core(true, |core, fx| core.came_back(id, spilled, value, fx));
+        }
+        written
+    }
+
+    /// An object that this process has, to serve it or to use it.
+    pub fn object(self: &Arc<Self>, id: ObjectId) -> Soon<Payload> {
+        let found = self.with_core(false, |core, _| core.object(id));
+        match found {
+            None => Soon::Now(None),
+            Some(Found::Here(value)) => Soon::Now(Some(value)),
+            Some(Found::Away(spilled)) => {
+                if let Some(value) = spilled.in_memory() {
+                    self.came_back(id, &spilled, &value);
+                    return Soon::Now(Some(value));
+                }
+                let (sender, receiver) = oneshot::channel();
+                let process = self.clone();
+                self.executor().spawn(async move {
+                    // Who asked may have gone.
+                    let _ = sender.send(process.bring_back(id, spilled).await);
+                });
+                Soon::Later(receiver)
+            }
+        }
+    }
+
+    /// The same, waiting for it.
+    pub async fn object_here(self: &Arc<Self>, id: ObjectId) -> Option<Payload> {
+        match self.object(id) {
+            Soon::Now(value) => value,
+            Soon::Later(value) => value.await.ok().flatten(),
+        }
+    }
+
+    /// Brings values back that this process keeps itself, as the core wants.
+    pub(super) fn bring_back_own(self: &Arc<Self>, fetches: &mut Vec<Fetch>) {
+        let me = self.me();
+        for Fetch { id, from, .. } in fetches.extract_if(.., |fetch| fetch.from == me) {
+            let process = self.clone();
+            self.executor().spawn(async move {
+                let value = process.object_here(id).await;
+                process.with_core(true, |core, fx| core.fetched(id, from, value, fx));
+            });
+        }
+    }
+
+    /// Reads a value from the disk.
+    async fn bring_back(self: &Arc<Self>, id: ObjectId, spilled: Arc<Spilled>) -> Option<Payload> {
+        // A few at once: what is brought back needs memory, and a disk is not faster for more.
+        let _turn = self.shared().restores().acquire().await.ok()?;
+        // Somebody else may have asked for it before.
+        if let Some(Found::Here(value)) = self.with_core(false, |core, _| core.object(id)) {
+            return Some(value);
+        }
+        let process = self.clone();
+        let read = tokio::task::spawn_blocking(move || process.read_back(id, &spilled));
+        read.await.ok().flatten()
+    }
+
+    fn read_back(self: &Arc<Self>, id: ObjectId, spilled: &Arc<Spilled>) -> Option<Payload> {
+        match spilled.read(|len| self.room_to_read(len)) {
+            Ok(value) => {
+                self.came_back(id, spilled, &value);
+                Some(value)
+            }
+            Err(damaged) => {
+                tracing::error!("object {id} is lost to this process: {damaged}");
+                self.with_core(false, |core, fx| core.is_damaged(id, spilled, fx));
+                None
+            }
+        }
+    }
+
+    /// A value that was read is kept in the arena again; elsewhere it is for who asked alone.
+    fn came_back(self: &Arc<Self>, id: ObjectId, spilled: &Arc<Spilled>, value: &Payload) {
+        if self.shared().has(value) {
+            self.with_core(true, |core, fx| core.came_back(id, spilled, value.clone(), fx));
+        }
+    }
+
+    /// Room in the arena for a value on disk. None if there is none in a while: what has the room may be waiting for this
+    /// very value.
+    fn room_to_read(self: &Arc<Self>, len: usize) -> Option<BlockMut> {
+        let arena = self.shared().arena();
+        let mut left = WAITS;
+        loop {
+            let full = match arena.allocate(len) {
+                Ok(block) => return Some(block),
+                Err(full) => full,
+            };
+            if !full.may_pass() {
+                return None;
+            }
+            if matches!(self.make_room(len as u64), Made::Some) {
+                continue;
+            }
+            left = left.checked_sub(1)?;
+            arena.block_for_room(full.since, WAIT);
+        }
+    }
+}
+
+/// How often, and for how long, a value on disk waits for room in the arena.
+const WAITS: u32 = 4;
+const WAIT: Duration = Duration::from_millis(50);
