@@ -62,6 +62,7 @@ impl Payload {
     }
 
     /// How many bytes it is, where it is written down: with all its buffers.
+    #[inline]
     pub fn len(&self) -> usize {
         match self {
             Payload::InPlace(len, _) => usize::from(*len),
@@ -77,11 +78,13 @@ impl Payload {
 
     /// Whether it is kept where it was made and fetched where it is needed, when at most `inline` bytes travel inside a
     /// message.
+    #[inline]
     pub fn is_large(&self, inline: usize) -> bool {
         matches!(self, Payload::Parts(_)) || self.len() > inline
     }
 
     /// All of it, or what it is apart from its buffers.
+    #[inline]
     pub fn head(&self) -> &[u8] {
         match self {
             Payload::InPlace(len, place) => &place[..usize::from(*len)],
@@ -99,6 +102,7 @@ impl Payload {
     }
 
     /// The buffers beside it.
+    #[inline]
     pub fn buffers(&self) -> &[Bytes] {
         match self {
             Payload::Parts(parts) => &parts.buffers,
@@ -107,6 +111,7 @@ impl Payload {
     }
 
     /// All of it, to be put into a message: for what is not [large](Self::is_large), and so has no buffers.
+    #[inline]
     pub fn in_message(&self) -> &[u8] {
         // Without its buffers it decodes as `Decode`, never as something else.
         debug_assert!(!matches!(self, Payload::Parts(_)), "a value with buffers never travels in a message");

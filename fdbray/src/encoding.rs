@@ -123,13 +123,12 @@ pub(crate) fn decode<'de, T: Deserialize<'de>>(
 fn read<'de, T: Deserialize<'de>>(payload: &'de Payload) -> Result<T, String> {
     let reader = Reader::new(payload.head(), payload.buffers());
     let mut deserializer = postcard::Deserializer::from_flavor(reader);
-    let decoded = T::deserialize(&mut deserializer).and_then(|value| Ok((value, deserializer.finalize()?)));
-    match decoded {
-        Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(format!("{} bytes are left over after a `{}`", rest.len(), type_name::<T>())),
-        Err(error) => {
-            Err(format!("{} bytes do not hold a `{}`: {}", payload.len(), type_name::<T>(), explain(error)))
-        }
+    let misfit =
+        |error| format!("{} bytes do not hold a `{}`: {}", payload.len(), type_name::<T>(), explain(error));
+    let value = T::deserialize(&mut deserializer).map_err(misfit)?;
+    match deserializer.finalize().map_err(misfit)? {
+        [] => Ok(value),
+        rest => Err(format!("{} bytes are left over after a `{}`", rest.len(), type_name::<T>())),
     }
 }
 

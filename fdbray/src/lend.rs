@@ -158,7 +158,7 @@ impl<B: ?Sized> fmt::Debug for Cast<B> {
     }
 }
 
-/// Whether a `B` can lie in bytes as it is: `Bits::<B>::CAST`, with [`NoBits`] in scope. As [`returns`](crate::returns)
+/// Whether a `B` can lie in bytes as it is: `Bits::<B>::CAST`, with [`NoBits`] in scope. As `returns`
 /// does, an inherent constant hides the one of the trait.
 #[derive(Debug)]
 pub struct Bits<B: ?Sized>(PhantomData<B>);

@@ -54,6 +54,7 @@ mod encoding;
 mod future;
 mod lend;
 mod object;
+mod place;
 mod returns;
 mod slab;
 mod start;

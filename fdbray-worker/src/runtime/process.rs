@@ -55,22 +55,29 @@ pub(crate) struct Process {
     outside: OnceLock<Outside>,
 }
 
+/// What a process is made of.
+pub(crate) struct Parts {
+    pub core: Core,
+    pub registry: Registry,
+    pub pool: Pool,
+    /// Where async functions run.
+    pub executor: tokio::runtime::Handle,
+    pub marks: Option<Marks>,
+    pub shared: Arc<SharedMemory>,
+    /// Values above this many bytes are fetched rather than sent.
+    pub inline: usize,
+    /// Whether what its calls print is wanted in this process.
+    pub shows_output: bool,
+}
+
 /// How often the core is told the time while anything depends on it.
 const TICK: Duration = Duration::from_millis(5);
 /// A batch that runs longer hands over what it has done and what it has not started.
 const OVERDUE: Nanos = 5_000_000;
 
 impl Process {
-    pub fn new(
-        core: Core,
-        registry: Registry,
-        pool: Pool,
-        executor: tokio::runtime::Handle,
-        marks: Option<Marks>,
-        shared: Arc<SharedMemory>,
-        inline: usize,
-        shows_output: bool,
-    ) -> Self {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { core, registry, pool, executor, marks, shared, inline, shows_output } = parts;
         Process {
             me: core.me(),
             started: Instant::now(),

@@ -12,7 +12,9 @@ use crate::{
     error::{Error, Result},
     id::{ObjectId, ProcessId},
     net::{Link, Soon},
-    objects::{Arena, BlockMut, Disk, DiskOptions, Full, Located, Options, PeerArena, SpillError, Stats},
+    objects::{
+        Arena, BlockMut, Bound, Disk, DiskOptions, Full, Located, Options, PeerArena, SpillError, Stats,
+    },
     payload::Payload,
 };
 use bytes::Bytes;
@@ -22,7 +24,7 @@ use std::{
     os::fd::OwnedFd,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -37,6 +39,8 @@ pub(crate) struct SharedMemory {
     restores: Semaphore,
     /// Whose memory it is, which makes room in it.
     process: OnceLock<Weak<Process>>,
+    /// There can be no arena.
+    has_none: AtomicBool,
     /// For how long a value waits for room.
     patience: Duration,
     /// What others read here, by reader and the reader's number of the pin.
@@ -77,6 +81,7 @@ impl SharedMemory {
             disk: Disk::new(&DiskOptions { dir: config.spill_dir.clone(), limit: config.spill_bytes }),
             restores: Semaphore::new(RESTORES),
             process: OnceLock::new(),
+            has_none: AtomicBool::new(false),
             patience: config.store_wait,
             pins: Mutex::default(),
             peers: Mutex::default(),
@@ -114,12 +119,31 @@ impl SharedMemory {
         Located::of(value, &self.arena).is_some()
     }
 
-    /// The same value in shared memory. Makes room or waits for it, for a while, on this thread.
+    /// The same value in shared memory. Makes room or waits for it, for a while, on this thread. Where the
+    /// process can have no shared memory at all, the value stays where it is, and others copy it over their sockets.
     ///
     /// # Errors
     /// [`Error::StoreFull`].
     pub fn keep(&self, value: Payload) -> Result<Payload> {
-        self.with_room(|| self.arena.keep(&value))
+        if self.has_none.load(Ordering::Relaxed) {
+            return Ok(value);
+        }
+        self.with_room(|| match self.arena.keep(&value) {
+            Err(Full { bound: Bound::System(why), .. }) => {
+                self.lacks_memory(&why);
+                Ok(value.clone())
+            }
+            kept => kept,
+        })
+    }
+
+    fn lacks_memory(&self, why: &std::io::Error) {
+        if !self.has_none.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "this process can have no shared memory ({why}): its large values stay on the heap, and the others of its \
+                 host copy them over their sockets; raise its limits (`ulimit -n`, `-v`, `-f`)"
+            );
+        }
     }
 
     /// Zeroed memory to write into. Room is had as [`SharedMemory::keep`] has it.
@@ -174,10 +198,7 @@ impl SharedMemory {
         match self.arena.read_only_fd() {
             Ok(descriptor) => Some(descriptor),
             Err(error) => {
-                tracing::warn!(
-                    "this process has no shared memory to hand over ({error}): the others of its host copy its large \
-                     values over their sockets"
-                );
+                self.lacks_memory(&error);
                 None
             }
         }

@@ -9,6 +9,7 @@ use super::{
     logs::{Capture, CaptureOptions, LogLine},
     marks::Marks,
     outside::{Links, Outside, kind_of, printer},
+    process::Parts,
     serve::Served,
     shared::SharedMemory,
     signals::{Interrupt, Signals},
@@ -263,10 +264,9 @@ impl Starting {
         core.name_functions(registry.names());
         let pool = Pool::new(cpus, config.max_parked);
         let inline = usize::try_from(config.inline_bytes).unwrap_or(usize::MAX);
-        let shows_output = config.log_to_driver;
-        let shared = SharedMemory::new(&config);
-        let process =
-            Arc::new(Process::new(core, registry, pool, executor, marks, shared, inline, shows_output));
+        let (shared, shows_output) = (SharedMemory::new(&config), config.log_to_driver);
+        let parts = Parts { core, registry, pool, executor, marks, shared, inline, shows_output };
+        let process = Arc::new(Process::new(parts));
         process.shared().belongs_to(&process);
         Ok(Starting { config, process, io })
     }

@@ -13,7 +13,7 @@ use super::{COLLECTED, MODE, Mode};
 use bytes::Bytes;
 use fdbray_worker::payload::BESIDE;
 use postcard::{Deserializer, Serializer, de_flavors, ser_flavors};
-use std::{any::type_name, cell::Cell};
+use std::{any::type_name, borrow::Cow, cell::Cell};
 
 /// Bytes of a marker.
 const MARKER: usize = 20;
@@ -84,6 +84,29 @@ fn marker(index: usize) -> [u8; MARKER] {
     marker
 }
 
+/// Whether it is worth to look. Asked for all that is written and read.
+#[inline]
+fn may_be_marker(bytes: &[u8]) -> bool {
+    bytes.len() == MARKER && bytes[0] == MAGIC[0]
+}
+
+/// What is written for bytes that may look like a marker.
+#[cold]
+fn escaped(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if marked(bytes).is_none() || OFFERED.take() {
+        return Cow::Borrowed(bytes);
+    }
+    Cow::Owned(marker(put_beside(Bytes::copy_from_slice(bytes))).to_vec())
+}
+
+/// What is read where bytes are that may be a marker.
+#[cold]
+fn resolved<'de>(part: &'de [u8], buffers: &'de [Bytes]) -> postcard::Result<&'de [u8]> {
+    let Some(index) = marked(part).filter(|_| !buffers.is_empty()) else { return Ok(part) };
+    READ.set(index);
+    buffers.get(index).map(|b| &b[..]).ok_or(postcard::Error::DeserializeBadEncoding)
+}
+
 /// The place that a marker names.
 fn marked(bytes: &[u8]) -> Option<usize> {
     let index = bytes.strip_prefix(&MAGIC)?;
@@ -104,9 +127,8 @@ impl ser_flavors::Flavor for Writer {
 
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        if bytes.len() == MARKER && marked(bytes).is_some() && !OFFERED.take() {
-            let index = put_beside(Bytes::copy_from_slice(bytes));
-            self.0.extend_from_slice(&marker(index));
+        if may_be_marker(bytes) {
+            self.0.extend_from_slice(&escaped(bytes));
         } else {
             self.0.extend_from_slice(bytes);
         }
@@ -125,6 +147,7 @@ pub(super) struct Reader<'de> {
 }
 
 impl<'de> Reader<'de> {
+    #[inline]
     pub fn new(bytes: &'de [u8], buffers: &'de [Bytes]) -> Self {
         Reader { bytes: de_flavors::Slice::new(bytes), buffers }
     }
@@ -147,16 +170,10 @@ impl<'de> de_flavors::Flavor<'de> for Reader<'de> {
     #[inline]
     fn try_take_n(&mut self, count: usize) -> postcard::Result<&'de [u8]> {
         let part = self.bytes.try_take_n(count)?;
-        if count == MARKER
-            && !self.buffers.is_empty()
-            && let Some(index) = marked(part)
-        {
-            READ.set(index);
-            return self.buffers.get(index).map(|b| &b[..]).ok_or(postcard::Error::DeserializeBadEncoding);
-        }
-        Ok(part)
+        if may_be_marker(part) { resolved(part, self.buffers) } else { Ok(part) }
     }
 
+    #[inline]
     fn finalize(self) -> postcard::Result<&'de [u8]> {
         self.bytes.finalize()
     }

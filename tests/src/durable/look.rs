@@ -84,6 +84,12 @@ impl Look {
         block_on(write).unwrap_or_else(|e| panic!("{e}"))
     }
 
+    /// Cancels a future and removes it, as quickly as that goes.
+    pub fn cancel_and_release(&self, id: FutureId) {
+        self.retried(|durable| durable.cancel(id));
+        self.retried(|durable| durable.release(vec![id]));
+    }
+
     /// How many futures are that far.
     pub fn count(&self, stage: Stage) -> usize {
         self.records().iter().filter(|record| record.state.stage() == stage).count()

@@ -52,6 +52,7 @@ pub async fn scenario() -> fdbray::Result<()> {
             assert_eq!(page.newer.iter().map(ToString::to_string).collect::<Vec<_>>(), [id]);
             assert!(page.futures.iter().all(|future| future.id.to_string() != id));
         }
+        ["released-elsewhere", count] => released_elsewhere(number(count)).await?,
         ["other-build", len] => other_build(number(len) as usize).await?,
         ["list"] => list().await?,
         ["away", file] => away(file).await?,
@@ -257,6 +258,23 @@ async fn chain(count: u64, file: &str) -> fdbray::Result<()> {
     println!("submitted");
     assert_eq!(link.await?, count - 1);
     println!("all");
+    Ok(())
+}
+
+/// Calls that nobody runs and that somebody else cancels and removes.
+async fn released_elsewhere(count: u64) -> fdbray::Result<()> {
+    let all: Vec<_> = (0..count).map(|n| add::options().resource("tpu", 1).remote(n as i64, 1)).collect();
+    for future in &all {
+        future.submitted().await?;
+    }
+    println!("submitted");
+    for ended in within(60, "each of them ends", settle(all)).await {
+        match ended {
+            Err(Error::Cancelled { .. }) => {}
+            Err(Error::ObjectLost { why, .. }) => assert!(why.contains("released"), "{why}"),
+            other => panic!("{other:?}"),
+        }
+    }
     Ok(())
 }
 

@@ -46,7 +46,7 @@ fn when_a_driver_is_killed_its_busy_workers_go_and_nothing_stays() {
     let cluster = Cluster::new(PROGRAM).env("FDBRAY_WORKERS", 3).env("FDBRAY_CPUS", 2);
     let (mut driver, workers) = busy(&cluster, 3);
     driver.kill();
-    all_gone(3, &workers);
+    all_gone(20, &workers);
     nothing_stays(&cluster);
 }
 
@@ -57,7 +57,7 @@ fn when_a_driver_is_killed_its_stopped_workers_go_too() {
     send(workers[0], Signal::STOP);
     send(workers[2], Signal::STOP);
     driver.kill();
-    all_gone(3, &workers);
+    all_gone(20, &workers);
     nothing_stays(&cluster);
 }
 
@@ -67,7 +67,7 @@ fn a_driver_that_is_asked_to_end_takes_its_workers_with_it() {
     let (mut driver, workers) = busy(&cluster, 2);
     driver.signal(Signal::TERM);
     assert!(!driver.ends(5).success());
-    all_gone(3, &workers);
+    all_gone(20, &workers);
     nothing_stays(&cluster);
 }
 
@@ -79,7 +79,7 @@ fn a_driver_that_is_killed_while_it_starts_leaves_nothing() {
         thread::sleep(Duration::from_millis(millis));
         let workers = fdbray_tests::crash::children(driver.pid());
         driver.kill();
-        all_gone(3, &workers);
+        all_gone(20, &workers);
     }
     // What nobody was left to remove goes with the next start.
     let mut next = cluster.private(&["one-call"]);

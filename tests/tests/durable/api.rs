@@ -88,6 +88,19 @@ fn many_calls_depend_on_one() {
 }
 
 #[test]
+fn who_awaits_what_somebody_else_removes_hears_of_it() {
+    let cluster = cluster();
+    let mut driver = cluster.driver(&["released-elsewhere", "100"]);
+    driver.says(30, "submitted");
+    let look = Look::at(&cluster);
+    for record in look.records() {
+        look.cancel_and_release(record.id);
+    }
+    driver.succeeds(90);
+    look.leaves_nothing();
+}
+
+#[test]
 fn members_and_durable_futures_are_listed() {
     plays(|_| vec!["list".into()]);
 }

@@ -74,7 +74,11 @@ fn the_limit_of_what_is_spilled_is_kept_and_named() {
     let spilled: u64 = driver.says(60, "spilled").parse().unwrap();
     assert!((8 << 20..=10 << 20).contains(&spilled), "{spilled}");
     let why = driver.says(60, "full:");
-    assert!(why.contains(&format!("{spilled} of at most 10485760 bytes are spilled")) && why.contains("raise FDBRAY_SPILL_BYTES"), "{why}");
+    assert!(
+        why.contains(&format!("{spilled} of at most 10485760 bytes are spilled"))
+            && why.contains("raise FDBRAY_SPILL_BYTES"),
+        "{why}"
+    );
     driver.succeeds(60);
 }
 

@@ -188,16 +188,17 @@ async fn read(
     of: ProcessId,
     handled: Option<Handled>,
 ) -> Result<Mail, DurableError> {
-    // The dead get no mail: they would wait for ever.
-    if tx.get(members.key(of)).await?.is_none() {
-        return Err(DurableError::NotMember(of));
-    }
     let mut range = Range::children(&keys.inbox(of)).limit(ENTRIES);
     if let Some(Handled(last)) = &handled {
         range = range.after(last);
     }
     // Nobody changes an entry, and the watch tells of new ones: no need to conflict with who writes them.
-    let entries = tx.snapshot().range(range).await?;
+    let snapshot = tx.snapshot();
+    let (member, entries) = tokio::try_join!(tx.get(members.key(of)), snapshot.range(range))?;
+    // The dead get no mail: they would wait for ever.
+    if member.is_none() {
+        return Err(DurableError::NotMember(of));
+    }
     let mut notices = Vec::new();
     for (key, value) in &entries {
         notices.extend(encoding::decode::<Vec<Notice>>(key, value)?);

@@ -24,7 +24,7 @@
 //!   runs it writes the difference between the entries before and after. [`Durable::check`] compares them, on live
 //!   clusters too.
 //! - **A claim is not a start.** Only starting spends an attempt; who dies with claims that it has not started costs nobody
-//!   anything.
+//!   anything. What is on its last attempt is started only where it begins at once ([`Room::now`]).
 //! - **The dead complete nothing.** Claiming, starting, completing and writing values ahead read the member's record in
 //!   the same transaction. Everything that a process may leave behind can be found by its id: [`Durable::recover`].
 //! - **Places are decided when a future becomes ready** (`place.rs`), in the transaction that makes it so, and again in the

@@ -148,6 +148,13 @@ impl Engine for Fdb {
                 if let Err(error) = transaction.set_option(limit) {
                     return Attempt::Failed(self.place.error(error));
                 }
+                // Saves a question to the logs whether they are still those of the database. Should they not be, what was
+                // read may be old; but then no commit comes through either.
+                if mode == Mode::Write
+                    && let Err(error) = transaction.set_option(TransactionOption::CausalReadRisky)
+                {
+                    return Attempt::Failed(self.place.error(error));
+                }
                 let run = Instant::now();
                 let again = match self.run(mode, &body, transaction).await {
                     Ok(attempt) => return attempt,
