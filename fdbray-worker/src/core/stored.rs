@@ -31,6 +31,8 @@ pub(super) struct Stored {
 
 struct Kept {
     place: Found,
+    /// The same on disk, from when it was away: then it need not be written again.
+    written: Option<Arc<Spilled>>,
     used: u64,
     /// It is not set aside before.
     awaited: Nanos,
@@ -48,8 +50,10 @@ pub enum Found {
 /// What became of the wish to set a value aside.
 #[derive(Debug)]
 pub enum SetAside {
-    /// This one was.
+    /// This one was, and is to be written.
     One(ObjectId, Arc<Spilled>),
+    /// One was that is on disk already. What was parked can be dropped.
+    Clean(Arc<Spilled>),
     /// So many were looked at, and all are in use.
     InUse(usize),
 }
@@ -57,13 +61,18 @@ pub enum SetAside {
 impl Stored {
     pub fn insert(&mut self, id: ObjectId, value: Payload, fx: &mut Effects) {
         self.remove(id, fx);
-        self.values.insert(id, Kept { place: Found::Here(value), used: 0, awaited: 0 });
+        self.enter(id, value, None, 0);
+    }
+
+    fn enter(&mut self, id: ObjectId, value: Payload, written: Option<Arc<Spilled>>, awaited: Nanos) {
+        self.values.insert(id, Kept { place: Found::Here(value), written, used: 0, awaited });
         self.used(id);
     }
 
     pub fn remove(&mut self, id: ObjectId, fx: &mut Effects) {
         let Some(kept) = self.values.remove(&id) else { return };
         self.order.remove(&kept.used);
+        fx.spilled.extend(kept.written);
         match kept.place {
             Found::Here(value) => fx.drops.push(value),
             Found::Away(spilled) => fx.spilled.push(spilled),
@@ -100,11 +109,11 @@ impl Stored {
     }
 
     /// Takes the value out, for it to be put in again.
-    fn take(&mut self, id: ObjectId) -> Option<Payload> {
+    fn take(&mut self, id: ObjectId) -> Option<(Payload, Option<Arc<Spilled>>)> {
         match self.values.remove(&id) {
-            Some(Kept { place: Found::Here(value), used, .. }) => {
+            Some(Kept { place: Found::Here(value), used, written, .. }) => {
                 self.order.remove(&used);
-                Some(value)
+                Some((value, written))
             }
             Some(kept) => {
                 self.values.insert(id, kept);
@@ -134,25 +143,29 @@ impl Core {
                 self.objects.stored.used(*id);
                 continue;
             }
-            let Some(value) = self.objects.stored.take(*id) else { continue };
+            let Some((value, written)) = self.objects.stored.take(*id) else { continue };
             let cell = self.cell_of(*id);
             let shown = cell.as_ref().and_then(|cell| cell.withdraw());
             let was_shown = shown.is_some();
             fx.drops.extend(shown.filter(|shown| !shown.is_same(&value)));
             match park(value) {
-                Ok(spilled) => {
-                    let kept = Kept { place: Found::Away(spilled.clone()), used: 0, awaited: 0 };
-                    self.objects.stored.values.insert(*id, kept);
+                Ok(parked) => {
+                    let clean = written.is_some();
+                    let place = Found::Away(written.unwrap_or_else(|| parked.clone()));
+                    self.objects
+                        .stored
+                        .values
+                        .insert(*id, Kept { place, written: None, used: 0, awaited: 0 });
                     if was_shown {
                         self.is_kept_here(*id);
                     }
-                    return SetAside::One(*id, spilled);
+                    return if clean { SetAside::Clean(parked) } else { SetAside::One(*id, parked) };
                 }
                 Err(value) => {
                     if let Some(cell) = cell.filter(|_| was_shown) {
                         fx.wake.append(cell.settle(Outcome::Value(value.clone())));
                     }
-                    self.objects.stored.insert(*id, value, fx);
+                    self.objects.stored.enter(*id, value, written, 0);
                 }
             }
         }
@@ -162,11 +175,15 @@ impl Core {
     /// A value that was set aside is in memory again.
     pub fn came_back(&mut self, id: ObjectId, spilled: &Arc<Spilled>, value: Payload, fx: &mut Effects) {
         if self.objects.stored.is_away(id, spilled) {
-            self.objects.stored.insert(id, value, fx);
-            if let Some(kept) = self.objects.stored.values.get_mut(&id) {
-                kept.awaited = self.now + AWAITED;
-            }
+            let written = Some(spilled.clone()).filter(|spilled| spilled.is_written());
+            self.objects.stored.remove(id, fx);
+            self.objects.stored.enter(id, value, written, self.now + AWAITED);
         }
+    }
+
+    /// The disk is full: gives up what is there of values that are in memory too.
+    pub fn drop_written(&mut self) -> Vec<Arc<Spilled>> {
+        self.objects.stored.values.values_mut().filter_map(|kept| kept.written.take()).collect()
     }
 
     /// A value that was set aside cannot be read any more: this process has it no longer.

@@ -102,6 +102,8 @@ struct State {
     current: Option<Arc<Segment>>,
     /// Nothing is tried again before this, after it failed.
     rest: Option<(Instant, SpillError)>,
+    /// It was said that it failed, and it has not succeeded since.
+    said: bool,
 }
 
 impl Disk {
@@ -135,7 +137,9 @@ impl Disk {
         let dir = self.dir.as_deref().ok_or(SpillError::Off)?;
         let len = pieces.iter().map(|piece| piece.len() as u64).sum();
         let extent = self.reserve(dir, form, len)?;
-        extent.write(pieces).map_err(|error| self.failed(dir, error))
+        let written = extent.write(pieces).map_err(|error| self.failed(dir, error))?;
+        self.state().said = false;
+        Ok(written)
     }
 
     /// Takes a place for `len` bytes, in the file that is written at this moment or in a new one.
@@ -191,9 +195,19 @@ impl Disk {
     }
 
     fn rest(&self, why: SpillError) -> SpillError {
-        tracing::warn!("a value was not spilled: {why}");
-        self.state().rest = Some((Instant::now() + REST, why.clone()));
+        let mut state = self.state();
+        state.rest = Some((Instant::now() + REST, why.clone()));
+        let said = std::mem::replace(&mut state.said, true);
+        drop(state);
+        if !said {
+            tracing::warn!("a value was not spilled: {why}");
+        }
         why
+    }
+
+    /// Something was freed on it, so that it may be tried again at once.
+    pub fn has_room_again(&self) {
+        self.state().rest = None;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -234,3 +248,6 @@ const RAMFS_MAGIC: u64 = 0x8584_58f6;
 
 /// Before a disk that failed is tried again.
 const REST: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

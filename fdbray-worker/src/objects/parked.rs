@@ -35,7 +35,8 @@ impl Parked {
     pub(super) fn of(value: Payload, arena: &Arena) -> Result<Self, Payload> {
         let piece = |bytes: &Bytes| {
             if bytes.len() <= SMALL {
-                return Some(Piece::Here(bytes.clone()));
+                // It may be a part of a block.
+                return Some(Piece::Here(Bytes::copy_from_slice(bytes)));
             }
             let location = arena.locate(bytes)?;
             let block = arena.block(location).ok()?;
@@ -108,10 +109,10 @@ mod tests {
     fn what_nobody_else_holds_can_be_parked_and_comes_back() {
         let arena = arena();
         for value in [kept(&arena), arena.keep(&Payload::Described(vec![4; 100_000].into())).unwrap()] {
-            let (bytes, described) = (value.contiguous(), value.is_described());
+            let (bytes, described) = (value.contiguous().to_vec(), value.is_described());
             let parked = Parked::of(value, &arena).unwrap();
             let value = parked.value();
-            assert_eq!((value.contiguous(), value.is_described()), (bytes, described));
+            assert_eq!((value.contiguous().to_vec(), value.is_described()), (bytes, described));
             drop((value, parked));
         }
         assert_eq!(arena.stats().blocks, 0);

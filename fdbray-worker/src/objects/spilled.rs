@@ -65,6 +65,11 @@ impl Spilled {
         self.len == 0
     }
 
+    /// Whether it is on disk.
+    pub fn is_written(&self) -> bool {
+        matches!(*self.state(), State::OnDisk(_))
+    }
+
     /// The value, while it is in memory still.
     pub fn in_memory(&self) -> Option<Payload> {
         match &*self.state() {
@@ -121,7 +126,6 @@ impl Spilled {
 
 impl fmt::Debug for Spilled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parked = matches!(*self.state(), State::Parked(_));
-        write!(f, "Spilled({} bytes, {})", self.len, if parked { "in memory" } else { "on disk" })
+        write!(f, "Spilled({} bytes, {})", self.len, if self.is_written() { "on disk" } else { "in memory" })
     }
 }

@@ -45,6 +45,10 @@ impl Process {
                     Err(error) if made == 0 => return Made::Failed(error),
                     Err(_) => break,
                 },
+                SetAside::Clean(parked) => {
+                    made += parked.len();
+                    looks -= 1;
+                }
                 SetAside::InUse(0) => break,
                 SetAside::InUse(count) => looks = looks.saturating_sub(count),
             }
@@ -54,7 +58,16 @@ impl Process {
 
     /// Writes what was set aside, or puts it back.
     fn write(self: &Arc<Self>, id: ObjectId, spilled: &Arc<Spilled>) -> Result<(), SpillError> {
-        let written = spilled.write(self.shared().disk());
+        let mut written = spilled.write(self.shared().disk());
+        if let Err(SpillError::Limit { .. } | SpillError::Full { .. }) = written {
+            // What is in memory too need not be on the disk.
+            let given_up = self.with_core(false, |core, _| core.drop_written());
+            if !given_up.is_empty() {
+                drop(given_up);
+                self.shared().disk().has_room_again();
+                written = spilled.write(self.shared().disk());
+            }
+        }
         if written.is_err()
             && let Some(value) = spilled.in_memory()
         {

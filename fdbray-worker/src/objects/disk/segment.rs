@@ -9,9 +9,9 @@ use rustix::{
 };
 use std::{
     fmt,
-    fs::File,
+    fs::{File, Permissions},
     io,
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, PermissionsExt},
     path::Path,
     sync::{
         Arc,
@@ -49,9 +49,14 @@ struct Place {
 
 impl Segment {
     pub(super) fn create(dir: &Path, totals: Arc<Totals>) -> io::Result<Arc<Self>> {
-        // Readable and writable by this user only, and without a name.
         let file = tempfile::tempfile_in(dir)?;
-        Ok(Arc::new(Segment { file, end: AtomicU64::new(0), left: AtomicU64::new(0), totals }))
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        Ok(Segment::of(file, totals))
+    }
+
+    /// One that is written to `file`.
+    pub(super) fn of(file: File, totals: Arc<Totals>) -> Arc<Self> {
+        Arc::new(Segment { file, end: AtomicU64::new(0), left: AtomicU64::new(0), totals })
     }
 
     /// The next place for `len` bytes; none if the file is long enough already.
