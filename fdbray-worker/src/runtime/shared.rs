@@ -5,16 +5,14 @@
 //! broken session ends no pin. What cannot be viewed (it is not in the arena, or the reader could not map that) is
 //! fetched over the bulk lane, like that of a process on another host.
 
-use super::{Process, outside::handed, spill::Made};
+use super::{Process, outside::handed};
 use crate::{
     config::Config,
     control::members::exit::{exit, pidfd},
-    error::{Error, Result},
+    error::Result,
     id::{ObjectId, ProcessId},
     net::{Link, Soon},
-    objects::{
-        Arena, BlockMut, Bound, Disk, DiskOptions, Full, Located, Options, PeerArena, SpillError, Stats,
-    },
+    objects::{Arena, BlockMut, Bound, Disk, DiskOptions, Full, Located, Options, PeerArena, Stats},
     payload::Payload,
 };
 use bytes::Bytes;
@@ -26,23 +24,23 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 /// The shared memory of this process and its host.
 pub(crate) struct SharedMemory {
-    arena: Arena,
+    pub(super) arena: Arena,
     /// What is written to disk when the arena is full.
-    disk: Disk,
+    pub(super) disk: Disk,
     /// Values that are read from it at once.
-    restores: Semaphore,
+    pub(super) restores: Semaphore,
     /// Whose memory it is, which makes room in it.
-    process: OnceLock<Weak<Process>>,
+    pub(super) process: OnceLock<Weak<Process>>,
     /// There can be no arena.
     has_none: AtomicBool,
     /// For how long a value waits for room.
-    patience: Duration,
+    pub(super) patience: Duration,
     /// What others read here, by reader and the reader's number of the pin.
     pins: Mutex<FxHashMap<ProcessId, FxHashMap<u64, Payload>>>,
     /// The arenas of others, mapped once; none for those that could not be, which has been logged.
@@ -76,8 +74,13 @@ impl SharedMemory {
             options.limit = limit;
             options.low_water = limit / 4;
         }
+        SharedMemory::on(Arena::new(options), config)
+    }
+
+    /// The same on that arena.
+    pub(super) fn on(arena: Arena, config: &Config) -> Arc<Self> {
         Arc::new(SharedMemory {
-            arena: Arena::new(options),
+            arena,
             disk: Disk::new(&DiskOptions { dir: config.spill_dir.clone(), limit: config.spill_bytes }),
             restores: Semaphore::new(RESTORES),
             process: OnceLock::new(),
@@ -100,18 +103,6 @@ impl SharedMemory {
     /// The accounting of the arena and the disk.
     pub fn stats(&self) -> Stats {
         self.disk.stats(self.arena.stats())
-    }
-
-    pub(super) fn arena(&self) -> &Arena {
-        &self.arena
-    }
-
-    pub(super) fn disk(&self) -> &Disk {
-        &self.disk
-    }
-
-    pub(super) fn restores(&self) -> &Semaphore {
-        &self.restores
     }
 
     /// Whether all large pieces of a value are in the arena.
@@ -152,45 +143,6 @@ impl SharedMemory {
     /// [`Error::StoreFull`].
     pub fn allocate(&self, len: usize) -> Result<BlockMut> {
         self.with_room(|| self.arena.allocate_zeroed(len))
-    }
-
-    fn with_room<T>(&self, mut attempt: impl FnMut() -> Result<T, Full>) -> Result<T> {
-        let mut left = self.patience;
-        // What one makes room for others may take, but not without end.
-        for _ in 0..ATTEMPTS {
-            let full = match attempt() {
-                Ok(done) => return Ok(done),
-                Err(full) => full,
-            };
-            if !full.may_pass() {
-                return Err(self.full(&full, None));
-            }
-            let process = self.process.get().and_then(Weak::upgrade);
-            let made = process.map_or(Made::Nothing, |process| wait_here(|| process.make_room(full.wanted)));
-            let why = match made {
-                Made::Some => continue,
-                Made::Nothing => None,
-                Made::Failed(why) => Some(why),
-            };
-            if left.is_zero() {
-                return Err(self.full(&full, why));
-            }
-            let began = Instant::now();
-            wait_here(|| self.arena.block_for_room(full.since, left.min(LOOK_AGAIN)));
-            left = left.saturating_sub(began.elapsed());
-        }
-        attempt().map_err(|full| self.full(&full, None))
-    }
-
-    fn full(&self, full: &Full, not_spilled: Option<SpillError>) -> Error {
-        let Full { wanted, bound, .. } = full;
-        let why = match not_spilled {
-            Some(why) => format!(". {why}"),
-            None => String::new(),
-        };
-        Error::StoreFull {
-            message: format!("{wanted} bytes are wanted, and {bound}{why} ({})", self.stats()),
-        }
     }
 
     /// The descriptor by which others read the arena.
@@ -371,25 +323,10 @@ fn map(link: &Link) -> Option<PeerArena> {
     None
 }
 
-/// Waits on this thread; others of a tokio runtime take over what this one would do.
-fn wait_here<T>(wait: impl FnOnce() -> T) -> T {
-    use tokio::runtime::{Handle, RuntimeFlavor};
-    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
-        _ => wait(),
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing that can panic runs under these locks.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How often a value tries to find room after some was made.
-const ATTEMPTS: u32 = 1000;
-
 /// Values that are read from disk at once.
 const RESTORES: usize = 2;
-
-/// Room may come otherwise than by a block that is freed: the machine may have memory again.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);

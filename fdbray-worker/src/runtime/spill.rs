@@ -6,19 +6,23 @@
 //! wanted: on a thread of the blocking pool, a few at a time, in the same way making room for itself; where there is none
 //! even so it is read into this process's own memory. Damaged ones are lost, as if the process that kept them were gone.
 
-use super::Process;
+use super::{Process, shared::SharedMemory};
 use crate::{
     core::{Fetch, Found, SetAside},
+    error::{Error, Result},
     id::ObjectId,
     net::Soon,
-    objects::{BlockMut, SpillError, Spilled},
+    objects::{BlockMut, Full, SpillError, Spilled},
     payload::Payload,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
 use tokio::sync::oneshot;
 
 /// What was done to make room.
-pub(super) enum Made {
+enum Made {
     /// Something is free that was not.
     Some,
     /// Nothing: all values are in use, or there are none.
@@ -27,15 +31,60 @@ pub(super) enum Made {
     Failed(SpillError),
 }
 
+impl SharedMemory {
+    /// Attempts something that needs room until there is some.
+    ///
+    /// # Errors
+    /// [`Error::StoreFull`], after `patience` in which none could be made and none came.
+    pub(super) fn with_room<T>(&self, mut attempt: impl FnMut() -> Result<T, Full>) -> Result<T> {
+        let mut left = self.patience;
+        // What one makes room for others may take, but not without end.
+        for _ in 0..ATTEMPTS {
+            let full = match attempt() {
+                Ok(done) => return Ok(done),
+                Err(full) => full,
+            };
+            if !full.may_pass() {
+                return Err(self.full(&full, None));
+            }
+            let process = self.process.get().and_then(Weak::upgrade);
+            let made = process.map_or(Made::Nothing, |process| wait_here(|| process.make_room(full.wanted)));
+            let why = match made {
+                Made::Some => continue,
+                Made::Nothing => None,
+                Made::Failed(why) => Some(why),
+            };
+            if left.is_zero() {
+                return Err(self.full(&full, why));
+            }
+            let began = Instant::now();
+            wait_here(|| self.arena.block_for_room(full.since, left.min(LOOK_AGAIN)));
+            left = left.saturating_sub(began.elapsed());
+        }
+        attempt().map_err(|full| self.full(&full, None))
+    }
+
+    fn full(&self, full: &Full, not_spilled: Option<SpillError>) -> Error {
+        let Full { wanted, bound, .. } = full;
+        let why = match not_spilled {
+            Some(why) => format!(". {why}"),
+            None => String::new(),
+        };
+        Error::StoreFull {
+            message: format!("{wanted} bytes are wanted, and {bound}{why} ({})", self.stats()),
+        }
+    }
+}
+
 impl Process {
     /// Gives up about `wanted` bytes of the arena, on this thread.
-    pub(super) fn make_room(self: &Arc<Self>, wanted: u64) -> Made {
-        let copies = self.shared().arena().stats().used;
+    fn make_room(self: &Arc<Self>, wanted: u64) -> Made {
+        let copies = self.shared().arena.stats().used;
         self.with_core(false, |core, fx| core.drop_copies(fx));
-        let mut made = copies.saturating_sub(self.shared().arena().stats().used);
+        let mut made = copies.saturating_sub(self.shared().arena.stats().used);
         let mut looks = self.with_core(false, |core, _| core.kept_in_memory());
         while made < wanted && looks > 0 {
-            let mut park = |value| Spilled::park(value, self.shared().arena());
+            let mut park = |value| Spilled::park(value, &self.shared().arena);
             match self.with_core(false, |core, fx| core.set_aside(&mut park, fx)) {
                 SetAside::One(id, spilled) => match self.write(id, &spilled) {
                     Ok(()) => {
@@ -58,14 +107,14 @@ impl Process {
 
     /// Writes what was set aside, or puts it back.
     fn write(self: &Arc<Self>, id: ObjectId, spilled: &Arc<Spilled>) -> Result<(), SpillError> {
-        let mut written = spilled.write(self.shared().disk());
+        let mut written = spilled.write(&self.shared().disk);
         if let Err(SpillError::Limit { .. } | SpillError::Full { .. }) = written {
             // What is in memory too need not be on the disk.
             let given_up = self.with_core(false, |core, _| core.drop_written());
             if !given_up.is_empty() {
                 drop(given_up);
-                self.shared().disk().has_room_again();
-                written = spilled.write(self.shared().disk());
+                self.shared().disk.has_room_again();
+                written = spilled.write(&self.shared().disk);
             }
         }
         if written.is_err()
@@ -121,7 +170,7 @@ impl Process {
     /// Reads a value from the disk.
     async fn bring_back(self: &Arc<Self>, id: ObjectId, spilled: Arc<Spilled>) -> Option<Payload> {
         // A few at once: what is brought back needs memory, and a disk is not faster for more.
-        let _turn = self.shared().restores().acquire().await.ok()?;
+        let _turn = self.shared().restores.acquire().await.ok()?;
         // Somebody else may have asked for it before.
         if let Some(Found::Here(value)) = self.with_core(false, |core, _| core.object(id)) {
             return Some(value);
@@ -155,7 +204,7 @@ impl Process {
     /// Room in the arena for a value on disk. None if there is none in a while: what has the room may be waiting for this
     /// very value.
     fn room_to_read(self: &Arc<Self>, len: usize) -> Option<BlockMut> {
-        let arena = self.shared().arena();
+        let arena = &self.shared().arena;
         let mut left = WAITS;
         loop {
             let full = match arena.allocate(len) {
@@ -177,3 +226,59 @@ impl Process {
 /// How often, and for how long, a value on disk waits for room in the arena.
 const WAITS: u32 = 4;
 const WAIT: Duration = Duration::from_millis(50);
+
+/// Waits on this thread; others of a tokio runtime take over what this one would do.
+fn wait_here<T>(wait: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
+        _ => wait(),
+    }
+}
+
+/// Room may come otherwise than by a block that is freed: the machine may have memory again.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// How often a value tries to find room after some was made: others may take it.
+const ATTEMPTS: u32 = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::Config,
+        objects::{Arena, Available, Machine, Options, Owner},
+    };
+
+    /// One that has nothing left.
+    struct Exhausted;
+
+    impl Machine for Exhausted {
+        fn available(&self) -> Available {
+            Available { bytes: 0, of: Owner::Machine }
+        }
+    }
+
+    #[test]
+    fn a_machine_without_memory_is_named_with_what_to_do_and_what_there_is() {
+        let options = Options { limit: 1 << 30, reserve: 1 << 20, low_water: 0, background: false };
+        let config = Config::new().store_wait(Duration::from_millis(10));
+        let shared = SharedMemory::on(Arena::on(options, Exhausted), &config);
+        let refused = [
+            shared.keep(Payload::Shared(vec![1; 100_000].into())).map(drop),
+            shared.allocate(100_000).map(drop),
+        ];
+        for refused in refused {
+            let Err(Error::StoreFull { message }) = refused else { panic!("{refused:?}") };
+            for said in [
+                "100000 bytes are wanted",
+                "the machine has 0 bytes",
+                "more memory",
+                "0 objects hold 0 bytes",
+            ] {
+                assert!(message.contains(said), "{message}");
+            }
+        }
+        assert_eq!(shared.stats().blocks, 0);
+    }
+}

@@ -18,6 +18,7 @@ use std::{
         mpsc::{Receiver, Sender, channel},
     },
 };
+use tokio::sync::oneshot;
 
 #[derive(Debug)]
 pub(super) enum Event {
@@ -33,6 +34,8 @@ pub(super) struct TestHost {
     sessions: Mutex<HashMap<ProcessId, Session>>,
     arrived: Condvar,
     pub(super) objects: Mutex<HashMap<ObjectId, Payload>>,
+    /// Objects that come when the other end says so.
+    pub(super) later: Mutex<HashMap<ObjectId, oneshot::Receiver<Option<Payload>>>>,
     pub(super) files: Mutex<Vec<OwnedFd>>,
 }
 
@@ -58,6 +61,7 @@ impl TestHost {
             sessions: Mutex::default(),
             arrived: Condvar::new(),
             objects: Mutex::default(),
+            later: Mutex::default(),
             files: Mutex::default(),
         })
     }
@@ -160,7 +164,10 @@ impl Host for TestHost {
     }
 
     fn object(&self, id: ObjectId) -> Soon<Payload> {
-        Soon::Now(self.objects.lock().unwrap().get(&id).cloned())
+        match self.later.lock().unwrap().remove(&id) {
+            Some(value) => Soon::Later(value),
+            None => Soon::Now(self.objects.lock().unwrap().get(&id).cloned()),
+        }
     }
 
     fn hand_over(&self, _: ProcessId) -> Vec<OwnedFd> {
