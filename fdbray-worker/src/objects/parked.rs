@@ -121,7 +121,8 @@ mod tests {
     #[test]
     fn what_somebody_holds_is_not_parked_however_small_a_part_it_is() {
         let arena = arena();
-        let holders: [fn(&Payload) -> Box<dyn std::any::Any>; 4] = [
+        type Hold = fn(&Payload) -> Box<dyn std::any::Any>;
+        let holders: [Hold; 4] = [
             |value| Box::new(value.clone()),
             |value| Box::new(value.buffers()[0].slice(..1)),
             |value| Box::new(value.buffers()[2].clone()),

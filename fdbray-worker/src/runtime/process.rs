@@ -365,7 +365,7 @@ impl Process {
     /// A value that is to be an object of this process: a large one in shared memory.
     ///
     /// # Errors
-    /// [`Error::StoreFull`].
+    /// [`Error::StoreFull`](crate::error::Error::StoreFull).
     pub fn keep(&self, value: Payload) -> Result<Payload> {
         if value.is_large(self.inline) { self.shared.keep(value) } else { Ok(value) }
     }

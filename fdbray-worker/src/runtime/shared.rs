@@ -114,7 +114,7 @@ impl SharedMemory {
     /// process can have no shared memory at all, the value stays where it is, and others copy it over their sockets.
     ///
     /// # Errors
-    /// [`Error::StoreFull`].
+    /// [`Error::StoreFull`](crate::error::Error::StoreFull).
     pub fn keep(&self, value: Payload) -> Result<Payload> {
         if self.has_none.load(Ordering::Relaxed) {
             return Ok(value);
@@ -140,7 +140,7 @@ impl SharedMemory {
     /// Zeroed memory to write into. Room is had as [`SharedMemory::keep`] has it.
     ///
     /// # Errors
-    /// [`Error::StoreFull`].
+    /// [`Error::StoreFull`](crate::error::Error::StoreFull).
     pub fn allocate(&self, len: usize) -> Result<BlockMut> {
         self.with_room(|| self.arena.allocate_zeroed(len))
     }

@@ -77,8 +77,10 @@ impl SharedMemory {
 }
 
 impl Process {
-    /// Gives up about `wanted` bytes of the arena, on this thread.
+    /// Gives up about `wanted` bytes of the arena, on this thread; a little more for those that are small, since others of
+    /// their kind come after them.
     fn make_room(self: &Arc<Self>, wanted: u64) -> Made {
+        let wanted = wanted.max((self.shared().stats().limit / 64).min(AHEAD));
         let copies = self.shared().arena.stats().used;
         self.with_core(false, |core, fx| core.drop_copies(fx));
         let mut made = copies.saturating_sub(self.shared().arena.stats().used);
@@ -238,6 +240,9 @@ fn wait_here<T>(wait: impl FnOnce() -> T) -> T {
 
 /// Room may come otherwise than by a block that is freed: the machine may have memory again.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// What small values make room for at once.
+const AHEAD: u64 = 1 << 20;
 
 /// How often a value tries to find room after some was made: others may take it.
 const ATTEMPTS: u32 = 1000;

@@ -223,16 +223,15 @@ impl Durables {
 
     /// Keeps a value for the cluster.
     fn keep(&self, id: ObjectId, value: Payload) {
+        self.state().kept.insert(id);
         if let Some(process) = self.process() {
-            self.state().kept.insert(id);
             process.with_core(false, |core, fx| core.keep(id, value, fx));
         }
     }
 
     fn keep_no_more(&self, id: ObjectId) {
-        if self.state().kept.remove(&id)
-            && let Some(process) = self.process()
-        {
+        let kept = self.state().kept.remove(&id);
+        if let Some(process) = self.process().filter(|_| kept) {
             process.with_core(false, |core, fx| core.drop_kept(id, fx));
         }
     }
