@@ -13,6 +13,7 @@ pub mod leash;
 mod local;
 pub mod logs;
 pub mod marks;
+mod news;
 mod outside;
 mod process;
 pub mod scratch;

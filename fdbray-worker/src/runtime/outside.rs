@@ -5,6 +5,7 @@ use super::{
     durable::Durables,
     logs::{Functions, LogLine, Printer, Stream},
     marks::{MarksView, SLOTS},
+    news::News,
     process::mark_of,
     shared::SharedMemory,
 };
@@ -144,6 +145,13 @@ impl Outside {
 
     fn member(&self, id: ProcessId) -> Option<Arc<Member>> {
         self.members.get()?.members().get(&id).cloned()
+    }
+
+    /// Tells a process something, if there is a session with it.
+    pub fn tell(&self, peer: ProcessId, news: &News) {
+        if let Some(link) = self.links.get(peer) {
+            link.tell(news.encode());
+        }
     }
 
     /// The pid of a member on this host.

@@ -1,6 +1,6 @@
 //! What the network asks of this process: sessions that come and go, frames, and values to serve.
 
-use super::{Process, local::Local, marks::Marks, outside::Links};
+use super::{Process, local::Local, marks::Marks, news::News, outside::Links};
 use crate::{
     id::{ObjectId, ProcessId},
     net::{Ended, HandshakeError, Host, Link, Soon},
@@ -105,8 +105,15 @@ impl Host for Served {
     }
 
     fn told(&self, link: &Arc<Link>, news: Bytes) {
-        if let Some(process) = self.process() {
-            process.shared().told(link.peer(), &news);
+        let Some(process) = self.process() else { return };
+        match News::decode(&news) {
+            Some(News::Unpin(pins)) => process.shared().unpin(link.peer(), &pins),
+            Some(News::Mail) => {
+                if let Some(durables) = process.outside().and_then(|outside| outside.durables()) {
+                    durables.has_mail();
+                }
+            }
+            None => {}
         }
     }
 

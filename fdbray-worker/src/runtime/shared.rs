@@ -5,7 +5,7 @@
 //! broken session ends no pin. What cannot be viewed (it is not in the arena, or the reader could not map that) is
 //! fetched over the bulk lane, like that of a process on another host.
 
-use super::{Process, outside::handed};
+use super::{Process, news::News, outside::handed};
 use crate::{
     config::Config,
     control::members::exit::{exit, pidfd},
@@ -58,13 +58,6 @@ pub(crate) struct SharedMemory {
 enum Question {
     /// Hold this object for me, and tell me where it is.
     Pin { pin: u64, id: ObjectId },
-}
-
-/// What a process tells another one of its host.
-#[derive(Serialize, Deserialize)]
-enum News {
-    /// I need these pins no more.
-    Unpin(Vec<u64>),
 }
 
 impl SharedMemory {
@@ -193,15 +186,8 @@ impl SharedMemory {
         }
     }
 
-    /// Hears a peer of this host.
-    pub fn told(&self, peer: ProcessId, news: &[u8]) {
-        // A later version may say more.
-        if let Ok(News::Unpin(pins)) = postcard::from_bytes(news) {
-            self.unpin(peer, &pins);
-        }
-    }
-
-    fn unpin(&self, peer: ProcessId, pins: &[u64]) {
+    /// A peer reads these no more.
+    pub fn unpin(&self, peer: ProcessId, pins: &[u64]) {
         let mut all = lock(&self.pins);
         let Some(held) = all.get_mut(&peer) else { return };
         let freed: Vec<_> = pins.iter().filter_map(|pin| held.remove(pin)).collect();
@@ -280,11 +266,7 @@ impl SharedMemory {
             }
             for (peer, pins) in by_peer {
                 match link_of(peer) {
-                    Some(link) => {
-                        // A list of numbers can be encoded.
-                        let news = postcard::to_stdvec(&News::Unpin(pins)).unwrap_or_default();
-                        link.tell(news.into());
-                    }
+                    Some(link) => link.tell(News::Unpin(pins).encode()),
                     None => lock(&self.unpinned).extend(pins.into_iter().map(|pin| (peer, pin))),
                 }
             }

@@ -3,7 +3,10 @@
 use super::{Attach, Durables, LOOK_AGAIN, calls::described, convert, future_id, object_id, store_error};
 use crate::{
     cell::Outcome,
-    control::durable::{Cause, DurableError, FutureId, Handled, Notice, Record, State, Target, Value},
+    control::{
+        durable::{Cause, DurableError, FutureId, Handled, Notice, Record, State, Target, Value},
+        store::Watch,
+    },
     error::Error,
     handle::Handle,
     id::{ObjectId, ProcessId},
@@ -200,7 +203,7 @@ impl Durables {
             let mut fired = mail.watch;
             if uncleared > 0 {
                 // What was handled is removed when it is quiet, or much.
-                let quiet = uncleared > UNCLEARED || tokio::time::timeout(QUIET, &mut fired).await.is_err();
+                let quiet = uncleared > UNCLEARED || !self.rings(&mut fired, QUIET).await;
                 if !quiet {
                     continue;
                 }
@@ -210,11 +213,25 @@ impl Durables {
                     uncleared = 0;
                 }
             }
-            // A watch that fails is looked after by looking again.
-            if tokio::time::timeout(LOOK_AGAIN, fired).await.is_err() {
+            if !self.rings(&mut fired, LOOK_AGAIN).await {
                 self.look_at_expected().await;
             }
         }
+    }
+
+    /// Waits until the bell rings, by itself or because somebody says so; whether it does in that time.
+    async fn rings(&self, fired: &mut Watch, limit: Duration) -> bool {
+        tokio::select! {
+            // A watch that fails may have missed something.
+            _ = fired => true,
+            () = self.mail.notified() => true,
+            () = tokio::time::sleep(limit) => false,
+        }
+    }
+
+    /// A process that completed something for this one says so.
+    pub fn has_mail(&self) {
+        self.mail.notify_one();
     }
 
     /// Removes what was handled, now that it is quiet; whether it could.

@@ -80,6 +80,8 @@ pub(crate) struct Durables {
     attaching: Notify,
     /// Something is waited for.
     waiting: Notify,
+    /// Somebody says that there is mail.
+    mail: Notify,
     /// A claimed call ended, or may not go on.
     room: Notify,
     draining: AtomicBool,
@@ -141,6 +143,7 @@ impl Durables {
             submissions: OnceLock::new(),
             attaching: Notify::new(),
             waiting: Notify::new(),
+            mail: Notify::new(),
             room: Notify::new(),
             draining: AtomicBool::new(false),
         })

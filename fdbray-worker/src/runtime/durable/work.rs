@@ -20,7 +20,7 @@ use crate::{
     id::{ObjectId, ProcessId},
     payload::Payload,
     registry::Registry,
-    runtime::{Process, start::resources},
+    runtime::{Process, news::News, start::resources},
 };
 use futures_util::{FutureExt, future};
 use rustc_hash::FxHashMap;
@@ -489,11 +489,23 @@ impl Durables {
     ) -> bool {
         let count = outcomes.len();
         match self.insist(|| durable.complete_for(self.me, waiters, outcomes.clone())).await {
-            Ok(completed) => completed.iter().all(|c| !matches!(c, Completed::Stale)),
+            Ok(completed) => {
+                self.say_there_is_mail(waiters);
+                completed.iter().all(|c| !matches!(c, Completed::Stale))
+            }
             Err(error) => {
                 tracing::warn!("{count} durable futures that ran here could not be completed: {error}");
                 false
             }
+        }
+    }
+
+    /// Those with whom a session stands hear of their mail sooner than from the store.
+    fn say_there_is_mail(&self, waiters: &[ProcessId]) {
+        let process = self.process();
+        let Some(outside) = process.as_ref().and_then(|process| process.outside()) else { return };
+        for waiter in waiters {
+            if *waiter == self.me { self.has_mail() } else { outside.tell(*waiter, &News::Mail) }
         }
     }
 
