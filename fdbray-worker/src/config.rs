@@ -21,6 +21,8 @@
 //! | `FDBRAY_INLINE_BYTES` | `64KiB` | up to which size values travel within messages |
 //! | `FDBRAY_STORE_BYTES` | 30% of memory | shared memory for the large values of this process |
 //! | `FDBRAY_STORE_WAIT` | `10s` | how long a large value waits for room there, then `StoreFull` |
+//! | `FDBRAY_SPILL_DIR` | `/var/tmp` | where large values are written when that memory is full; `off`: nowhere |
+//! | `FDBRAY_SPILL_BYTES` | what is free there | how much may be written there |
 //! | `FDBRAY_LOG_TO_DRIVER` | true | whether what remote code prints shows in the driver's terminal |
 //! | `FDBRAY_ALLOW_MIXED_BINARIES` | false | whether processes of different builds work together |
 //! | `FDBRAY_IN_PROCESS` | false | everything in the driver's process, for debugging |
@@ -37,6 +39,7 @@ pub use url::{ClusterUrl, Engine, UrlError};
 
 use crate::control::members::Capacity;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The settings of one process.
@@ -81,6 +84,11 @@ pub struct Config {
     pub store_bytes: Option<u64>,
     /// How long a large value waits for room there.
     pub store_wait: Duration,
+    /// Where large values are written when that memory is full: a directory, which is made if there is none; `off` for
+    /// nowhere. None: `$FDBRAY_TMPDIR`, else `/var/tmp` or the directory for temporary files, unless they are in memory.
+    pub spill_dir: Option<PathBuf>,
+    /// How many bytes this process may have there. None: what is free, but for a reserve.
+    pub spill_bytes: Option<u64>,
     /// Whether what remote code prints and logs shows in the driver's terminal.
     pub log_to_driver: bool,
     /// Whether processes of different builds work together, function by function.
@@ -111,6 +119,8 @@ impl Default for Config {
             inline_bytes: 64 << 10,
             store_bytes: None,
             store_wait: Duration::from_secs(10),
+            spill_dir: None,
+            spill_bytes: None,
             log_to_driver: true,
             allow_mixed_binaries: false,
             in_process: false,

@@ -149,7 +149,7 @@ pub enum Error {
     /// Memory and disk for objects are full.
     #[non_exhaustive]
     StoreFull {
-        /// The accounting.
+        /// What stands against it, what to do, and the accounting.
         message: String,
     },
     /// The control plane or the configuration: what failed and what to do.

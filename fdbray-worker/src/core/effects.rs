@@ -4,8 +4,10 @@ use super::{grant::TaskKey, message::TaskName};
 use crate::{
     cell::Waiters,
     id::{ObjectId, ProcessId},
+    objects::Spilled,
     payload::Payload,
 };
+use std::sync::Arc;
 
 /// What the core wants done, collected over one turn. Reused from turn to turn.
 #[derive(Default)]
@@ -40,6 +42,8 @@ pub struct Effects {
     pub room: bool,
     /// Values to drop outside the lock.
     pub drops: Vec<Payload>,
+    /// Values on disk to drop outside the lock, where that may take a moment.
+    pub spilled: Vec<Arc<Spilled>>,
 }
 
 /// Something to send to `peer`.

@@ -5,6 +5,7 @@ use super::{
     copies::Copies,
     grant::Fetched,
     message::{Message, TaskName},
+    stored::{Found, Stored},
     table::{Record, State},
 };
 use crate::{
@@ -21,7 +22,7 @@ pub(super) const TRIES: u32 = 3;
 /// What this process keeps for others, and what it is fetching.
 #[derive(Default)]
 pub(super) struct Objects {
-    stored: BTreeMap<ObjectId, Payload>,
+    pub(super) stored: Stored,
     fetching: BTreeMap<ObjectId, Fetching>,
     pub(super) copies: Copies,
 }
@@ -35,19 +36,6 @@ struct Fetching {
 }
 
 impl Objects {
-    pub fn store(&mut self, id: ObjectId, value: Payload) {
-        self.stored.insert(id, value);
-    }
-
-    pub fn free(&mut self, id: ObjectId, fx: &mut Effects) {
-        fx.drops.extend(self.stored.remove(&id));
-    }
-
-    pub fn free_all_of(&mut self, owner: ProcessId, fx: &mut Effects) {
-        let freed = self.stored.extract_if(.., |id, _| id.owner == owner);
-        fx.drops.extend(freed.map(|(_, value)| value));
-    }
-
     pub fn len(&self) -> usize {
         self.stored.len() + self.fetching.len()
     }
@@ -55,12 +43,12 @@ impl Objects {
 
 impl Core {
     /// The bytes of an object that this process has, to serve them.
-    pub fn object(&self, id: ObjectId) -> Option<Payload> {
-        if let Some(value) = self.objects.stored.get(&id) {
-            return Some(value.clone());
+    pub fn object(&mut self, id: ObjectId) -> Option<Found> {
+        if let Some(found) = self.objects.stored.get(id) {
+            return Some(found);
         }
         match self.outcome_of(id) {
-            Some(Outcome::Value(value)) => Some(value),
+            Some(Outcome::Value(value)) => Some(Found::Here(value)),
             _ => None,
         }
     }
@@ -74,9 +62,14 @@ impl Core {
         task: TaskName,
         fx: &mut Effects,
     ) -> Fetched {
-        if let Some(value) = self.object(id).or_else(|| self.objects.copies.get(id, self.now)) {
+        let found = self.object(id);
+        if let Some(Found::Here(value)) = found {
             return Fetched::Here(value);
         }
+        if let Some(value) = self.objects.copies.get(id, self.now) {
+            return Fetched::Here(value);
+        }
+        let holder = if found.is_some() { self.me() } else { holder };
         let new = !self.objects.fetching.contains_key(&id);
         self.objects.fetching.entry(id).or_default().tasks.push(task);
         if new {
@@ -87,9 +80,11 @@ impl Core {
 
     /// A handle here wants the bytes of a stored value.
     pub(super) fn fetch_for_handles(&mut self, id: ObjectId, holder: ProcessId, len: u64, fx: &mut Effects) {
-        if let Some(value) = self.objects.stored.get(&id).cloned() {
-            return self.value_came(id, value, fx);
-        }
+        let holder = match self.objects.stored.get(id) {
+            Some(Found::Here(value)) => return self.value_came(id, value, fx),
+            Some(Found::Away(_)) => self.me(),
+            None => holder,
+        };
         let new = !self.objects.fetching.contains_key(&id);
         self.objects.fetching.entry(id).or_default().wanted = true;
         if new {
@@ -110,7 +105,7 @@ impl Core {
     /// A fetch ended; `None` when the value could not be had from there.
     pub fn fetched(&mut self, id: ObjectId, from: ProcessId, value: Option<Payload>, fx: &mut Effects) {
         let Some(fetching) = self.objects.fetching.remove(&id) else { return };
-        if let (Some(value), false) = (&value, fetching.tasks.is_empty()) {
+        if let (Some(value), false) = (&value, fetching.tasks.is_empty() || from == self.me()) {
             self.objects.copies.add(id, value.clone(), self.now);
             self.plan_rounds();
         }
@@ -183,7 +178,7 @@ impl Core {
         }
         // If it has the value after all, it need not keep it.
         if self.holder_of(id) == Some(from) {
-            self.say(from, &Message::Free { seq: id.seq }, fx);
+            self.free_at(from, id.seq, fx);
         }
         self.value_lost(id.seq, from, fx);
     }
@@ -206,6 +201,16 @@ impl Core {
     /// The process that has the value of a future that has one, as far as is known here.
     pub fn whereabouts(&self, id: ObjectId) -> ProcessId {
         self.holder_of(id).unwrap_or(self.me())
+    }
+
+    /// The process that keeps the value of the own future `seq` need not do so any more.
+    pub(super) fn free_at(&mut self, holder: ProcessId, seq: u64, fx: &mut Effects) {
+        let me = self.me();
+        if holder == me {
+            self.objects.stored.remove(ObjectId { owner: me, seq }, fx);
+        } else {
+            self.say(holder, &Message::Free { seq }, fx);
+        }
     }
 
     pub(super) fn holder_of(&self, id: ObjectId) -> Option<ProcessId> {
@@ -248,9 +253,16 @@ impl Core {
         record.cell.reopen();
         record.state = State::Checking;
         record.died += 1;
+        let id = ObjectId { owner: self.settings.me, seq };
+        if record.flags.forgotten {
+            let why = format!(
+                "process {holder}, which kept it, cannot read it any more, and nothing computes it again"
+            );
+            let lost = Error::ObjectLost { object: id, why, passed: Default::default() };
+            return self.fail(seq, lost, fx);
+        }
         let spec = self.templates.spec(record.template);
         if u32::from(record.died) > spec.retries {
-            let id = ObjectId { owner: self.settings.me, seq };
             let why = format!(
                 "worker {holder}, which kept it, is gone, and all attempts of `{}` are spent",
                 spec.name

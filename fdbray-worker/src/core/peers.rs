@@ -361,7 +361,7 @@ impl Core {
             Message::Value { seq, value } => self.told_value(peer, seq, Payload::copy_from(value), fx),
             Message::ValueStored { seq, holder, len } => self.told_stored(peer, seq, holder, len, fx),
             Message::ValueFailed { seq, error } => self.told_failed(peer, seq, *error, fx),
-            Message::Free { seq } => self.objects.free(ObjectId { owner: peer, seq }, fx),
+            Message::Free { seq } => self.objects.stored.remove(ObjectId { owner: peer, seq }, fx),
             Message::Log { kind, function, text } => {
                 fx.logs.push((peer, kind, function.to_owned(), text.to_owned()));
             }

@@ -251,7 +251,7 @@ impl Core {
                 }
                 if large {
                     let len = value.len() as u64;
-                    self.objects.store(id, value);
+                    self.objects.stored.insert(id, value, fx);
                     self.peers.say(peer, &Message::Stored { task, ran, len, contained }, false, fx);
                 } else {
                     let value = value.in_message();
@@ -300,7 +300,7 @@ impl Core {
         if let Some(transit) = self.worker.transit.remove(&(peer, task)) {
             self.unpin_all(transit.pins);
             if let Some(id) = transit.stored.filter(|_| discarded) {
-                self.objects.free(id, fx);
+                self.objects.stored.remove(id, fx);
             }
         }
     }

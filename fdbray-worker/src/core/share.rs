@@ -179,7 +179,7 @@ impl Core {
                 self.unpin_all(transit.pins);
             }
         }
-        self.objects.free_all_of(peer, fx);
+        self.objects.stored.remove_all_of(peer, fx);
         self.worker.changed = true;
         self.grant_waiting(fx);
     }

@@ -238,7 +238,6 @@ async fn fetch_value(process: &Arc<Process>, Fetch { id, from, len }: Fetch) {
     let mut pauses = FETCH_PAUSES.iter();
     let value = loop {
         let outside = match process.outside() {
-            _ if from == process.me() => break process.object(id),
             None => break None,
             Some(outside) => outside,
         };

@@ -130,6 +130,9 @@ impl Process {
 
     fn carry_out(self: &Arc<Self>, direct: bool, fx: &mut Effects) {
         std::mem::take(&mut fx.wake).wake();
+        if !fx.fetch.is_empty() {
+            self.bring_back_own(&mut fx.fetch);
+        }
         if fx.runners > 0 {
             self.pool.call(self, std::mem::take(&mut fx.runners));
         }
@@ -138,6 +141,7 @@ impl Process {
         } else {
             fx.flush.clear();
             fx.dial.clear();
+            fx.fetch.clear();
         }
         for line in fx.logs.drain(..) {
             super::outside::print(line);
@@ -160,6 +164,11 @@ impl Process {
             self.room.notify_waiters();
         }
         fx.drops.clear();
+        if !fx.spilled.is_empty() {
+            // It makes holes in files.
+            let spilled = std::mem::take(&mut fx.spilled);
+            self.executor.spawn_blocking(move || drop(spilled));
+        }
     }
 
     /// The next batch for a thread of the pool.
@@ -321,14 +330,6 @@ impl Process {
         self.lock().outgoing(peer, out);
     }
 
-    /// The bytes of an object, to serve them to a peer.
-    pub fn object(&self, id: ObjectId) -> Option<Payload> {
-        let object = self.lock().object(id);
-        // Not under the core's lock.
-        let kept = || self.outside()?.durables()?.kept(id);
-        object.or_else(|| kept().filter(|_| id.is_durable()))
-    }
-
     pub fn me(&self) -> ProcessId {
         self.me
     }
@@ -364,7 +365,7 @@ impl Process {
     /// A value that is to be an object of this process: a large one in shared memory.
     ///
     /// # Errors
-    /// [`Error::StoreFull`].
+    /// [`Error::StoreFull`](crate::error::Error::StoreFull).
     pub fn keep(&self, value: Payload) -> Result<Payload> {
         if value.is_large(self.inline) { self.shared.keep(value) } else { Ok(value) }
     }

@@ -6,8 +6,10 @@ use super::{
     world::{P, World},
 };
 use fdbray_worker::{
-    core::{MILLISECOND, Nanos},
+    core::{Found, MILLISECOND, Nanos, SetAside},
     id::ObjectId,
+    objects::Spilled,
+    payload::Payload,
 };
 
 impl World {
@@ -149,13 +151,45 @@ impl World {
         let chance = self.scenario.faults.failed_fetches;
         let fails = self.now < self.scenario.faults.until && self.random.percent(chance);
         let alive = self.all[from].alive;
-        let mut value = if alive { self.all[from].core.object(id) } else { None };
-        if !alive || (fails && value.is_some()) {
+        let mut value = if alive { self.object(from, id) } else { None };
+        if !alive || (fails && to != from && value.is_some()) {
             self.weather.failed_fetches += 1;
             value = None;
         }
         let delay = self.delay();
         let from = self.all[from].id;
         self.after(delay, Event::Fetched { to, from, id, value });
+    }
+
+    /// A value that a process keeps, brought back if it was set aside.
+    fn object(&mut self, p: P, id: ObjectId) -> Option<Payload> {
+        let spilled = match self.call(p, |core, _| core.object(id))? {
+            Found::Here(value) => return Some(value),
+            Found::Away(spilled) => spilled,
+        };
+        if self.now < self.scenario.faults.until && self.random.percent(self.scenario.damaged) {
+            self.say(|| format!("p{p} cannot read {id} any more"));
+            // There may be nothing to compute it from.
+            self.weather.failed_fetches += 4;
+            self.call(p, |core, fx| core.is_damaged(id, &spilled, fx));
+            return None;
+        }
+        let value = spilled.in_memory()?;
+        self.count("brought back");
+        self.call(p, |core, fx| core.came_back(id, &spilled, value.clone(), fx));
+        Some(value)
+    }
+
+    /// The memory of a process may be full just now.
+    pub fn set_aside_some(&mut self, p: P) {
+        if !self.random.percent(self.scenario.spills) {
+            return;
+        }
+        let in_use = self.random.percent(30);
+        let mut park = |value| if in_use { Err(value) } else { Ok(Spilled::simulated(value)) };
+        if let SetAside::One(id, _) = self.call(p, |core, fx| core.set_aside(&mut park, fx)) {
+            self.count("set aside");
+            self.say(|| format!("p{p} sets {id} aside"));
+        }
     }
 }

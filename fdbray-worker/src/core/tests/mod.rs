@@ -6,6 +6,7 @@ mod peers;
 mod results;
 mod room;
 mod slots;
+mod stored;
 
 use super::{
     Core, Effects, Finished, MILLISECOND, Origin, PeerInfo, Settings, Start, Submission, TaskKey,

@@ -4,7 +4,7 @@ use super::PATIENCE;
 use crate::{
     id::{ObjectId, ProcessId},
     net::{
-        Ended, HandshakeError, Host, Link,
+        Ended, HandshakeError, Host, Link, Soon,
         frame::{HEADER, Header},
     },
     payload::Payload,
@@ -18,6 +18,7 @@ use std::{
         mpsc::{Receiver, Sender, channel},
     },
 };
+use tokio::sync::oneshot;
 
 #[derive(Debug)]
 pub(super) enum Event {
@@ -33,6 +34,8 @@ pub(super) struct TestHost {
     sessions: Mutex<HashMap<ProcessId, Session>>,
     arrived: Condvar,
     pub(super) objects: Mutex<HashMap<ObjectId, Payload>>,
+    /// Objects that come when the other end says so.
+    pub(super) later: Mutex<HashMap<ObjectId, oneshot::Receiver<Option<Payload>>>>,
     pub(super) files: Mutex<Vec<OwnedFd>>,
 }
 
@@ -58,6 +61,7 @@ impl TestHost {
             sessions: Mutex::default(),
             arrived: Condvar::new(),
             objects: Mutex::default(),
+            later: Mutex::default(),
             files: Mutex::default(),
         })
     }
@@ -159,8 +163,11 @@ impl Host for TestHost {
         self.tell(Event::Ended(why.clone()));
     }
 
-    fn object(&self, id: ObjectId) -> Option<Payload> {
-        self.objects.lock().unwrap().get(&id).cloned()
+    fn object(&self, id: ObjectId) -> Soon<Payload> {
+        match self.later.lock().unwrap().remove(&id) {
+            Some(value) => Soon::Later(value),
+            None => Soon::Now(self.objects.lock().unwrap().get(&id).cloned()),
+        }
     }
 
     fn hand_over(&self, _: ProcessId) -> Vec<OwnedFd> {

@@ -99,6 +99,12 @@ impl Block {
     pub fn location(&self) -> Location {
         self.0.location
     }
+
+    /// How many hold it at this moment: clones of this, and whatever bytes were made of one, all clones and parts of which
+    /// count as one.
+    pub(in crate::objects) fn holders(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
 }
 
 impl Deref for Block {

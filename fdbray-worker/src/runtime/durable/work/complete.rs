@@ -42,7 +42,7 @@ impl Durables {
             waiters.dedup();
             let mut large = Vec::new();
             for running in ended {
-                match value_of(&process, &running) {
+                match value_of(&process, &running).await {
                     Ok(value) if !value.is_large(INLINE_VALUE) => {
                         outcomes.push((running.token, Outcome::Value(value.head().to_vec())));
                     }
@@ -89,12 +89,12 @@ impl Durables {
                 }
             }
         } else {
-            self.state().kept.insert(object_id(token.id), Payload::Described(value.contiguous()));
+            self.keep(object_id(token.id), Payload::Described(value.contiguous()));
             Outcome::Kept(len)
         };
         let settled = self.complete(durable, running.waiter.as_slice(), vec![(token, outcome)]).await;
         if !settled {
-            self.state().kept.remove(&object_id(token.id));
+            self.keep_no_more(object_id(token.id));
         }
         drop(running);
     }
@@ -130,12 +130,12 @@ impl Durables {
 }
 
 /// The encoded value, if there is one.
-fn value_of(process: &Process, running: &Running) -> Result<Payload, Error> {
+async fn value_of(process: &Arc<Process>, running: &Running) -> Result<Payload, Error> {
     match running.handle.cell().outcome() {
         Some(Ended::Value(value)) => Ok(value),
         Some(Ended::Failed(error)) => Err(Error::from(error)),
         // It ran here, so its value is here.
-        Some(Ended::Stored { .. }) => process.object(running.handle.id()).ok_or(Error::Shutdown),
+        Some(Ended::Stored { .. }) => process.object_here(running.handle.id()).await.ok_or(Error::Shutdown),
         None => Err(Error::Shutdown),
     }
 }
