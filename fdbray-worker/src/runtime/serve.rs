@@ -79,8 +79,6 @@ impl Host for Served {
         let exited = *why == Ended::Exited;
         if exited {
             self.links.departed(peer);
-        } else {
-            process.shared().session_ended(peer, process.outside().and_then(|outside| outside.pid_of(peer)));
         }
         let marks = self.links.take_marks(peer);
         let started = |lease| marks(lease).filter(|_| exited);

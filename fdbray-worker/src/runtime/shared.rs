@@ -8,7 +8,7 @@
 use super::{Process, news::News, outside::handed};
 use crate::{
     config::Config,
-    control::members::exit::{exit, pidfd},
+    control::members::exit::exit,
     error::Result,
     id::{ObjectId, ProcessId},
     net::{Link, Soon},
@@ -16,7 +16,7 @@ use crate::{
     payload::Payload,
 };
 use bytes::Bytes;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 use std::{
     os::fd::OwnedFd,
@@ -43,6 +43,8 @@ pub(crate) struct SharedMemory {
     pub(super) patience: Duration,
     /// What others read here, by reader and the reader's number of the pin.
     pins: Mutex<FxHashMap<ProcessId, FxHashMap<u64, Payload>>>,
+    /// Processes that have, or had, pins here, until they have exited.
+    readers: Mutex<FxHashSet<ProcessId>>,
     /// The arenas of others, mapped once; none for those that could not be, which has been logged.
     peers: Mutex<FxHashMap<ProcessId, Option<PeerArena>>>,
     /// The number of the last pin that this process asked for.
@@ -80,6 +82,7 @@ impl SharedMemory {
             has_none: AtomicBool::new(false),
             patience: config.store_wait,
             pins: Mutex::default(),
+            readers: Mutex::default(),
             peers: Mutex::default(),
             asked: AtomicU64::new(0),
             unpinned: Mutex::default(),
@@ -174,8 +177,9 @@ impl SharedMemory {
     }
 
     /// Holds a value for a peer; tells where it is, if it can be viewed.
-    fn pin(&self, link: &Link, pin: u64, value: Payload) -> Option<Bytes> {
+    fn pin(self: &Arc<Self>, link: &Link, pin: u64, value: Payload) -> Option<Bytes> {
         let located = Located::of(&value, &self.arena)?;
+        self.watch_reader(link)?;
         lock(&self.pins).entry(link.peer()).or_default().insert(pin, value);
         match postcard::to_stdvec(&located) {
             Ok(answer) => Some(answer.into()),
@@ -198,29 +202,36 @@ impl SharedMemory {
         drop(freed);
     }
 
-    /// A process has exited, for certain: it reads nothing any more.
-    pub fn exited(&self, peer: ProcessId) {
-        let pins = lock(&self.pins).remove(&peer);
-        drop(pins);
-        // What it has had of ours is gone with it, and its arena stays only as long as there are views.
-        lock(&self.peers).remove(&peer);
-        lock(&self.unpinned).retain(|(of, _)| *of != peer);
-    }
-
-    /// The session with a peer is over, and it may have exited or not. What it reads is held until it has.
-    pub fn session_ended(self: &Arc<Self>, peer: ProcessId, pid: Option<u32>) {
-        lock(&self.peers).remove(&peer);
-        if !lock(&self.pins).contains_key(&peer) {
-            return;
+    /// Ends all pins of a reader when it has exited, and not before: it may read on without a session, and outside of the
+    /// cluster. Without a way to tell it may have none.
+    fn watch_reader(self: &Arc<Self>, link: &Link) -> Option<()> {
+        let peer = link.peer();
+        if !lock(&self.readers).insert(peer) {
+            return Some(());
         }
-        let Some(Ok(process)) = pid.map(pidfd) else { return };
+        let Some(process) = link.peer_hello().running.as_ref().and_then(|process| process.try_clone().ok())
+        else {
+            lock(&self.readers).remove(&peer);
+            return None;
+        };
         let shared = Arc::downgrade(self);
         tokio::spawn(async move {
             exit(process).await;
             if let Some(shared) = shared.upgrade() {
-                shared.exited(peer);
+                let pins = lock(&shared.pins).remove(&peer);
+                lock(&shared.readers).remove(&peer);
+                drop(pins);
+                shared.departed(peer);
             }
         });
+        Some(())
+    }
+
+    /// A process is no member any more. It may go on reading what it has pinned here.
+    pub fn departed(&self, peer: ProcessId) {
+        // Its arena stays only as long as there are views of it, and nobody is there to hear that they have gone.
+        lock(&self.peers).remove(&peer);
+        lock(&self.unpinned).retain(|(of, _)| *of != peer);
     }
 
     /// A new session, in which what was left unsaid can be said.

@@ -48,7 +48,7 @@ impl SharedMemory {
                 return Err(self.full(&full, None));
             }
             let process = self.process.get().and_then(Weak::upgrade);
-            let made = process.map_or(Made::Nothing, |process| wait_here(|| process.make_room(full.wanted)));
+            let made = process.map_or(Made::Nothing, |process| process.make_room(full.wanted));
             let why = match made {
                 Made::Some => continue,
                 Made::Nothing => None,
@@ -58,7 +58,7 @@ impl SharedMemory {
                 return Err(self.full(&full, why));
             }
             let began = Instant::now();
-            wait_here(|| self.arena.block_for_room(full.since, left.min(LOOK_AGAIN)));
+            self.arena.block_for_room(full.since, left.min(LOOK_AGAIN));
             left = left.saturating_sub(began.elapsed());
         }
         attempt().map_err(|full| self.full(&full, None))
@@ -228,15 +228,6 @@ impl Process {
 /// How often, and for how long, a value on disk waits for room in the arena.
 const WAITS: u32 = 4;
 const WAIT: Duration = Duration::from_millis(50);
-
-/// Waits on this thread; others of a tokio runtime take over what this one would do.
-fn wait_here<T>(wait: impl FnOnce() -> T) -> T {
-    use tokio::runtime::{Handle, RuntimeFlavor};
-    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
-        _ => wait(),
-    }
-}
 
 /// Room may come otherwise than by a block that is freed: the machine may have memory again.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
