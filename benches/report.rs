@@ -1,10 +1,44 @@
 //! What the benchmarks have in common: their arguments, medians, a table, and JSON lines in `target/bench`.
 
 use std::{
-    env, fs,
+    env,
+    fmt::Debug,
+    fs,
     io::{self, Write},
     path::PathBuf,
+    process::ExitCode,
 };
+
+/// The variable that makes a copy of a benchmark take one figure.
+pub const FIGURE: &str = "FDBRAY_BENCH_FIGURE";
+
+/// Runs the benchmark `name`, or, in a process that takes a figure and in a worker of one, `figure`.
+pub fn main(name: &str, run: fn() -> io::Result<()>, figure: fn() -> ExitCode) -> ExitCode {
+    if env::var_os(FIGURE).is_some() || env::args().any(|arg| arg == "--worker") {
+        return figure();
+    }
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("{name}: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints what was taken of the figure `name`, for the benchmark to read.
+pub fn told(name: &str, taken: Result<String, impl Debug>) -> ExitCode {
+    match taken {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(e) => {
+            eprintln!("{name}: {e:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// The figures that the command line names, all if it names none, and whether it asks for a look instead of a
 /// measurement.

@@ -1,4 +1,5 @@
 //! What FoundationDB does at best with the transactions of durable futures: without fdbray, in one process.
+#![allow(unsafe_code)]
 
 use super::{
     cluster,

@@ -1,4 +1,5 @@
 //! What LMDB does at best with the writes of durable futures: a loop in one thread, without another process.
+#![allow(unsafe_code)]
 
 use super::writes::{Plan, Transaction, Write};
 use fdbray_worker::control::store::lmdb::Sync;

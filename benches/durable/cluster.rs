@@ -98,5 +98,5 @@ impl Drop for Cluster {
 pub fn worker(url: &str, n: usize) -> io::Result<Child> {
     let mut worker = Command::new(env::current_exe()?);
     worker.args(["--worker", "--cluster", url, "--resource", &format!("w{n}=1")]);
-    worker.env_remove(super::FIGURE).stdin(Stdio::null()).stdout(Stdio::null()).spawn()
+    worker.env_remove(super::report::FIGURE).stdin(Stdio::null()).stdout(Stdio::null()).spawn()
 }

@@ -1,7 +1,10 @@
 //! The figures themselves: programs that use durable futures as anyone would. Each prints one line of numbers: the
 //! figure, how many futures it is about, what the store layer counted for them, and what else there is to say.
 
-use super::{FIGURE, cluster};
+use super::{
+    cluster,
+    report::{FIGURE, told},
+};
 use fdbray::prelude::*;
 use fdbray_worker::control::store::Usage;
 use futures_util::future::try_join_all;
@@ -46,16 +49,7 @@ pub async fn main() -> ExitCode {
         "idle" => idle(Duration::from_secs(if quick { 3 } else { 20 })).await,
         other => Err(Error::application(format!("there is no figure `{other}`"))),
     };
-    match taken {
-        Ok(line) => {
-            println!("{line}");
-            ExitCode::SUCCESS
-        }
-        Err(e) => {
-            eprintln!("{name}: {e:?}");
-            ExitCode::FAILURE
-        }
-    }
+    told(&name, taken)
 }
 
 /// What this process and the workers have asked of their stores.

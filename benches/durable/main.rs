@@ -25,16 +25,12 @@ mod writes;
 
 use cluster::{Cluster, Engine};
 use fdbray_worker::control::store::lmdb::Sync;
-use report::{Report, Taken};
+use report::{FIGURE, Report, Taken};
 use std::{
-    env,
     io::{self, BufRead, BufReader},
     process::{ExitCode, Stdio},
 };
 use writes::{Counted, Plan};
-
-/// The variable that makes a copy of this program take one figure.
-const FIGURE: &str = "FDBRAY_BENCH_FIGURE";
 
 struct Figure {
     name: &'static str,
@@ -73,17 +69,7 @@ const FIGURES: &[Figure] = &[
 ];
 
 fn main() -> ExitCode {
-    // A process that takes a figure, or a worker of one.
-    if env::var_os(FIGURE).is_some() || env::args().any(|arg| arg == "--worker") {
-        return figures::main();
-    }
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("durable: {e}");
-            ExitCode::FAILURE
-        }
-    }
+    report::main("durable", run, figures::main)
 }
 
 fn run() -> io::Result<()> {

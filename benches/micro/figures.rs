@@ -1,5 +1,6 @@
 //! The figures themselves: programs that use fdbray as anyone would. Each prints one line with what it measured.
 
+use super::report::{FIGURE, told};
 use fdbray::prelude::*;
 use std::{
     collections::VecDeque,
@@ -51,7 +52,7 @@ fn fib_blocking(n: u64) -> fdbray::Result<u64> {
 /// Takes the figure that the environment names. A worker never gets past the first line of its body.
 #[fdbray::main]
 pub async fn main() -> ExitCode {
-    let name = env::var(super::FIGURE).unwrap_or_default();
+    let name = env::var(FIGURE).unwrap_or_default();
     let size = if env::var(QUICK).is_ok_and(|q| q == "1") { Size::QUICK } else { Size::FULL };
     let taken = match &name[..] {
         "tasks_async" => tasks_async(size).await,
@@ -64,16 +65,7 @@ pub async fn main() -> ExitCode {
         "start_ms" => start().await,
         other => Err(Error::application(format!("there is no figure `{other}`"))),
     };
-    match taken {
-        Ok(line) => {
-            println!("{line}");
-            ExitCode::SUCCESS
-        }
-        Err(e) => {
-            eprintln!("{name}: {e:?}");
-            ExitCode::FAILURE
-        }
-    }
+    told(&name, taken)
 }
 
 #[derive(Clone, Copy)]

@@ -13,16 +13,13 @@ mod limits;
 mod report;
 
 use limits::Batch;
-use report::{Report, Taken};
+use report::{FIGURE, Report, Taken};
 use std::{
     env,
     io::{self, BufRead, BufReader},
     process::{Command, ExitCode, Stdio},
     time::Instant,
 };
-
-/// The variable that makes a copy of this program take one figure.
-const FIGURE: &str = "FDBRAY_BENCH_FIGURE";
 
 /// What a figure is compared with.
 #[derive(Clone, Copy)]
@@ -56,17 +53,7 @@ const FIGURES: &[Figure] = &[
 
 fn main() -> ExitCode {
     limits::serve();
-    // A process that takes a figure, or a worker of one.
-    if env::var_os(FIGURE).is_some() || env::args().any(|arg| arg == "--worker") {
-        return figures::main();
-    }
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("micro: {e}");
-            ExitCode::FAILURE
-        }
-    }
+    report::main("micro", run, figures::main)
 }
 
 fn run() -> io::Result<()> {

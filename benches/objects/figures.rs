@@ -1,6 +1,6 @@
 //! The figures themselves: programs that use large values as anyone would. Each prints one line, see [`take`](super::take).
 
-use super::FIGURE;
+use super::report::{FIGURE, told};
 use fdbray::prelude::*;
 use std::{
     env,
@@ -62,16 +62,7 @@ pub async fn main() -> ExitCode {
         "pull_1g" | "pull_1g_shaped" | "pull_1g_zeros" => pull(&name, quick).await,
         other => Err(Error::application(format!("there is no figure `{other}`"))),
     };
-    match taken {
-        Ok(line) => {
-            println!("{line}");
-            ExitCode::SUCCESS
-        }
-        Err(e) => {
-            eprintln!("{name}: {e:?}");
-            ExitCode::FAILURE
-        }
-    }
+    told(&name, taken)
 }
 
 /// GB/s of putting 256 MiB, the first time and later, beside copying them into memory that was used before.

@@ -25,15 +25,12 @@ mod network;
 mod report;
 
 use network::Network;
-use report::{Report, Taken};
+use report::{FIGURE, Report, Taken};
 use std::{
     env,
     io::{self, BufRead, BufReader},
     process::{Command, ExitCode, Stdio},
 };
-
-/// The variable that makes a copy of this program take one figure.
-const FIGURE: &str = "FDBRAY_BENCH_FIGURE";
 
 struct Figure {
     name: &'static str,
@@ -62,17 +59,7 @@ const FIGURES: &[Figure] = &[
 
 fn main() -> ExitCode {
     link::serve();
-    // A process that takes a figure, or a worker of one.
-    if env::var_os(FIGURE).is_some() || env::args().any(|arg| arg == "--worker") {
-        return figures::main();
-    }
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("objects: {e}");
-            ExitCode::FAILURE
-        }
-    }
+    report::main("objects", run, figures::main)
 }
 
 fn run() -> io::Result<()> {

@@ -110,6 +110,17 @@ impl Cell {
         }
     }
 
+    /// Takes a value back whose bytes are about to leave this process's memory: from here on it is stored, and whoever wants
+    /// it asks again.
+    pub fn withdraw(&self) -> Option<Payload> {
+        let mut state = self.state();
+        let State::Settled(outcome @ Outcome::Value(_), _) = &mut *state else { return None };
+        let Outcome::Value(value) = mem::replace(outcome, Outcome::Stored { len: 0 }) else { return None };
+        *outcome = Outcome::Stored { len: value.len() as u64 };
+        self.forget_ask();
+        Some(value)
+    }
+
     /// The outcome in this process, or registers `waker`. A stored value is not here yet: see [`Cell::first_ask`].
     pub fn poll_local(&self, cx: &mut Context<'_>) -> Poll<Outcome> {
         let mut state = self.state();

@@ -22,6 +22,8 @@
 //! | `FDBRAY_STORE_BYTES` | 30% of memory | shared memory for the large values of this process |
 //! | `FDBRAY_LOCALITY_BYTES` | `200MB` | a worker to which more of a call's arguments would have to be moved is left out, as long as another could run it to which less would |
 //! | `FDBRAY_STORE_WAIT` | `10s` | how long a large value waits for room there, then `StoreFull` |
+//! | `FDBRAY_SPILL_DIR` | `/var/tmp` | where large values are written when that memory is full; `off`: nowhere |
+//! | `FDBRAY_SPILL_BYTES` | what is free there | how much may be written there |
 //! | `FDBRAY_LOG_TO_DRIVER` | true | whether what remote code prints shows in the driver's terminal |
 //! | `FDBRAY_ALLOW_MIXED_BINARIES` | false | whether processes of different builds work together |
 //! | `FDBRAY_IN_PROCESS` | false | everything in the driver's process, for debugging |
@@ -38,6 +40,7 @@ pub use url::{ClusterUrl, Engine, UrlError};
 
 use crate::control::members::Capacity;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The settings of one process.
@@ -85,6 +88,11 @@ pub struct Config {
     /// A worker to which more bytes of a call's arguments would have to be moved is left out, as long as another could run
     /// the call to which fewer would.
     pub locality_bytes: u64,
+    /// Where large values are written when that memory is full: a directory, which is made if there is none; `off` for
+    /// nowhere. None: `$FDBRAY_TMPDIR`, else `/var/tmp` or the directory for temporary files, unless they are in memory.
+    pub spill_dir: Option<PathBuf>,
+    /// How many bytes this process may have there. None: what is free, but for a reserve.
+    pub spill_bytes: Option<u64>,
     /// Whether what remote code prints and logs shows in the driver's terminal.
     pub log_to_driver: bool,
     /// Whether processes of different builds work together, function by function.
@@ -116,6 +124,8 @@ impl Default for Config {
             store_bytes: None,
             store_wait: Duration::from_secs(10),
             locality_bytes: 200_000_000,
+            spill_dir: None,
+            spill_bytes: None,
             log_to_driver: true,
             allow_mixed_binaries: false,
             in_process: false,

@@ -136,6 +136,11 @@ impl Payload {
         }
     }
 
+    /// Whether both are the same bytes in the same memory.
+    pub fn is_same(&self, other: &Payload) -> bool {
+        std::ptr::eq(self.head(), other.head())
+    }
+
     /// Whether it is in the self-describing encoding.
     pub fn is_described(&self) -> bool {
         matches!(self, Payload::Described(_))

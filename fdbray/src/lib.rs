@@ -36,8 +36,6 @@
 //! | set things, write `main` by hand | [`Config`] |
 //! | leave early | [`shutdown`] |
 
-#![deny(unsafe_code)]
-
 // So that the attributes' expansions, which name `::fdbray`, work in this crate too.
 extern crate self as fdbray;
 

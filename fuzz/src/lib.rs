@@ -4,8 +4,6 @@
 //! What breaks prints how to run it again. A target is a plain `fn(&[u8])`, so that `cargo fuzz` can run it too:
 //! `fuzz_target!(|data: &[u8]| fuzz::targets::net::hello(data))`.
 
-#![deny(unsafe_code)]
-
 pub mod memory;
 mod mutate;
 mod run;

@@ -2,6 +2,7 @@
 
 use super::parse::{parse_bool, parse_bytes, parse_count, parse_duration, parse_pairs, parse_quantity};
 use super::{ClusterUrl, Config, ConfigError, Secret, UNIT};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Builder methods.
@@ -126,6 +127,18 @@ impl Config {
         self
     }
 
+    /// Where large values are written when that memory is full; `off` for nowhere.
+    pub fn spill_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.spill_dir = Some(dir.into());
+        self
+    }
+
+    /// How much this process may have there, in bytes.
+    pub fn spill_bytes(mut self, bytes: u64) -> Self {
+        self.spill_bytes = Some(bytes);
+        self
+    }
+
     /// Whether what remote code prints and logs shows in the driver's terminal.
     pub fn log_to_driver(mut self, yes: bool) -> Self {
         self.log_to_driver = yes;
@@ -234,6 +247,8 @@ const SETTINGS: &[(&str, Apply)] = &[
     ("FDBRAY_STORE_BYTES", |config, text| set(&mut config.store_bytes, parse_bytes(text).map(Some))),
     ("FDBRAY_STORE_WAIT", |config, text| set(&mut config.store_wait, parse_duration(text))),
     ("FDBRAY_LOCALITY_BYTES", |config, text| set(&mut config.locality_bytes, parse_bytes(text))),
+    ("FDBRAY_SPILL_DIR", |config, text| set(&mut config.spill_dir, Ok(Some(text.into())))),
+    ("FDBRAY_SPILL_BYTES", |config, text| set(&mut config.spill_bytes, parse_bytes(text).map(Some))),
     ("FDBRAY_LOG_TO_DRIVER", |config, text| set(&mut config.log_to_driver, parse_bool(text))),
     ("FDBRAY_ALLOW_MIXED_BINARIES", |config, text| set(&mut config.allow_mixed_binaries, parse_bool(text))),
     ("FDBRAY_IN_PROCESS", |config, text| set(&mut config.in_process, parse_bool(text))),
@@ -324,6 +339,8 @@ mod tests {
             ("FDBRAY_STORE_BYTES", "2MB"),
             ("FDBRAY_STORE_WAIT", "4s"),
             ("FDBRAY_LOCALITY_BYTES", "3MB"),
+            ("FDBRAY_SPILL_DIR", "/disk"),
+            ("FDBRAY_SPILL_BYTES", "3GB"),
             ("FDBRAY_LOG_TO_DRIVER", "false"),
             ("FDBRAY_ALLOW_MIXED_BINARIES", "1"),
             ("FDBRAY_IN_PROCESS", "true"),
@@ -353,6 +370,8 @@ mod tests {
             .store_bytes(2_000_000)
             .store_wait(Duration::from_secs(4))
             .locality_bytes(3_000_000)
+            .spill_dir("/disk")
+            .spill_bytes(3_000_000_000)
             .log_to_driver(false)
             .allow_mixed_binaries(true)
             .in_process(true);

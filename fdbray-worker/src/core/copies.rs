@@ -91,7 +91,7 @@ impl Copies {
         idle
     }
 
-    /// Gives up everything.
+    /// Gives up everything, at the end.
     pub fn clear(&mut self, drops: &mut Vec<Payload>) {
         self.looks.clear();
         drops.extend(std::mem::take(&mut self.values).into_values().map(|copy| copy.value));
@@ -110,7 +110,8 @@ impl Core {
         for_tasks: bool,
         fx: &mut Effects,
     ) {
-        if for_tasks {
+        // What this process keeps itself needs no second reason to be here, which would hold it in memory.
+        if for_tasks && !self.objects.stored.has(id) {
             let idle = if copied { KEPT } else { VIEWED };
             self.objects.copies.add(id, Copy { value: value.clone(), attempt, used: self.now, idle });
             self.plan_rounds();
@@ -159,7 +160,7 @@ impl Core {
         };
         let found = in_handle().or_else(|| self.objects.copies.take(id));
         match found.filter(|(_, of)| *of == attempt) {
-            Some((value, _)) => self.objects.store(id, value),
+            Some((value, _)) => self.objects.stored.insert(id, value, fx),
             None => self.say(id.owner, &Message::Copied { seq: id.seq, attempt, has: false }, fx),
         }
     }
@@ -180,9 +181,8 @@ impl Core {
             let unknown = || Places { holder: id.owner, copies: Vec::new(), attempt: 0 };
             self.borrows.get(id).and_then(|b| b.places.clone()).unwrap_or_else(unknown)
         };
-        if here && places.holder != self.me() {
-            let holder = std::mem::replace(&mut places.holder, self.me());
-            places.copies.insert(0, holder);
+        if here {
+            places = places.led_by(self.me());
         }
         places.copies.retain(|place| *place != places.holder);
         places.copies.truncate(MOST_TOLD);

@@ -210,7 +210,12 @@ impl Core {
         match ending {
             Ending::Value(value, contained) => {
                 self.adopt_contained(seq, from, contained, false, fx);
-                self.settle(seq, Outcome::Value(value), None, fx);
+                // What ran on the stack of who awaits it is kept here like what a worker keeps.
+                let kept = (from.is_none() && value.is_large(self.settings.inline)).then(|| self.me());
+                if kept.is_some() {
+                    self.objects.stored.insert(ObjectId { owner: self.me(), seq }, value.clone(), fx);
+                }
+                self.settle(seq, Outcome::Value(value), kept, fx);
             }
             Ending::Stored(len, contained) => {
                 self.adopt_contained(seq, from, contained, true, fx);

@@ -8,8 +8,10 @@ use crate::{
     cell::Waiters,
     error::Error,
     id::{ObjectId, ProcessId},
+    objects::Spilled,
     payload::Payload,
 };
+use std::sync::Arc;
 
 /// What the core wants done, collected over one turn. Reused from turn to turn.
 #[derive(Default)]
@@ -44,6 +46,8 @@ pub struct Effects {
     pub room: bool,
     /// Values to drop outside the lock.
     pub drops: Vec<Payload>,
+    /// Values on disk to drop outside the lock, where that may take a moment.
+    pub spilled: Vec<Arc<Spilled>>,
 }
 
 /// Something to send to `peer`.

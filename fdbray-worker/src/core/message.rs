@@ -290,6 +290,16 @@ impl Places {
     pub fn all(&self) -> impl Iterator<Item = ProcessId> {
         std::iter::once(self.holder).chain(self.copies.iter().copied())
     }
+
+    /// The same, of which this one is the surest.
+    pub(super) fn led_by(mut self, holder: ProcessId) -> Self {
+        let before = std::mem::replace(&mut self.holder, holder);
+        if before != holder {
+            self.copies.retain(|place| *place != holder);
+            self.copies.insert(0, before);
+        }
+        self
+    }
 }
 
 /// Appends `message` to `out`.

@@ -22,6 +22,7 @@
 //! | `blocking` | tasks that wait for futures and give their slot back |
 //! | `borrow`, `lend` | futures of other owners, and this one's at others |
 //! | `objects`, `copies` | values that are too large to travel inside a message; copies of them, and who has some |
+//! | `stored` | the values that this process keeps, and which of them leave memory when that is full |
 //! | `timers` | deadlines, retries, idle leases, shapes that nobody can run |
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
@@ -48,6 +49,7 @@ pub mod session;
 mod settle;
 pub mod shape;
 mod share;
+mod stored;
 mod submit;
 pub mod table;
 #[cfg(test)]
@@ -61,6 +63,7 @@ pub use gate::Gate;
 pub use grant::{Finished, Start, TaskKey};
 pub use peers::PeerInfo;
 pub use placement::{At, Place};
+pub use stored::{Found, SetAside};
 pub use submit::Submission;
 
 use crate::id::ProcessId;

@@ -5,6 +5,7 @@ use super::{
     copies::Copies,
     grant::Fetched,
     message::{Message, Places, TaskName},
+    stored::{Found, Stored},
     table::{Record, State},
 };
 use crate::{
@@ -21,7 +22,7 @@ pub(super) const TRIES: u32 = 3;
 /// What this process keeps for others, and what it is fetching.
 #[derive(Default)]
 pub(super) struct Objects {
-    stored: BTreeMap<ObjectId, Payload>,
+    pub(super) stored: Stored,
     fetching: BTreeMap<ObjectId, Fetching>,
     pub(super) copies: Copies,
 }
@@ -36,18 +37,13 @@ struct Fetching {
 }
 
 impl Objects {
-    pub fn store(&mut self, id: ObjectId, value: Payload) {
-        self.stored.insert(id, value);
-    }
-
     pub fn free(&mut self, id: ObjectId, fx: &mut Effects) {
-        fx.drops.extend(self.stored.remove(&id));
+        self.stored.remove(id, fx);
         fx.drops.extend(self.copies.take(id).map(|(value, _)| value));
     }
 
     pub fn free_all_of(&mut self, owner: ProcessId, fx: &mut Effects) {
-        let freed = self.stored.extract_if(.., |id, _| id.owner == owner);
-        fx.drops.extend(freed.map(|(_, value)| value));
+        self.stored.remove_all_of(owner, fx);
         self.copies.free_all_of(owner, &mut fx.drops);
     }
 
@@ -58,13 +54,13 @@ impl Objects {
 
 impl Core {
     /// The bytes of an object that this process has, to serve them.
-    pub fn object(&self, id: ObjectId) -> Option<Payload> {
-        if let Some(value) = self.objects.stored.get(&id) {
-            return Some(value.clone());
+    pub fn object(&mut self, id: ObjectId) -> Option<Found> {
+        if let Some(found) = self.objects.stored.get(id) {
+            return Some(found);
         }
         match self.outcome_of(id) {
-            Some(Outcome::Value(value)) => Some(value),
-            _ => self.objects.copies.peek(id),
+            Some(Outcome::Value(value)) => Some(Found::Here(value)),
+            _ => self.objects.copies.peek(id).map(Found::Here),
         }
     }
 
@@ -87,18 +83,26 @@ impl Core {
         task: TaskName,
         fx: &mut Effects,
     ) -> Fetched {
-        if let Some(value) = self.objects.copies.get(id, self.now).or_else(|| self.object(id)) {
+        if let Some(value) = self.objects.copies.get(id, self.now) {
             return Fetched::Here(value);
         }
-        self.fetch(id, places, len, Some(task), fx);
+        match self.object(id) {
+            Some(Found::Here(value)) => return Fetched::Here(value),
+            Some(Found::Away(_)) => {
+                self.fetch(id, &places.clone().led_by(self.me()), len, Some(task), fx);
+            }
+            None => self.fetch(id, places, len, Some(task), fx),
+        }
         Fetched::Coming(id)
     }
 
     /// A handle here wants the bytes of a stored value.
     pub(super) fn fetch_for_handles(&mut self, id: ObjectId, places: Places, len: u64, fx: &mut Effects) {
-        if let Some(value) = self.objects.stored.get(&id).cloned() {
-            return self.value_came(id, value, fx);
-        }
+        let places = match self.objects.stored.get(id) {
+            Some(Found::Here(value)) => return self.value_came(id, value, fx),
+            Some(Found::Away(_)) => places.led_by(self.me()),
+            None => places,
+        };
         self.fetch(id, &places, len, None, fx);
     }
 
@@ -193,7 +197,7 @@ impl Core {
         }
         // If it has the value after all, it need not keep it.
         if self.holder_of(id) == Some(from) {
-            self.say(from, &Message::Free { seq: id.seq }, fx);
+            self.free_at(from, id.seq, fx);
         }
         self.value_lost(id.seq, from, fx);
         // There may be another copy.
@@ -252,6 +256,16 @@ impl Core {
         self.holder_of(id).unwrap_or(self.me())
     }
 
+    /// The process that keeps the value of the own future `seq` need not do so any more.
+    pub(super) fn free_at(&mut self, holder: ProcessId, seq: u64, fx: &mut Effects) {
+        let me = self.me();
+        if holder == me {
+            self.objects.free(ObjectId { owner: me, seq }, fx);
+        } else {
+            self.say(holder, &Message::Free { seq }, fx);
+        }
+    }
+
     /// Who keeps the bytes of a stored value, as far as this process knows.
     pub(super) fn holder_of(&self, id: ObjectId) -> Option<ProcessId> {
         if self.owns(id) {
@@ -297,9 +311,16 @@ impl Core {
         record.cell.reopen();
         record.state = State::Checking;
         record.died += 1;
+        let id = ObjectId { owner: self.settings.me, seq };
+        if record.flags.forgotten {
+            let why = format!(
+                "process {holder}, which kept it, cannot read it any more, and nothing computes it again"
+            );
+            let lost = Error::ObjectLost { object: id, why, passed: Default::default() };
+            return self.fail(seq, lost, fx);
+        }
         let spec = self.templates.spec(record.template);
         if u32::from(record.died) > spec.retries {
-            let id = ObjectId { owner: self.settings.me, seq };
             let why = format!(
                 "worker {holder}, which kept it, is gone, and all attempts of `{}` are spent",
                 spec.name

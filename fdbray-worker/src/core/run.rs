@@ -252,7 +252,7 @@ impl Core {
                 }
                 if large {
                     let len = value.len() as u64;
-                    self.objects.store(id, value);
+                    self.objects.stored.insert(id, value, fx);
                     self.peers.say(peer, &Message::Stored { task, ran, len, contained }, false, fx);
                 } else {
                     let value = value.in_message();

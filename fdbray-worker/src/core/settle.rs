@@ -60,6 +60,7 @@ impl Core {
     /// The own future `seq` will not be computed again.
     pub(super) fn forget_arguments(&mut self, seq: u64, fx: &mut Effects) {
         let Some(record) = self.table.get_mut(seq) else { return };
+        record.flags.forgotten = true;
         fx.drops.push(std::mem::replace(&mut record.arguments, Payload::copy_from(b"")));
         if let Some(extra) = &mut record.extra {
             let futures = std::mem::take(&mut extra.futures);
@@ -191,7 +192,7 @@ impl Core {
                 let Extra { futures, inside_arguments, inside_value, holder, copies, .. } = *extra;
                 self.unpin_all(futures.into_iter().chain(inside_arguments).chain(inside_value));
                 for peer in holder.into_iter().chain(copies) {
-                    self.say(peer, &Message::Free { seq: id.seq }, fx);
+                    self.free_at(peer, id.seq, fx);
                 }
             }
             fx.drops.push(record.arguments);

@@ -130,7 +130,7 @@ impl Core {
             died: 0,
             failed: 0,
             pins: 0,
-            flags: Flags { nested, suspect: false, pending: true },
+            flags: Flags { nested, pending: true, ..Flags::default() },
             arguments: call.arguments_kept(),
             root,
             extra: None,
@@ -215,6 +215,7 @@ impl Core {
     /// Keeps a value as an object that this process owns.
     pub fn put(&mut self, value: Payload, contained: Vec<ObjectId>, fx: &mut Effects) -> Arc<Cell> {
         let id = ObjectId { owner: self.me(), seq: self.table.next_seq() };
+        let kept = value.is_large(self.settings.inline).then(|| value.clone());
         let cell = Cell::settled(id, Outcome::Value(value));
         cell.add_handle();
         for held in &contained {
@@ -223,6 +224,10 @@ impl Core {
         let mut record = Record::settled(cell.clone());
         if !contained.is_empty() {
             record.extra().inside_value = contained.into();
+        }
+        if let Some(value) = kept {
+            record.extra().holder = Some(id.owner);
+            self.objects.stored.insert(id, value, fx);
         }
         self.table.insert(record);
         self.turn(fx);

@@ -60,6 +60,8 @@ pub(super) struct Flags {
     pub suspect: bool,
     /// Counted in the budget of pending calls.
     pub pending: bool,
+    /// It cannot be computed again: its arguments are gone, or it was never computed.
+    pub forgotten: bool,
 }
 
 /// The rarer parts of a record.
@@ -118,7 +120,7 @@ impl Record {
             died: 0,
             failed: 0,
             pins: 0,
-            flags: Flags::default(),
+            flags: Flags { forgotten: true, ..Flags::default() },
             arguments: Payload::copy_from(b""),
             root: None,
             extra: None,

@@ -78,7 +78,8 @@ fn bytes_of(cell: &Arc<Cell>) -> impl Future<Output = Result<Payload>> + Unpin {
         Poll::Ready(Outcome::Value(value)) => Poll::Ready(Ok(value)),
         Poll::Ready(Outcome::Failed(error)) => Poll::Ready(Err(Error::from(error))),
         Poll::Ready(Outcome::Stored { .. }) | Poll::Pending => {
-            if !std::mem::replace(&mut asked, true) {
+            // What came may have left this process's memory again before this thread saw it.
+            if !std::mem::replace(&mut asked, true) || cell.is_stored() {
                 runtime::ask(cell);
             }
             Poll::Pending

@@ -32,6 +32,15 @@ impl Link {
         answer.await.ok().flatten()
     }
 
+    /// Answers the peer's question once the answer is there. Other questions do not wait for it.
+    pub(crate) fn answer_later(self: &Arc<Self>, number: u64, answer: oneshot::Receiver<Option<Bytes>>) {
+        let link = self.clone();
+        tokio::spawn(async move {
+            link.send_own(&Own::Answer(number, answer.await.ok().flatten()));
+            link.flush();
+        });
+    }
+
     /// Tells the peer something, if the session stands.
     pub fn tell(&self, news: Bytes) {
         self.send_own(&Own::Tell(news));

@@ -10,6 +10,7 @@ use crate::{
 };
 use bytes::Bytes;
 use std::{collections::VecDeque, os::fd::OwnedFd, sync::Arc};
+use tokio::sync::oneshot;
 
 /// The runtime, as the network sees it. All but `outgoing` and `object` are called on the I/O thread and none while
 /// one of the network's locks is held, but for `outgoing`; none may block.
@@ -44,12 +45,12 @@ pub trait Host: Send + Sync + 'static {
     fn ended(&self, peer: ProcessId, nonce: u64, why: &Ended);
 
     /// The object that a peer asks for. Called on the thread of the bulk lane.
-    fn object(&self, id: ObjectId) -> Option<Payload>;
+    fn object(&self, id: ObjectId) -> Soon<Payload>;
 
     /// A [question](Link::ask) of the peer's; by default there is no answer.
-    fn asked(&self, link: &Arc<Link>, question: Bytes) -> Option<Bytes> {
+    fn asked(&self, link: &Arc<Link>, question: Bytes) -> Soon<Bytes> {
         let _ = (link, question);
-        None
+        Soon::Now(None)
     }
 
     /// What the peer [tells](Link::tell); by default nobody listens.
@@ -67,4 +68,13 @@ pub trait Host: Send + Sync + 'static {
     fn rejected(&self, peer: Option<ProcessId>, why: &HandshakeError) {
         let _ = (peer, why);
     }
+}
+
+/// What the runtime has for a peer, if anything: here, or on its way from a disk.
+#[derive(Debug)]
+pub enum Soon<T> {
+    /// Here.
+    Now(Option<T>),
+    /// It comes here; if the other end is dropped, there is nothing.
+    Later(oneshot::Receiver<Option<T>>),
 }

@@ -58,12 +58,14 @@ pub struct PeerHello {
     pub addresses: Vec<String>,
     /// What its [`Host::hand_over`] gave, on a Unix socket.
     pub fds: Vec<OwnedFd>,
+    /// The process itself, on a Unix socket: becomes readable when it exits.
+    pub running: Option<OwnedFd>,
 }
 
 impl PeerHello {
-    pub(crate) fn new(hello: Hello, fds: Vec<OwnedFd>) -> Self {
+    pub(crate) fn new(hello: Hello, fds: Vec<OwnedFd>, running: Option<OwnedFd>) -> Self {
         let Hello { from, role, build, addresses, .. } = hello;
-        PeerHello { process: from, role, build, addresses, fds }
+        PeerHello { process: from, role, build, addresses, fds, running }
     }
 }
 

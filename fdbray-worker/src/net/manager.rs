@@ -114,9 +114,8 @@ impl Manager {
         let connected = self.connect(peer, nonce, &addresses).await;
         let failed = match connected {
             Ok((socket, accepted, route)) => {
-                let same_host = socket.is_unix();
                 let (link, resumes) =
-                    self.new_link(accepted.theirs, accepted.fds, same_host, Some(route), accepted.stale);
+                    self.new_link(accepted.theirs, accepted.fds, &socket, Some(route), accepted.stale);
                 if self.install(&link, false).await {
                     tokio::spawn(session::run(self.clone(), link, socket, resumes));
                     None
@@ -257,7 +256,7 @@ impl Manager {
         }
         let same_host = caller.socket.is_unix();
         let fds = std::mem::take(&mut caller.fds);
-        let (link, resumes) = self.new_link(caller.theirs.clone(), fds, same_host, None, None);
+        let (link, resumes) = self.new_link(caller.theirs.clone(), fds, &caller.socket, None, None);
         if !self.install(&link, true).await {
             return;
         }
@@ -279,12 +278,14 @@ impl Manager {
         &self,
         theirs: super::hello::Hello,
         fds: Vec<std::os::fd::OwnedFd>,
-        same_host: bool,
+        socket: &Socket,
         route: Option<Vec<String>>,
         stale: Option<u64>,
     ) -> (Arc<Link>, mpsc::Receiver<Box<Caller>>) {
         let nonce = theirs.nonce;
-        let peer = PeerHello::new(theirs, fds);
+        let same_host = socket.is_unix();
+        let running = if same_host { socket.peer_process() } else { None };
+        let peer = PeerHello::new(theirs, fds, running);
         Link::new(NewLink { host: self.host.clone(), peer, nonce, same_host, route, stale })
     }
 

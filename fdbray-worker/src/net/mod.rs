@@ -31,7 +31,7 @@ mod tests;
 pub use build_id::build_id;
 pub use bulk::{Room, wire as bulk_wire};
 pub use error::{Ended, FetchError, HandshakeError, NetError};
-pub use host::Host;
+pub use host::{Host, Soon};
 pub use link::{Link, PeerHello};
 pub use options::{Options, Role, Secret};
 pub use service::Net;

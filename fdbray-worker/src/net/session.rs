@@ -6,6 +6,7 @@ use super::{
     frame::{self, Front, Own},
     handshake::{self, Accepted, Ask, Caller},
     hello::{Lane, Refusal},
+    host::Soon,
     link::Link,
     manager::Manager,
     socket::Socket,
@@ -228,10 +229,10 @@ async fn read(manager: Arc<Manager>, link: Arc<Link>, socket: Arc<Socket>) -> St
                     match Own::decode(&buf[..len]) {
                         Some(Own::OpenBulk) => bulk::open(&manager, &link, true),
                         Some(Own::Bye(why)) => return Stopped::End(Ended::ByPeer(why)),
-                        Some(Own::Ask(number, question)) => {
-                            let answer = manager.host.asked(&link, question);
-                            link.send_own(&Own::Answer(number, answer));
-                        }
+                        Some(Own::Ask(number, question)) => match manager.host.asked(&link, question) {
+                            Soon::Now(answer) => link.send_own(&Own::Answer(number, answer)),
+                            Soon::Later(answer) => link.answer_later(number, answer),
+                        },
                         Some(Own::Answer(number, answer)) => link.asks().answered(number, answer),
                         Some(Own::Tell(news)) => manager.host.told(&link, news),
                         // A later version may say more.

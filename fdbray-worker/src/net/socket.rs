@@ -1,4 +1,5 @@
 //! One connected socket, Unix or TCP: non-blocking writes from any thread, awaited reads, file descriptors.
+#![allow(unsafe_code)]
 
 use bytes::{Buf, BufMut, Bytes};
 use rustix::{

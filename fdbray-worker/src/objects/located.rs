@@ -14,12 +14,33 @@ pub struct Located {
     pieces: Vec<Piece>,
 }
 
+/// Which kind of payload a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Form {
+pub(super) enum Form {
     Plain,
     Described,
     /// With buffers beside it.
     Parts,
+}
+
+impl Form {
+    pub(super) fn of(value: &Payload) -> Self {
+        match value {
+            Payload::Parts(_) => Form::Parts,
+            Payload::Described(_) => Form::Described,
+            Payload::InPlace(..) | Payload::Shared(_) => Form::Plain,
+        }
+    }
+
+    /// The value of these pieces: its head, or all there is, and its buffers. None if this form has no buffers.
+    pub(super) fn assemble(self, head: Bytes, buffers: Vec<Bytes>) -> Option<Payload> {
+        match self {
+            Form::Parts => Some(Payload::in_parts(head, buffers)),
+            _ if !buffers.is_empty() => None,
+            Form::Described => Some(Payload::Described(head)),
+            Form::Plain => Some(Payload::from(head)),
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,13 +69,8 @@ impl Located {
             ..=SMALL => Some(Piece::Here(bytes.to_vec())),
             _ => arena.locate(bytes).map(Piece::At),
         };
-        let form = match value {
-            Payload::Parts(_) => Form::Parts,
-            Payload::Described(_) => Form::Described,
-            Payload::InPlace(..) | Payload::Shared(_) => Form::Plain,
-        };
         let all = std::iter::once(value.head()).chain(value.buffers().iter().map(|buffer| &buffer[..]));
-        Some(Located { form, pieces: all.map(piece).collect::<Option<_>>()? })
+        Some(Located { form: Form::of(value), pieces: all.map(piece).collect::<Option<_>>()? })
     }
 
     /// The value, viewed in `arena`, which is its sender's. `unpin` runs when nobody needs any of its pieces any more,
@@ -78,12 +94,7 @@ impl Located {
         });
         let head = pieces.next().ok_or(LocatedError::Pieces)??;
         let buffers: Vec<Bytes> = pieces.collect::<Result<_, LocatedError>>()?;
-        match self.form {
-            Form::Parts => Ok(Payload::in_parts(head, buffers)),
-            _ if !buffers.is_empty() => Err(LocatedError::Pieces),
-            Form::Described => Ok(Payload::Described(head)),
-            Form::Plain => Ok(Payload::from(head)),
-        }
+        self.form.assemble(head, buffers).ok_or(LocatedError::Pieces)
     }
 }
 

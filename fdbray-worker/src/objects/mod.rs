@@ -18,17 +18,27 @@
 //! | `peer.rs` | the arena of another process on this host, to read |
 //! | `keep.rs` | moves a value into the arena |
 //! | `located.rs` | a value as it is told to another process of the host, and viewed there |
+//! | `valgrind.rs` | tells valgrind, in tests, which bytes of a mapping are somebody's |
+//! | `parked.rs` | a value that nobody holds but who parked it, so that it can leave the memory |
+//! | `spilled.rs` | a value that is on its way to the disk, or there |
+//! | `disk.rs`, `disk/segment.rs` | where spilled values lie: unnamed files, their limits and their accounting |
 
 mod arena;
+mod disk;
 mod keep;
 mod located;
 mod location;
+mod parked;
 mod peer;
+mod spilled;
+mod valgrind;
 
 pub use arena::{
     Arena, Available, Block, BlockMut, Bound, Full, Machine, Moment, Options, Owner, Stale, Stats,
     ThisMachine, default_limit, default_reserve,
 };
+pub use disk::{Disk, DiskOptions, SpillError};
 pub use located::{Located, LocatedError};
 pub use location::{Location, Offset};
 pub use peer::{MapError, PeerArena, View, ViewError};
+pub use spilled::{Damaged, Spilled};

@@ -1,6 +1,7 @@
 //! The arena of another process on this host: mapped once, read in place.
+#![allow(unsafe_code)]
 
-use super::location::Location;
+use super::{location::Location, valgrind};
 use bytes::Bytes;
 use rustix::{
     fs::{SealFlags, fcntl_get_seals, fstat, fstatfs},
@@ -83,6 +84,7 @@ impl PeerArena {
         let at =
             unsafe { mmap(std::ptr::null_mut(), size, ProtFlags::READ, flags, &fd, 0) }.map_err(system)?;
         let at = NonNull::new(at.cast()).ok_or(io::Error::from(io::ErrorKind::OutOfMemory))?;
+        valgrind::take_back(at, size);
         Ok(PeerArena { mapping: Arc::new(Mapping { at, size }) })
     }
 
@@ -108,7 +110,9 @@ impl PeerArena {
         // SAFETY: it lies within the mapping, as was just compared.
         let at = unsafe { self.mapping.at.add(start) };
         // As `location.end()` is at most `size`, a `usize`, so is its length.
-        let seen = Seen { at, len: location.len as usize, mapping: self.mapping.clone(), _unpin: unpin };
+        let len = location.len as usize;
+        valgrind::lend(at, len);
+        let seen = Seen { at, len, mapping: self.mapping.clone(), _unpin: unpin };
         Ok(View(Arc::new(seen)))
     }
 }

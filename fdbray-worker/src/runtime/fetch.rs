@@ -1,4 +1,5 @@
-//! Brings a large value here: read in place where a process of this host has it, else pulled from all that have it.
+//! Brings a large value here: from the disk where this process keeps it there, else read in place where a process of this
+//! host has it, else pulled from all that have it.
 //!
 //! A process of this host that is just pulling it is waited for, so that it comes to a host once, however many tasks of
 //! however many processes want it. Pulling waits for no other process of the host, so that none waits in a circle.
@@ -25,10 +26,13 @@ pub(super) async fn fetch_value(process: &Arc<Process>, Fetch { id, places, len 
     // Until the core has it: whoever asks meanwhile is told that it comes.
     let mut _pulling = None;
     let got = loop {
-        if let Some(value) = process.object(id).filter(|_| places.all().any(|place| place == process.me())) {
+        if places.all().any(|place| place == process.me())
+            && let Some(value) = process.object_here(id).await
+        {
             break Got::Value { value, copied: false };
         }
-        let Some(outside) = process.outside() else { break Got::Nothing };
+        let elsewhere = places.all().any(|place| place != process.me());
+        let Some(outside) = process.outside().filter(|_| elsewhere) else { break Got::Nothing };
         if let Some(value) = in_place(process, outside, &places, id, len).await {
             break Got::Value { value, copied: false };
         }

@@ -7,6 +7,7 @@
 //!
 //! The write end is close-on-exec, so that no sibling holds it. Were it held nevertheless, by a process that user code
 //! forked off the parent, the child also watches the parent's pidfd.
+#![allow(unsafe_code)]
 
 use rustix::{
     event::{PollFd, PollFlags, poll},

@@ -3,6 +3,7 @@
 //! A memfd of [`SLOTS`] little cells. The worker maps it writable and then seals it: it can neither shrink nor grow,
 //! and nobody else can write to it. An owner on the same host gets the descriptor over the Unix socket, checks the
 //! seals (a page that its sender could still shrink would end the reader with SIGBUS) and maps it read-only.
+#![allow(unsafe_code)]
 
 use rustix::{
     fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create},

@@ -21,6 +21,7 @@ pub mod scratch;
 mod serve;
 mod shared;
 pub mod signals;
+mod spill;
 mod start;
 
 pub use buffer::{Buffer, buffer};

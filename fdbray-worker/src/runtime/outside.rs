@@ -82,7 +82,7 @@ impl Links {
     /// Notes that a process has exited or left its cluster, so that it is not dialled any more: ids are not used again.
     pub fn departed(&self, id: ProcessId) {
         self.departed.lock().unwrap_or_else(PoisonError::into_inner).add(id);
-        self.shared.exited(id);
+        self.shared.departed(id);
     }
 
     pub fn is_departed(&self, id: ProcessId) -> bool {

@@ -8,7 +8,7 @@ use crate::{
     id::{ObjectId, ProcessId},
     payload::Payload,
     registry::Registry,
-    runtime::{marks::Marks, outside::Outside, shared::SharedMemory},
+    runtime::{fetch::fetch_value, marks::Marks, outside::Outside, shared::SharedMemory},
 };
 use bytes::Bytes;
 use std::{
@@ -138,6 +138,10 @@ impl Process {
         } else {
             fx.flush.clear();
             fx.dial.clear();
+            for fetch in fx.fetch.drain(..) {
+                let process = self.clone();
+                self.executor.spawn(async move { fetch_value(&process, fetch).await });
+            }
         }
         for line in fx.logs.drain(..) {
             super::outside::print(line);
@@ -160,6 +164,11 @@ impl Process {
             self.room.notify_waiters();
         }
         fx.drops.clear();
+        if !fx.spilled.is_empty() {
+            // It makes holes in files.
+            let spilled = std::mem::take(&mut fx.spilled);
+            self.executor.spawn_blocking(move || drop(spilled));
+        }
     }
 
     /// The next batch for a thread of the pool.
@@ -321,14 +330,6 @@ impl Process {
         self.lock().outgoing(peer, out);
     }
 
-    /// The bytes of an object, to serve them to a peer.
-    pub fn object(&self, id: ObjectId) -> Option<Payload> {
-        let object = self.lock().object(id);
-        // Not under the core's lock.
-        let kept = || self.outside()?.durables()?.kept(id);
-        object.or_else(|| kept().filter(|_| id.is_durable()))
-    }
-
     pub fn me(&self) -> ProcessId {
         self.me
     }
@@ -364,7 +365,7 @@ impl Process {
     /// A value that is to be an object of this process: a large one in shared memory.
     ///
     /// # Errors
-    /// [`Error::StoreFull`].
+    /// [`Error::StoreFull`](crate::error::Error::StoreFull).
     pub fn keep(&self, value: Payload) -> Result<Payload> {
         if value.is_large(self.inline) { self.shared.keep(value) } else { Ok(value) }
     }

@@ -3,7 +3,7 @@
 use super::{Process, local::Local, marks::Marks, news::News, outside::Links};
 use crate::{
     id::{ObjectId, ProcessId},
-    net::{Ended, HandshakeError, Host, Link},
+    net::{Ended, HandshakeError, Host, Link, Soon},
     payload::Payload,
 };
 use bytes::Bytes;
@@ -79,8 +79,6 @@ impl Host for Served {
         let exited = *why == Ended::Exited;
         if exited {
             self.links.departed(peer);
-        } else {
-            process.shared().session_ended(peer, process.outside().and_then(|outside| outside.pid_of(peer)));
         }
         let marks = self.links.take_marks(peer);
         let started = |lease| marks(lease).filter(|_| exited);
@@ -94,13 +92,14 @@ impl Host for Served {
         // The network has logged it.
     }
 
-    fn object(&self, id: ObjectId) -> Option<Payload> {
-        self.process()?.object(id)
+    fn object(&self, id: ObjectId) -> Soon<Payload> {
+        self.process().map_or(Soon::Now(None), |process| process.object(id))
     }
 
-    fn asked(&self, link: &Arc<Link>, question: Bytes) -> Option<Bytes> {
-        let process = self.process()?;
-        process.shared().asked(link, &question, |id| process.object(id))
+    fn asked(&self, link: &Arc<Link>, question: Bytes) -> Soon<Bytes> {
+        self.process().map_or(Soon::Now(None), |process| {
+            process.shared().asked(link, &question, |id| process.object(id))
+        })
     }
 
     fn told(&self, link: &Arc<Link>, news: Bytes) {

@@ -5,14 +5,14 @@
 //! broken session ends no pin. What cannot be viewed (it is not in the arena, or the reader could not map that) is
 //! fetched over the bulk lane, like that of a process on another host.
 
-use super::{news::News, outside::handed};
+use super::{Process, news::News, outside::handed};
 use crate::{
     config::Config,
-    control::members::exit::{exit, pidfd},
-    error::{Error, Result},
+    control::members::exit::exit,
+    error::Result,
     id::{ObjectId, ProcessId},
-    net::{Link, Room},
-    objects::{Arena, BlockMut, Bound, Full, Located, Options, PeerArena, Stats},
+    net::{Link, Soon},
+    objects::{Arena, BlockMut, Bound, Disk, DiskOptions, Full, Located, Options, PeerArena, Stats},
     payload::Payload,
 };
 use bytes::Bytes;
@@ -21,22 +21,30 @@ use serde::{Deserialize, Serialize};
 use std::{
     os::fd::OwnedFd,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore, oneshot};
 
 /// The shared memory of this process and its host.
 pub(crate) struct SharedMemory {
-    arena: Arena,
+    pub(super) arena: Arena,
+    /// What is written to disk when the arena is full.
+    pub(super) disk: Disk,
+    /// Values that are read from it at once.
+    pub(super) restores: Semaphore,
+    /// Whose memory it is, which makes room in it.
+    pub(super) process: OnceLock<Weak<Process>>,
     /// There can be no arena.
     has_none: AtomicBool,
     /// For how long a value waits for room.
-    patience: Duration,
+    pub(super) patience: Duration,
     /// What others read here, by reader and the reader's number of the pin.
     pins: Mutex<FxHashMap<ProcessId, FxHashMap<u64, Payload>>>,
+    /// Processes that have, or had, pins here, until they have exited.
+    readers: Mutex<FxHashSet<ProcessId>>,
     /// The arenas of others, mapped once; none for those that could not be, which has been logged.
     peers: Mutex<FxHashMap<ProcessId, Option<PeerArena>>>,
     /// The number of the last pin that this process asked for.
@@ -90,11 +98,20 @@ impl SharedMemory {
             options.limit = limit;
             options.low_water = limit / 4;
         }
+        SharedMemory::on(Arena::new(options), config)
+    }
+
+    /// The same on that arena.
+    pub(super) fn on(arena: Arena, config: &Config) -> Arc<Self> {
         Arc::new(SharedMemory {
-            arena: Arena::new(options),
+            arena,
+            disk: Disk::new(&DiskOptions { dir: config.spill_dir.clone(), limit: config.spill_bytes }),
+            restores: Semaphore::new(RESTORES),
+            process: OnceLock::new(),
             has_none: AtomicBool::new(false),
             patience: config.store_wait,
             pins: Mutex::default(),
+            readers: Mutex::default(),
             peers: Mutex::default(),
             asked: AtomicU64::new(0),
             unpinned: Mutex::default(),
@@ -103,16 +120,27 @@ impl SharedMemory {
         })
     }
 
-    /// The accounting of the arena.
-    pub fn stats(&self) -> Stats {
-        self.arena.stats()
+    /// Whose memory it is. Until this is said nothing is spilled.
+    pub fn belongs_to(&self, process: &Arc<Process>) {
+        // Said once, by who makes the process.
+        let _ = self.process.set(Arc::downgrade(process));
     }
 
-    /// The same value in shared memory. Waits for room, for a while, on this thread. Where the process can have no shared
-    /// memory at all, the value stays where it is, and others copy it over their sockets.
+    /// The accounting of the arena and the disk.
+    pub fn stats(&self) -> Stats {
+        self.disk.stats(self.arena.stats())
+    }
+
+    /// Whether all large pieces of a value are in the arena.
+    pub(super) fn has(&self, value: &Payload) -> bool {
+        Located::of(value, &self.arena).is_some()
+    }
+
+    /// The same value in shared memory. Makes room or waits for it, for a while, on this thread. Where the
+    /// process can have no shared memory at all, the value stays where it is, and others copy it over their sockets.
     ///
     /// # Errors
-    /// [`Error::StoreFull`].
+    /// [`Error::StoreFull`](crate::error::Error::StoreFull).
     pub fn keep(&self, value: Payload) -> Result<Payload> {
         if self.has_none.load(Ordering::Relaxed) {
             return Ok(value);
@@ -126,7 +154,7 @@ impl SharedMemory {
         })
     }
 
-    fn lacks_memory(&self, why: &std::io::Error) {
+    pub(super) fn lacks_memory(&self, why: &std::io::Error) {
         if !self.has_none.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "this process can have no shared memory ({why}): its large values stay on the heap, and the others of its \
@@ -135,53 +163,12 @@ impl SharedMemory {
         }
     }
 
-    /// Zeroed memory to write into. Waits for room as [`SharedMemory::keep`] does.
+    /// Zeroed memory to write into. Room is had as [`SharedMemory::keep`] has it.
     ///
     /// # Errors
-    /// [`Error::StoreFull`].
+    /// [`Error::StoreFull`](crate::error::Error::StoreFull).
     pub fn allocate(&self, len: usize) -> Result<BlockMut> {
         self.with_room(|| self.arena.allocate_zeroed(len))
-    }
-
-    /// Memory for a value that comes from another process. Waits for room as [`SharedMemory::keep`] does; it is not
-    /// shared where the process can have no shared memory at all.
-    ///
-    /// # Errors
-    /// Says what is full, with the accounting.
-    pub async fn room(self: Arc<Self>, len: usize) -> Result<Room, String> {
-        let until = tokio::time::Instant::now() + self.patience;
-        loop {
-            let full = match self.arena.allocate(len) {
-                Ok(block) => return Ok(Room::Shared(block)),
-                Err(full) => full,
-            };
-            if let Bound::System(why) = &full.bound {
-                self.lacks_memory(why);
-                return own(len).ok_or_else(|| full.to_string());
-            }
-            if !full.may_pass() || tokio::time::Instant::now() >= until {
-                return Err(full.to_string());
-            }
-            let again = until.min(tokio::time::Instant::now() + LOOK_AGAIN);
-            // Whether there is room now or not is seen then.
-            let _ = tokio::time::timeout_at(again, self.arena.wait_for_room(full.since)).await;
-        }
-    }
-
-    fn with_room<T>(&self, mut attempt: impl FnMut() -> Result<T, Full>) -> Result<T> {
-        let mut until = None;
-        loop {
-            let full = match attempt() {
-                Ok(done) => return Ok(done),
-                Err(full) => full,
-            };
-            let until = *until.get_or_insert_with(|| Instant::now() + self.patience);
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || !full.may_pass() {
-                return Err(Error::StoreFull { message: full.to_string() });
-            }
-            wait_here(|| self.arena.block_for_room(full.since, left.min(LOOK_AGAIN)));
-        }
     }
 
     /// The descriptor by which others read the arena.
@@ -197,17 +184,48 @@ impl SharedMemory {
 
     /// Answers a peer of this host.
     pub fn asked(
-        &self,
-        link: &Link,
+        self: &Arc<Self>,
+        link: &Arc<Link>,
         question: &[u8],
-        object: impl FnOnce(ObjectId) -> Option<Payload>,
+        object: impl FnOnce(ObjectId) -> Soon<Payload>,
+    ) -> Soon<Bytes> {
+        let question = postcard::from_bytes(question).ok().filter(|_| link.same_host());
+        let Some(Question::Pin { pin, id }) = question else { return Soon::Now(None) };
+        match object(id) {
+            Soon::Now(value) => Soon::Now(self.answer(link, pin, id, value)),
+            Soon::Later(value) => {
+                let (sender, receiver) = oneshot::channel();
+                let (shared, link) = (self.clone(), link.clone());
+                tokio::spawn(async move {
+                    let value = value.await.ok().flatten();
+                    // Who asked may have gone: then its pins go with it.
+                    let _ = sender.send(shared.answer(&link, pin, id, value));
+                });
+                Soon::Later(receiver)
+            }
+        }
+    }
+
+    fn answer(
+        self: &Arc<Self>,
+        link: &Link,
+        pin: u64,
+        id: ObjectId,
+        value: Option<Payload>,
     ) -> Option<Bytes> {
-        let Question::Pin { pin, id } = postcard::from_bytes(question).ok().filter(|_| link.same_host())?;
-        let Some(value) = object(id) else {
-            let coming = lock(&self.pulls).contains(&id);
-            return postcard::to_stdvec(&Answer::Coming).ok().filter(|_| coming).map(Bytes::from);
-        };
+        match value {
+            Some(value) => self.pin(link, pin, value),
+            None if lock(&self.pulls).contains(&id) => {
+                postcard::to_stdvec(&Answer::Coming).ok().map(Bytes::from)
+            }
+            None => None,
+        }
+    }
+
+    /// Holds a value for a peer; tells where it is, if it can be viewed.
+    fn pin(self: &Arc<Self>, link: &Link, pin: u64, value: Payload) -> Option<Bytes> {
         let located = Located::of(&value, &self.arena)?;
+        self.watch_reader(link)?;
         lock(&self.pins).entry(link.peer()).or_default().insert(pin, value);
         match postcard::to_stdvec(&Answer::Pinned(located)) {
             Ok(answer) => Some(answer.into()),
@@ -230,29 +248,36 @@ impl SharedMemory {
         drop(freed);
     }
 
-    /// A process has exited, for certain: it reads nothing any more.
-    pub fn exited(&self, peer: ProcessId) {
-        let pins = lock(&self.pins).remove(&peer);
-        drop(pins);
-        // What it has had of ours is gone with it, and its arena stays only as long as there are views.
-        lock(&self.peers).remove(&peer);
-        lock(&self.unpinned).retain(|(of, _)| *of != peer);
-    }
-
-    /// The session with a peer is over, and it may have exited or not. What it reads is held until it has.
-    pub fn session_ended(self: &Arc<Self>, peer: ProcessId, pid: Option<u32>) {
-        lock(&self.peers).remove(&peer);
-        if !lock(&self.pins).contains_key(&peer) {
-            return;
+    /// Ends all pins of a reader when it has exited, and not before: it may read on without a session, and outside of the
+    /// cluster. Without a way to tell it may have none.
+    fn watch_reader(self: &Arc<Self>, link: &Link) -> Option<()> {
+        let peer = link.peer();
+        if !lock(&self.readers).insert(peer) {
+            return Some(());
         }
-        let Some(Ok(process)) = pid.map(pidfd) else { return };
+        let Some(process) = link.peer_hello().running.as_ref().and_then(|process| process.try_clone().ok())
+        else {
+            lock(&self.readers).remove(&peer);
+            return None;
+        };
         let shared = Arc::downgrade(self);
         tokio::spawn(async move {
             exit(process).await;
             if let Some(shared) = shared.upgrade() {
-                shared.exited(peer);
+                let pins = lock(&shared.pins).remove(&peer);
+                lock(&shared.readers).remove(&peer);
+                drop(pins);
+                shared.departed(peer);
             }
         });
+        Some(())
+    }
+
+    /// A process is no member any more. It may go on reading what it has pinned here.
+    pub fn departed(&self, peer: ProcessId) {
+        // Its arena stays only as long as there are views of it, and nobody is there to hear that they have gone.
+        lock(&self.peers).remove(&peer);
+        lock(&self.unpinned).retain(|(of, _)| *of != peer);
     }
 
     /// A new session, in which what was left unsaid can be said.
@@ -351,26 +376,10 @@ fn map(link: &Link) -> Option<PeerArena> {
     None
 }
 
-/// Waits on this thread; others of a tokio runtime take over what this one would do.
-fn wait_here<T>(wait: impl FnOnce() -> T) -> T {
-    use tokio::runtime::{Handle, RuntimeFlavor};
-    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
-        _ => wait(),
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing that can panic runs under these locks.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn own(len: usize) -> Option<Room> {
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(len).ok()?;
-    bytes.resize(len, 0);
-    Some(Room::Own(bytes))
-}
-
-/// Room may come otherwise than by a block that is freed: the machine may have memory again.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// Values that are read from disk at once.
+const RESTORES: usize = 2;

@@ -1,6 +1,7 @@
 //! What SIGTERM and SIGINT mean to a worker: the first asks it to drain, the second ends it at once.
 //!
 //! A driver never calls this: its signals belong to the user's program.
+#![allow(unsafe_code)]
 
 use rustix::{
     event::{EventfdFlags, eventfd},

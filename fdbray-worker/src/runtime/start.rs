@@ -268,6 +268,7 @@ impl Starting {
         let (shared, shows_output) = (SharedMemory::new(&config), config.log_to_driver);
         let parts = Parts { core, registry, pool, executor, marks, shared, inline, shows_output };
         let process = Arc::new(Process::new(parts));
+        process.shared().belongs_to(&process);
         Ok(Starting { config, process, io })
     }
 

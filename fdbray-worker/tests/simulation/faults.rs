@@ -6,8 +6,10 @@ use super::{
     world::{P, World},
 };
 use fdbray_worker::{
-    core::{Got, MILLISECOND, Nanos},
+    core::{Found, Got, MILLISECOND, Nanos, SetAside},
     id::ObjectId,
+    objects::Spilled,
+    payload::Payload,
 };
 
 impl World {
@@ -149,8 +151,8 @@ impl World {
             if self.random.percent(50) { self.random.range(0, from.len() as u64 - 1) as usize } else { 0 };
         for (n, p) in from.iter().enumerate().cycle().skip(first).take(from.len()) {
             let alive = self.all[*p].alive;
-            let value = if alive { self.all[*p].core.object(id) } else { None };
-            let fails = self.now < self.scenario.faults.until && self.random.percent(chance);
+            let value = if alive { self.object(*p, id) } else { None };
+            let fails = *p != to && self.now < self.scenario.faults.until && self.random.percent(chance);
             failed |= !alive || (fails && value.is_some());
             if let Some(value) = value.filter(|_| !fails) {
                 found = Some((*p, value));
@@ -162,8 +164,8 @@ impl World {
         }
         let got = match found {
             Some((p, value)) => {
-                // Within a host it is read in place.
-                let copied = self.is_tcp(to, p);
+                // Within a host it is read in place, and here it is.
+                let copied = to != p && self.is_tcp(to, p);
                 if self.random.percent(10) {
                     let later = self.random.scale(MILLISECOND, 1_000 * MILLISECOND);
                     self.after(later, Event::DropCopies(to));
@@ -177,5 +179,37 @@ impl World {
         };
         let delay = self.delay();
         self.after(delay, Event::Fetched { to, id, got });
+    }
+
+    /// A value that a process keeps, brought back if it was set aside.
+    fn object(&mut self, p: P, id: ObjectId) -> Option<Payload> {
+        let spilled = match self.call(p, |core, _| core.object(id))? {
+            Found::Here(value) => return Some(value),
+            Found::Away(spilled) => spilled,
+        };
+        if self.now < self.scenario.faults.until && self.random.percent(self.scenario.damaged) {
+            self.say(|| format!("p{p} cannot read {id} any more"));
+            // There may be nothing to compute it from.
+            self.weather.failed_fetches += 4;
+            self.call(p, |core, fx| core.is_damaged(id, &spilled, fx));
+            return None;
+        }
+        let value = spilled.in_memory()?;
+        self.count("brought back");
+        self.call(p, |core, fx| core.came_back(id, &spilled, value.clone(), fx));
+        Some(value)
+    }
+
+    /// The memory of a process may be full just now.
+    pub fn set_aside_some(&mut self, p: P) {
+        if !self.random.percent(self.scenario.spills) {
+            return;
+        }
+        let in_use = self.random.percent(30);
+        let mut park = |value| if in_use { Err(value) } else { Ok(Spilled::simulated(value)) };
+        if let SetAside::One(id, _) = self.call(p, |core, fx| core.set_aside(&mut park, fx)) {
+            self.count("set aside");
+            self.say(|| format!("p{p} sets {id} aside"));
+        }
     }
 }

@@ -25,6 +25,9 @@ pub struct Scenario {
     pub locality: u64,
     pub mains: usize,
     pub taste: Taste,
+    /// Of a hundred events, those at which a process sets a value aside; of a hundred that come back, those that are lost.
+    pub spills: u64,
+    pub damaged: u64,
     pub faults: Faults,
 }
 
@@ -85,6 +88,8 @@ impl Scenario {
             locality: random.pick(&[0, 500, 1 << 30]),
             mains: random.range(1, 6) as usize,
             taste: taste(inline, random),
+            spills: random.pick(&[0, 0, 2, 30]),
+            damaged: if faults.failed_fetches > 0 { random.pick(&[0, 5]) } else { 0 },
             faults,
         }
     }

@@ -275,6 +275,9 @@ impl World {
         let whose = event.whose();
         self.happen(event);
         if let Some(p) = whose {
+            if self.all[p].alive {
+                self.set_aside_some(p);
+            }
             self.check_called(p);
         }
         true

@@ -36,6 +36,7 @@ pub async fn play(words: &[&str]) {
             to_all(number(workers), number(len) as usize, file, number(maker) as u32).await;
         }
         ["near-values", len, file] => near_values(number(len) as usize, file).await,
+        ["leaves-with-a-view", len] => leaves_with_a_view(number(len)).await,
         ["nested", depth, seconds] => nested(number(depth), number(seconds)).await,
         ["orphan", file] => orphan(file).await,
         _ => panic!("no such scenario: {words:?}"),
@@ -251,6 +252,25 @@ async fn near_values(len: usize, file: &str) {
         }
     }
     say("all");
+}
+
+/// Leaves the cluster while it views a value of its worker's, and goes on looking at that for a while.
+async fn leaves_with_a_view(len: u64) {
+    everywhere(1).await;
+    let file = std::env::temp_dir().join(format!("crash-view-{}", std::process::id()));
+    let value = super::big::remote(77, len as usize, file.display().to_string());
+    let view = within(60, "a value arrives", value.view()).await.unwrap_or_else(|e| panic!("{e}"));
+    // It is there if anything was noted.
+    let _ = std::fs::remove_file(file);
+    drop(value);
+    fdbray::shutdown().await.unwrap_or_else(|e| panic!("{e}"));
+    say("viewed");
+    let until = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < until {
+        assert!(view.iter().all(|byte| *byte == 77), "what is viewed has changed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    say("the same");
 }
 
 /// Calls that make calls on whichever worker, for so many seconds.

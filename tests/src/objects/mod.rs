@@ -1,5 +1,7 @@
 //! For the tests of objects: remote functions that make, hold and look at large values, and where bytes lie.
 
+pub mod spilling;
+
 use fdbray::{Blob, StoreStats, remote, store_stats};
 use std::{collections::BTreeMap, fs, sync::Mutex, time::Duration};
 

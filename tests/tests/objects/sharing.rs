@@ -84,6 +84,18 @@ async fn what_a_killed_reader_had_is_free_again() -> fdbray::Result<()> {
     Ok(())
 }
 
+#[test]
+fn who_leaves_the_cluster_keeps_what_it_views() {
+    let cluster = Cluster::embedded(env!("CARGO_BIN_EXE_crash_app"));
+    let _worker = cluster.worker(&["--cpus", "1"]);
+    let mut driver = cluster.driver(&["leaves-with-a-view", "8388608"]);
+    driver.says(60, "viewed");
+    // Whoever comes next has the worker make others, in whatever memory is free.
+    cluster.driver(&["large", "1", "8388608"]).succeeds(60);
+    driver.says(60, "the same");
+    driver.succeeds(10);
+}
+
 #[fdbray::test(workers = 1, cpus = 1)]
 async fn views_of_a_killed_writer_stay_what_they_were() -> fdbray::Result<()> {
     let blob = within(LIMIT, "the result", produced::options().retries(0).remote(LEN, 4)).await?;

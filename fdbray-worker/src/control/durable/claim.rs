@@ -38,10 +38,17 @@ pub struct Wants {
     /// A random number that is used for one batch only. It names the claim, and where in the index the search begins,
     /// so that those who search at once get in each other's way less.
     pub nonce: u64,
-    /// Set when one was left because of [`Room::now`]: it is room that lacks, and not work.
+    /// Set when some were left that this worker could run: what lacks is room, and not work. Nothing tells of them again,
+    /// so whoever waits for work has to look when there is room.
     pub held_back: Arc<AtomicBool>,
     /// An earlier call with this nonce failed, and may have taken effect nevertheless: what it claimed is the answer.
     pub again: bool,
+}
+
+impl Wants {
+    fn hold_back(&self) {
+        self.held_back.store(true, Ordering::Relaxed);
+    }
 }
 
 /// How many futures of one shape a worker takes on.
@@ -209,11 +216,14 @@ impl Work {
             let last = matches!(self.get(id), Ok(Some(record)) if record.died >= record.spec.retries);
             if last && free == 0 && claimed.len() < wants.start {
                 now[shape] = None;
-                wants.held_back.store(true, Ordering::Relaxed);
+                wants.hold_back();
                 continue;
             }
             match self.edit(id) {
-                Ok(record) if record.suspect && suspects == 0 => continue,
+                Ok(record) if record.suspect && suspects == 0 => {
+                    wants.hold_back();
+                    continue;
+                }
                 Ok(record) if matches!(record.state, State::Unclaimed { .. }) => {
                     suspects -= usize::from(record.suspect);
                     record.claims += 1;
@@ -284,7 +294,11 @@ impl Work {
                 let Some(ready) = self.keys.parse_ready(key) else { break };
                 cursor = self.keys.ready_group(&ready).children().1;
                 let quick = wants.quick.contains(&ready.kind);
-                if !wants.kinds.contains(&ready.kind) || (room.slow == 0 && !quick) {
+                if !wants.kinds.contains(&ready.kind) {
+                    continue;
+                }
+                if room.slow == 0 && !quick {
+                    wants.hold_back();
                     continue;
                 }
                 if groups.first().is_some_and(|group| group.priority != ready.priority) {
@@ -294,6 +308,9 @@ impl Work {
                 groups.push(ready);
             }
             if groups.is_empty() {
+                if seen == GROUPS {
+                    wants.hold_back();
+                }
                 break;
             }
             // None of one priority comes always first.
@@ -306,6 +323,7 @@ impl Work {
                 for range in [Range::new(middle.clone(), end), Range::new(begin, middle.clone())] {
                     let most = if quick { room.all } else { room.all.min(room.slow) };
                     if most == 0 {
+                        wants.hold_back();
                         continue;
                     }
                     let found = tx.range(range.limit(most + unreadable.len())).await?;
@@ -313,6 +331,9 @@ impl Work {
                     let before = picked.len();
                     picked.extend(ids.filter(|id| !unreadable.contains(id)).take(most));
                     let found = picked.len() - before;
+                    if found == most {
+                        wants.hold_back();
+                    }
                     room.all -= found;
                     room.slow -= if quick { 0 } else { found };
                 }
@@ -404,10 +425,17 @@ impl Work {
 
 /// The same, where all that there is has been read.
 fn pick_of(all: impl Iterator<Item = Ready>, room: &mut Room, wants: &Wants) -> Vec<FutureId> {
+    let mut all: Vec<Ready> = all.filter(|ready| wants.kinds.contains(&ready.kind)).collect();
     let mut picked = Vec::new();
-    for ready in all.filter(|ready| wants.kinds.contains(&ready.kind)) {
-        let quick = wants.quick.contains(&ready.kind);
-        if room.all > 0 && (quick || room.slow > 0) {
+    for same in all.chunk_by_mut(|one, next| one.priority == next.priority) {
+        // None of one priority comes always first.
+        same.rotate_left(wants.nonce as usize % same.len());
+        for ready in same {
+            let quick = wants.quick.contains(&ready.kind);
+            if room.all == 0 || (room.slow == 0 && !quick) {
+                wants.hold_back();
+                continue;
+            }
             room.all -= 1;
             room.slow -= usize::from(!quick);
             picked.push(ready.id);

@@ -1,9 +1,13 @@
 //! Proof that a process on this machine has exited.
+#![allow(unsafe_code)]
 
 use super::record::Host;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::fs;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -42,7 +46,7 @@ pub fn look(here: &Host, there: &Host, one_machine: bool) -> Seen {
     }
     let descriptor = match pidfd(there.pid) {
         Ok(descriptor) => descriptor,
-        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Seen::Exited,
+        Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => return Seen::Exited,
         Err(_) => return Seen::Unknown,
     };
     // The descriptor holds on to whoever has the pid now: only then is its start worth a look.
@@ -91,21 +95,14 @@ const TICK_NANOS: i64 = 10_000_000;
 
 /// A descriptor of the process that has this pid now, which becomes readable when it exits.
 pub fn pidfd(pid: u32) -> io::Result<OwnedFd> {
-    // SAFETY: takes numbers only.
-    let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
-    if descriptor < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the call succeeded: the descriptor is new and nobody else's.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor as libc::c_int) })
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::INVAL)?;
+    Ok(pidfd_open(pid, PidfdFlags::empty())?)
 }
 
 /// Whether the process of a [`Seen::Running`] has exited by now.
 pub fn has_exited(process: &OwnedFd) -> bool {
-    use std::os::fd::AsRawFd;
-    let mut poll = libc::pollfd { fd: process.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    // SAFETY: one entry, alive during the call, which does not wait.
-    unsafe { libc::poll(&mut poll, 1, 0) == 1 }
+    let mut polled = [PollFd::new(process, PollFlags::IN)];
+    poll(&mut polled, Some(&Timespec::default())) == Ok(1)
 }
 
 #[cfg(test)]

@@ -352,8 +352,8 @@ async fn what_a_former_life_of_the_cluster_left_behind_is_buried_at_once() {
 #[tokio::test]
 async fn helper() {
     let Some(place) = std::env::var_os("FDBRAY_TEST_JOIN") else { return };
-    // SAFETY: numbers only. It must not outlive a test that was killed.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    // It must not outlive a test that was killed.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).unwrap();
     let store = match Path::new(&place).is_absolute() {
         true => Store::lmdb(&place, lmdb::Options::default()).unwrap(),
         false => Scratch::of_parent(place.to_str().unwrap()),

@@ -1,13 +1,21 @@
 //! The suite that every engine passes. What is special to one engine is tested beside it.
 
+mod limits;
+mod watches;
+
 use super::memory::{Faults, Memory};
 use super::testing::{Scratch, on_foundationdb};
 use super::{Key, Limits, Range, Stamp, Store, StoreError, Transaction, Watch, lmdb};
+use limits::{a_transaction_that_takes_too_long_fails, limits_are_those_of_every_engine};
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use watches::{
+    a_change_between_reading_and_waiting_is_not_missed, a_watch_fires_when_its_key_changes,
+    the_watch_of_an_aborted_transaction_ends,
+};
 
 /// A store under test, and what must outlive it.
 pub(super) struct Subject {
@@ -291,147 +299,6 @@ async fn versionstamps_are_in_the_order_of_commits(make: Make) {
         assert_eq!(pair, [(key(0), vec![n as u8, 0]), (key(1), vec![n as u8, 1])]);
     }
     assert!(entries[10..].iter().all(|(_, value)| value == b"later"));
-}
-
-async fn watch(store: &Store, key: &'static [u8]) -> (Option<Vec<u8>>, Watch) {
-    let watch =
-        store.read(move |tx| async move { Ok::<_, StoreError>((tx.get(key).await?, tx.watch(key)?)) });
-    watch.await.unwrap()
-}
-
-async fn a_watch_fires_when_its_key_changes(make: Make) {
-    let subject = fresh(make);
-    let store = &subject.store;
-    let (value, missing) = watch(store, b"a").await;
-    assert_eq!(value, None);
-    set(store, b"a", b"1").await;
-    missing.await.unwrap();
-
-    // Set up by a transaction that writes.
-    let watch = store.transact(|tx| async move {
-        tx.set(b"a", b"2")?;
-        tx.watch(b"a")
-    });
-    let watch: Result<_, StoreError> = watch.await;
-    set(store, b"a", b"3").await;
-    watch.unwrap().await.unwrap();
-
-    for change in [0, 1, 2] {
-        let (_, watch) = self::watch(store, b"a").await;
-        let change = store.transact(move |tx| async move {
-            match change {
-                0 => tx.add(b"a", 1),
-                1 => tx.clear_range(b"a", b"b"),
-                _ => tx.set(b"a", b""),
-            }
-        });
-        let changed: Result<(), StoreError> = change.await;
-        changed.unwrap();
-        watch.await.unwrap();
-    }
-}
-
-async fn a_change_between_reading_and_waiting_is_not_missed(make: Make) {
-    let subject = fresh(make);
-    let writer = {
-        let store = subject.store.clone();
-        tokio::spawn(async move {
-            for _ in 0..300 {
-                store.transact(|tx| async move { tx.add(b"n", 1) }).await.unwrap();
-                tokio::task::yield_now().await;
-            }
-        })
-    };
-    loop {
-        let (value, watch) = watch(&subject.store, b"n").await;
-        if number(value) == 300 {
-            break;
-        }
-        watch.await.unwrap();
-    }
-    writer.await.unwrap();
-}
-
-async fn the_watch_of_an_aborted_transaction_ends(make: Make) {
-    let subject = fresh(make);
-    let escaped: Arc<Mutex<Option<Watch>>> = Arc::default();
-    let place = escaped.clone();
-    let abort = subject.store.transact(move |tx| {
-        let place = place.clone();
-        async move {
-            *place.lock().unwrap() = Some(tx.watch(b"a")?);
-            Err::<(), _>(Refused)
-        }
-    });
-    assert_eq!(abort.await, Err(Refused));
-    let watch = escaped.lock().unwrap().take().unwrap();
-    assert!(matches!(watch.await, Err(StoreError::Closed)));
-}
-
-async fn limits_are_those_of_every_engine(make: Make) {
-    let subject = fresh(make);
-    let write = |key: Vec<u8>, value: Vec<u8>, times: usize| {
-        subject.store.transact(move |tx| {
-            let (key, value) = (key.clone(), value.clone());
-            async move {
-                for n in 0..times {
-                    let mut key = key.clone();
-                    key[0] = n as u8;
-                    tx.set(key, &value)?;
-                }
-                Ok::<_, StoreError>(())
-            }
-        })
-    };
-    write(vec![b'k'; 480], vec![b'v'; 100_000], 1).await.unwrap();
-    assert!(matches!(
-        write(vec![b'k'; 481], vec![], 1).await,
-        Err(StoreError::KeyTooLong { len: 481, limit: 480 })
-    ));
-    assert!(matches!(
-        write(vec![b'k'], vec![0; 100_001], 1).await,
-        Err(StoreError::ValueTooLong { len: 100_001, limit: 100_000 })
-    ));
-    write(vec![b'k'], vec![0; 100_000], 99).await.unwrap();
-    let large = write(vec![b'k'], vec![0; 100_000], 101).await;
-    assert!(matches!(large, Err(StoreError::TransactionTooLarge { limit: 10_000_000 })));
-    for key in [&b""[..], b"\xff", b"\xffformat"] {
-        let key = key.to_vec();
-        let set = subject.store.transact(move |tx| {
-            let key = key.clone();
-            async move { tx.set(key, b"") }
-        });
-        assert!(matches!(set.await, Err(StoreError::KeyReserved)));
-    }
-    let past: Result<_, StoreError> =
-        subject.store.read(|tx| async move { tx.range(Range::new(b"", b"\xff\xff")).await }).await;
-    assert!(matches!(past, Err(StoreError::KeyReserved)));
-    let swallowed = subject.store.transact(|tx| async move {
-        let _ = tx.set(b"a", vec![0; 100_001]);
-        tx.set(b"swallowed", b"")
-    });
-    assert!(
-        matches!(swallowed.await, Err(StoreError::ValueTooLong { .. })),
-        "an error that is ignored still counts"
-    );
-    assert_eq!(get(&subject.store, b"swallowed").await, None);
-}
-
-async fn a_transaction_that_takes_too_long_fails(make: Make) {
-    let limit = Duration::from_millis(5);
-    let subject = make(Limits { time: limit, ..Limits::default() });
-    let runs = Arc::new(AtomicU32::new(0));
-    let counter = runs.clone();
-    let slow = subject.store.transact(move |tx| {
-        counter.fetch_add(1, Ordering::SeqCst);
-        async move {
-            tx.set(b"a", b"")?;
-            std::thread::sleep(limit * 2);
-            Ok::<_, StoreError>(())
-        }
-    });
-    assert!(matches!(slow.await, Err(StoreError::TimeLimit(_))));
-    assert!(runs.load(Ordering::SeqCst) > 1, "a pause of the process may have been the cause");
 }
 
 async fn a_panic_reaches_the_caller_and_nobody_else(make: Make) {

@@ -7,6 +7,7 @@ mod places;
 mod results;
 mod room;
 mod slots;
+mod stored;
 
 use super::{
     At, Core, Effects, Finished, MILLISECOND, Origin, PeerInfo, Place, Settings, Start, Submission, TaskKey,

@@ -1,7 +1,10 @@
 //! Where values are, where tasks run because of that, and what becomes of copies.
 
-use super::{super::Got, *};
-use crate::error::Error;
+use super::{
+    super::{Found, Got, SetAside},
+    *,
+};
+use crate::{error::Error, objects::Spilled};
 
 /// Larger than what travels inside a message, and smaller than what is not moved.
 const LARGE: usize = 500;
@@ -67,7 +70,9 @@ impl Three {
 
     /// The second worker has fetched what it was to fetch.
     fn fetch(&mut self, id: ObjectId) {
-        let value = self.workers[0].core.object(id).expect("it is kept there");
+        let Some(Found::Here(value)) = self.workers[0].core.object(id) else {
+            panic!("it is not kept there")
+        };
         let Node { core, fx } = &mut self.workers[1];
         assert_eq!(fx.fetch.len(), 1);
         fx.fetch.clear();
@@ -191,11 +196,42 @@ fn a_copy_takes_the_place_of_a_value_whose_keeper_is_gone() {
         three.workers[1].later(5_000);
         talk(&mut three.driver, &mut three.workers[1]);
     }
-    assert!(three.workers[1].core.object(value.id()).is_some());
+    assert!(matches!(three.workers[1].core.object(value.id()), Some(Found::Here(_))));
+    // Like all that is kept it leaves memory when that is full.
+    let Node { core, fx } = &mut three.workers[1];
+    let aside = core.set_aside(&mut |value| Ok(Spilled::simulated(value)), fx);
+    assert!(matches!(aside, SetAside::One(id, _) if id == value.id()), "{aside:?}");
+    assert!(matches!(core.object(value.id()), Some(Found::Away(_))));
     three.driver.drop_handle(&value);
     three.driver.drop_handle(&uses);
     rest(&mut three.driver, &mut three.workers[1]);
     assert!(three.workers[1].is_empty() && three.driver.is_empty(), "{:?}", three.workers[1].core);
+}
+
+#[test]
+fn a_copy_takes_the_place_of_what_its_owner_cannot_read_from_its_disk() {
+    let mut three = Three::new();
+    let value = three.driver.put(&[7; LARGE]);
+    let _uses = three.driver.placed(At::Process(three.workers[1].id()), true, &[&value]);
+    three.talk();
+    let bytes = Payload::copy_from(&[7; LARGE]);
+    let second = three.workers[1].id();
+    let Node { core, fx } = &mut three.workers[1];
+    core.fetched(value.id(), Got::Value { value: bytes, copied: true }, fx);
+    three.talk();
+    let Node { core, fx } = &mut three.driver;
+    let aside = core.set_aside(&mut |value| Ok(Spilled::simulated(value)), fx);
+    let SetAside::One(id, spilled) = aside else { panic!("{aside:?}") };
+    assert!(value.first_ask());
+    core.ask(id, true, fx);
+    let fetch = fx.fetch.pop().expect("it is brought back");
+    assert_eq!(fetch.places.all().collect::<Vec<_>>(), [core.me(), second]);
+    core.is_damaged(id, &spilled, fx);
+    core.fetched(id, Got::Nothing, fx);
+    assert_eq!(fx.fetch.pop().expect("it is elsewhere").places.holder, second);
+    assert_eq!(core.places_of(id).holder, second);
+    three.talk();
+    assert!(three.workers[1].core.objects.stored.has(id));
 }
 
 #[test]

@@ -7,7 +7,10 @@ use super::{
     serve::{Packer, Serving},
     wire::{self, CHUNK_HEAD, Chunk, HEAD, Head, Kind, Request},
 };
-use crate::net::{link::Link, manager::Manager, socket::Socket};
+use crate::{
+    net::{Soon, link::Link, manager::Manager, socket::Socket},
+    payload::Payload,
+};
 use bytes::Bytes;
 use lz4_flex::block::decompress_into;
 use std::{collections::VecDeque, io, os::fd::OwnedFd, sync::Arc, time::Instant};
@@ -119,13 +122,17 @@ async fn read(
             Kind::Request => {
                 let wanted = Request::decode(&scratch).map_err(invalid)?;
                 match manager.host.object(wanted.id) {
-                    None => bulk.send(wire::gone(head.request, None)),
-                    Some(value) if value.len() as u64 != wanted.len => {
-                        bulk.send(wire::gone(head.request, Some(value.len() as u64)));
+                    Soon::Now(value) => {
+                        answer(&link, &serving, head.request, &wanted, value).map_err(invalid)?
                     }
-                    Some(value) => {
-                        serving.begin(head.request, &value, &wanted).map_err(invalid)?;
-                        bulk.work.notify_one();
+                    Soon::Later(value) => {
+                        let (link, serving) = (link.clone(), serving.clone());
+                        tokio::spawn(async move {
+                            let value = value.await.ok().flatten();
+                            if answer(&link, &serving, head.request, &wanted, value).is_err() {
+                                tracing::error!(peer = %link.peer(), "it asks for too much at once on its bulk lane");
+                            }
+                        });
                     }
                 }
             }
@@ -173,6 +180,27 @@ async fn receive(
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the bytes of an object came damaged"));
         }
         None => {}
+    }
+    Ok(())
+}
+
+/// Begins to send what the peer asked for, or says that it is not there.
+fn answer(
+    link: &Link,
+    serving: &Serving,
+    request: u64,
+    wanted: &Request,
+    value: Option<Payload>,
+) -> Result<(), wire::Malformed> {
+    match value {
+        None => link.bulk().send(wire::gone(request, None)),
+        Some(value) if value.len() as u64 != wanted.len => {
+            link.bulk().send(wire::gone(request, Some(value.len() as u64)));
+        }
+        Some(value) => {
+            serving.begin(request, &value, wanted)?;
+            link.bulk().work.notify_one();
+        }
     }
     Ok(())
 }

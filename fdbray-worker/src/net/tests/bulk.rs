@@ -306,3 +306,30 @@ fn bytes_that_are_damaged_on_their_way_are_sent_again() {
         other => panic!("{:?}", other.map(|all| all == bytes)),
     }
 }
+
+#[test]
+fn what_comes_from_a_disk_is_sent_when_it_is_there_and_holds_nobody_up() {
+    let (a, b) = (Node::start(options("later")), Node::start(options("later")));
+    a.connect(&b);
+    let (slow, bytes) = object(&b, 1, 3 << 20);
+    let (lost, _) = object(&b, 2, 100);
+    let (quick, others) = object(&b, 3, 1 << 20);
+    let [brings, loses] = [slow, lost].map(|id| {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        b.host.later.lock().unwrap().insert(id, receiver);
+        sender
+    });
+    std::thread::scope(|scope| {
+        let coming = scope.spawn(|| fetch(&a, &b, slow, bytes.len()));
+        let gone = scope.spawn(|| fetch(&a, &b, lost, 100));
+        // Both are asked for.
+        while !b.host.later.lock().unwrap().is_empty() {
+            std::thread::yield_now();
+        }
+        assert!(fetch(&a, &b, quick, others.len()).unwrap() == others);
+        brings.send(Some(Payload::from(bytes.clone()))).unwrap();
+        drop(loses);
+        assert!(coming.join().unwrap().unwrap() == bytes);
+        assert!(matches!(gone.join().unwrap(), Err(FetchError::Gone { .. })));
+    });
+}

@@ -4,7 +4,7 @@ use super::PATIENCE;
 use crate::{
     id::{ObjectId, ProcessId},
     net::{
-        Ended, HandshakeError, Host, Link,
+        Ended, HandshakeError, Host, Link, Soon,
         frame::{HEADER, Header},
     },
     payload::Payload,
@@ -19,6 +19,7 @@ use std::{
         mpsc::{Receiver, Sender, channel},
     },
 };
+use tokio::sync::oneshot;
 
 #[derive(Debug)]
 pub(super) enum Event {
@@ -34,6 +35,8 @@ pub(super) struct TestHost {
     sessions: Mutex<HashMap<ProcessId, Session>>,
     arrived: Condvar,
     pub(super) objects: Mutex<HashMap<ObjectId, Payload>>,
+    /// Objects that come when the other end says so.
+    pub(super) later: Mutex<HashMap<ObjectId, oneshot::Receiver<Option<Payload>>>>,
     pub(super) files: Mutex<Vec<OwnedFd>>,
     served: AtomicUsize,
 }
@@ -60,6 +63,7 @@ impl TestHost {
             sessions: Mutex::default(),
             arrived: Condvar::new(),
             objects: Mutex::default(),
+            later: Mutex::default(),
             files: Mutex::default(),
             served: AtomicUsize::new(0),
         })
@@ -167,10 +171,13 @@ impl Host for TestHost {
         self.tell(Event::Ended(why.clone()));
     }
 
-    fn object(&self, id: ObjectId) -> Option<Payload> {
+    fn object(&self, id: ObjectId) -> Soon<Payload> {
+        if let Some(value) = self.later.lock().unwrap().remove(&id) {
+            return Soon::Later(value);
+        }
         let found = self.objects.lock().unwrap().get(&id).cloned();
         self.served.fetch_add(usize::from(found.is_some()), Ordering::SeqCst);
-        found
+        Soon::Now(found)
     }
 
     fn hand_over(&self, _: ProcessId) -> Vec<OwnedFd> {

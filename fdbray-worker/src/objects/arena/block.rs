@@ -1,7 +1,8 @@
 //! A block: some of the arena's memory while one value lies in it.
+#![allow(unsafe_code)]
 
 use super::Shared;
-use crate::objects::location::Location;
+use crate::objects::{location::Location, valgrind};
 use bytes::Bytes;
 use std::{
     fmt,
@@ -34,7 +35,9 @@ impl Held {
     /// The caller has just taken these bytes from the arena's offsets, after they were reserved; they are released by
     /// this value's `Drop` alone.
     pub(super) fn new(arena: Arc<Shared>, at: NonNull<u8>, location: Location) -> Self {
-        Held { arena, at, len: location.len as usize, location }
+        let len = location.len as usize;
+        valgrind::lend(at, len);
+        Held { arena, at, len, location }
     }
 
     fn bytes(&self) -> &[u8] {
@@ -48,6 +51,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
+        valgrind::take_back(self.at, self.len);
         self.arena.free(self.location.offset);
     }
 }
@@ -94,6 +98,12 @@ impl Block {
     /// Where all of it lies.
     pub fn location(&self) -> Location {
         self.0.location
+    }
+
+    /// How many hold it at this moment: clones of this, and whatever bytes were made of one, all clones and parts of which
+    /// count as one.
+    pub(in crate::objects) fn holders(&self) -> usize {
+        Arc::strong_count(&self.0)
     }
 }
 

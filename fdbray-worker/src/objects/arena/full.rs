@@ -32,7 +32,7 @@ impl Full {
 pub enum Bound {
     /// No block can be that long, however empty the arena is.
     #[error(
-        "an object can have at most the {limit} bytes of the arena's limit; split it, or raise the limit of the arena"
+        "an object can have at most the {limit} bytes of the arena's limit; split it, or raise the limit (FDBRAY_STORE_BYTES)"
     )]
     TooLong {
         /// The arena's limit, in bytes.
@@ -40,7 +40,8 @@ pub enum Bound {
     },
     /// The configured limit.
     #[error(
-        "the arena has reached its limit; drop futures and views that are not needed, or raise the limit"
+        "the arena has reached its limit; drop futures and views that are not needed, or raise the limit \
+         (FDBRAY_STORE_BYTES)"
     )]
     Limit,
     /// The limit of a control group (a container) around this process.

@@ -4,8 +4,10 @@
 //! reserving makes its pages, and giving back makes a hole of them again. Its mode is read-only and other processes get a
 //! descriptor that only reads. A seal against their writing would also forbid holes (`F_SEAL_FUTURE_WRITE` does): it is
 //! put on where there is no other way, and then nothing is given back any more.
+#![allow(unsafe_code)]
 
 use super::offsets::EXTENT;
+use crate::objects::valgrind;
 use rustix::{
     fs::{
         FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags, fallocate, fchmod, fcntl_add_seals, ftruncate,
@@ -55,6 +57,7 @@ impl Memory {
         // SAFETY: a new mapping at an address of the kernel's choice touches nobody's memory.
         let at = unsafe { mmap(std::ptr::null_mut(), usize_of(len), protection, flags, &fd, 0) }?;
         let at = NonNull::new(at.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        valgrind::take_back(at, usize_of(len));
         // From here on `Drop` takes the mapping down.
         let memory = Memory { fd, at, len, holes: AtomicBool::new(true) };
         fcntl_add_seals(&memory.fd, SealFlags::SHRINK | SealFlags::GROW)?;

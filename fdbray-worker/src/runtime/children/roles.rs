@@ -1,4 +1,5 @@
 //! For tests: this test binary, run again as a process of its own that plays a role.
+#![allow(unsafe_code)]
 
 use crate::runtime::{
     children::{ChildEvent, ChildSpec, Children, Output, born},

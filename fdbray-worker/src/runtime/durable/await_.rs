@@ -327,7 +327,7 @@ impl Durables {
     /// The error says why the value cannot be had although it is there; none if it is lost.
     async fn value_of(&self, holder: ProcessId, id: ObjectId, len: u64) -> Result<Payload, Option<Error>> {
         if holder == self.me {
-            return self.kept(id).ok_or(None);
+            return self.process().ok_or(None)?.object_here(id).await.ok_or(None);
         }
         let until = Instant::now() + REACH;
         let mut pause = Duration::from_millis(20);

@@ -99,8 +99,8 @@ struct State {
     real: FxHashMap<ObjectId, ObjectId>,
     /// The same, the other way.
     aliases: FxHashMap<ObjectId, Vec<ObjectId>>,
-    /// Values that this process keeps for the cluster.
-    kept: FxHashMap<ObjectId, Payload>,
+    /// Of which futures this process keeps the value for the cluster: they are with what it keeps for others.
+    kept: FxHashSet<ObjectId>,
     /// Claimed calls, by future.
     running: FxHashMap<FutureId, work::Running>,
     /// The same futures, by the number of the call in the core.
@@ -224,9 +224,19 @@ impl Durables {
         ObjectId::durable(self.me, self.made.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    /// A value that this process keeps for the cluster.
-    pub fn kept(&self, id: ObjectId) -> Option<Payload> {
-        self.state().kept.get(&id).cloned()
+    /// Keeps a value for the cluster.
+    fn keep(&self, id: ObjectId, value: Payload) {
+        self.state().kept.insert(id);
+        if let Some(process) = self.process() {
+            process.with_core(false, |core, fx| core.keep(id, value, fx));
+        }
+    }
+
+    fn keep_no_more(&self, id: ObjectId) {
+        let kept = self.state().kept.remove(&id);
+        if let Some(process) = self.process().filter(|_| kept) {
+            process.with_core(false, |core, fx| core.drop_kept(id, fx));
+        }
     }
 }
 

@@ -51,12 +51,11 @@ impl Durables {
             durable.recover(dead).await?;
         }
         durable.forget_shapes().await?;
-        let kept: Vec<_> = self.state().kept.keys().copied().collect();
+        let kept: Vec<_> = self.state().kept.iter().copied().collect();
         for ids in kept.chunks(100) {
             let records = durable.records(ids.iter().map(|id| super::future_id(*id)).collect()).await?;
             let needed: Vec<_> = records.into_iter().flatten().map(|r| object_id(r.id)).collect();
-            let mut state = self.state();
-            ids.iter().filter(|id| !needed.contains(id)).for_each(|id| drop(state.kept.remove(id)));
+            ids.iter().filter(|id| !needed.contains(id)).for_each(|id| self.keep_no_more(*id));
         }
         Ok(())
     }

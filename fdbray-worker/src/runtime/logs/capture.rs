@@ -1,4 +1,5 @@
 //! Takes what a worker process prints: fds 1 and 2 lead into pipes that one thread reads.
+#![allow(unsafe_code)]
 
 use super::{Functions, LONGEST, LogLine, Stream, layer::TaskLayer, lines::Lines, queue::Queue, recent};
 use rustix::{
@@ -349,6 +350,7 @@ fn drained(pipe: OwnedFd) -> OwnedFd {
     pipe
 }
 
+// SAFETY: C has one `stdout`, a pointer to a stream, which every program on Linux links.
 unsafe extern "C" {
     #[link_name = "stdout"]
     static c_stdout: *mut libc::FILE;

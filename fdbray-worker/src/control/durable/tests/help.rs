@@ -5,7 +5,7 @@ use crate::control::members::{
     Capacity, Cause as Death, Host, Member, MemberError, Members, Role, Tombstone,
 };
 use crate::control::store::memory::{Faults, Memory};
-use crate::control::store::{Store, lmdb};
+use crate::control::store::{Limits, Store, lmdb};
 use crate::id::ProcessId;
 use crate::registry::function_hash;
 use std::collections::BTreeSet;
@@ -13,6 +13,7 @@ use std::future::Future;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 pub(in crate::control::durable) const SIGNATURE: u64 = 77;
 
@@ -39,7 +40,9 @@ impl Cluster {
     }
 
     pub(in crate::control::durable) async fn with(faults: Faults) -> Self {
-        Cluster::new(Memory::new(faults).store()).await
+        // However long a process pauses within a transaction, and however slow the machine is.
+        let limits = Limits { time: Duration::from_secs(3600), ..Limits::default() };
+        Cluster::new(Memory::new(faults).limits(limits).store()).await
     }
 
     /// A new member.

@@ -142,6 +142,61 @@ async fn a_worker_claims_ahead_only_what_it_knows_to_be_quick() {
 }
 
 #[tokio::test]
+async fn of_equal_calls_no_function_is_always_claimed_first() {
+    everywhere(|cluster| async move {
+        let worker = cluster.join(9).await;
+        let call = |function: &str| Submission { function: function.into(), ..cluster.call() };
+        // So few that they are seen at once, and then more.
+        for more in [0, 10] {
+            let calls = ["f", "g"].map(call).into_iter().chain((0..more).map(|_| call("g")));
+            cluster.submit(calls.collect()).await.unwrap();
+            let mut first = BTreeSet::new();
+            for nonce in 1..=2 {
+                let claimed = cluster.claim(worker, Wants { nonce, ..wants(1) }).await.unwrap();
+                first.insert(claimed[0].record.spec.function.clone());
+                cluster.give_back(worker, vec![(claimed[0].token, vec![])]).await.unwrap();
+            }
+            assert_eq!(first.len(), 2, "{first:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_claim_says_whether_it_left_something_for_lack_of_room() {
+    everywhere(|cluster| async move {
+        let worker = cluster.join(9).await;
+        let quick = Arc::new(BTreeSet::from([function_hash("g", SIGNATURE)]));
+        let claim = async |slow, suspects| {
+            let shapes = vec![(ShapeId::of(&one_cpu()), Room { all: 100, slow, now: 100 })];
+            let wants = Wants { shapes, suspects, quick: quick.clone(), ..wants(100) };
+            let held_back = wants.held_back.clone();
+            let claimed = cluster.claim(worker, wants).await.unwrap();
+            (claimed.len(), held_back.load(std::sync::atomic::Ordering::Relaxed))
+        };
+        // So few that they are seen at once; of one function; of more priorities than one claim looks at.
+        for (calls, priorities) in [(2, 1), (40, 1), (70, 70)] {
+            let call = |n| Submission { priority: n % priorities, ..cluster.call() };
+            cluster.submit((0..calls).map(call).collect()).await.unwrap();
+            assert_eq!(claim(0, 0).await, (0, true), "{calls} calls, none of which is known to be quick");
+            assert_eq!(claim(1, 0).await, (1, true));
+            let (some, left) = claim(100, 0).await;
+            assert_eq!((some as i32 == calls - 1, left), (priorities == 1, priorities > 1));
+            assert_eq!(claim(100, 0).await.0 + some, calls as usize - 1);
+            assert_eq!(claim(100, 0).await, (0, false));
+        }
+        let dead = cluster.join(8).await;
+        cluster.submit(vec![cluster.call(), cluster.call()]).await.unwrap();
+        cluster.claim(dead, Wants { start: 2, ..wants(2) }).await.unwrap();
+        cluster.bury(dead).await;
+        cluster.recover(dead).await.unwrap();
+        assert_eq!(claim(100, 1).await, (1, true), "they may have killed it, and come one by one");
+        assert_eq!(claim(100, 1).await, (1, false));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_error_is_tried_again_as_often_as_asked_for_with_growing_pauses() {
     everywhere(|cluster| async move {
         let worker = cluster.join(9).await;

@@ -149,7 +149,8 @@ impl Engine for Fdb {
                     return Attempt::Failed(self.place.error(error));
                 }
                 // Saves a question to the logs whether they are still those of the database. Should they not be, what was
-                // read may be old; but then no commit comes through either.
+                // read may be old; but then nothing that was written comes through. Only what writes nothing may be told old
+                // news, as may whoever has asked a moment before.
                 if mode == Mode::Write
                     && let Err(error) = transaction.set_option(TransactionOption::CausalReadRisky)
                 {

@@ -114,8 +114,7 @@ fn stamp(version: u64, position: usize) -> [u8; 10] {
 #[cfg(test)]
 fn crash_point(place: &str) {
     if std::env::var("FDBRAY_TEST_CRASH").is_ok_and(|wanted| wanted == place) {
-        // SAFETY: ends this process at once, which is the purpose.
-        unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
     }
 }
 

@@ -1,4 +1,5 @@
 //! The LMDB environment: opening it, growing its map, and what its errors mean.
+#![allow(unsafe_code)]
 
 use super::shared::allocate;
 use super::{Options, Place, Sync, place};

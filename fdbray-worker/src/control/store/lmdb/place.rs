@@ -1,10 +1,9 @@
 //! Whether a directory is fit for a store: local, readable, and which pid namespace this process is in.
 
 use crate::control::store::OpenError;
-use std::ffi::CString;
+use rustix::fs::statfs;
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,18 +41,7 @@ pub(super) fn is_nearly_full(path: &Path) -> bool {
 fn filesystem(path: &Path) -> io::Result<i64> {
     // The type of the field differs between platforms.
     #[allow(clippy::unnecessary_cast)]
-    statfs(path).map(|stat| stat.f_type as i64)
-}
-
-fn statfs(path: &Path) -> io::Result<libc::statfs> {
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    // SAFETY: `statfs` is plain data for which zeros are valid.
-    let mut stat: libc::statfs = unsafe { std::mem::zeroed() };
-    // SAFETY: a terminated string and a place for the answer, both alive during the call.
-    if unsafe { libc::statfs(path.as_ptr(), &mut stat) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(stat)
+    Ok(statfs(path)?.f_type as i64)
 }
 
 /// The name of a filesystem that several machines (or a user's program) may serve, by the magic number of `statfs`.

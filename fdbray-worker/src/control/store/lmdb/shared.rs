@@ -17,6 +17,7 @@
 //! *gate*: whoever writes to the database holds it, so that LMDB's own writer mutex, on which one cannot wait for a
 //! limited time, is always free. Both are locks of the open file description: the kernel releases them when their
 //! process dies, in whatever state.
+#![allow(unsafe_code)]
 
 use std::fs::File;
 use std::io;

@@ -75,17 +75,18 @@ fn a_containers_limit_is_named_as_such() {
 #[test]
 fn before_the_machine_refuses_it_gets_back_what_is_free() {
     // Tells as much as the file does not hold.
-    struct Holding(OnceLock<Arena>);
+    struct Holding(OnceLock<Weak<Shared>>);
     impl Machine for Arc<Holding> {
         fn available(&self) -> Available {
-            let held = self.0.get().map_or(0, in_file);
+            let arena = self.0.get().and_then(Weak::upgrade);
+            let held = arena.map_or(0, |shared| in_file(&Arena { shared }));
             Available { bytes: (12 << 20) - held, of: Owner::Machine }
         }
     }
     let machine = Arc::new(Holding(OnceLock::new()));
     let options = Options { limit: 64 << 20, reserve: 0, low_water: u64::MAX, background: false };
     let arena = Arena::on(options, machine.clone());
-    assert!(machine.0.set(arena.clone()).is_ok());
+    assert!(machine.0.set(Arc::downgrade(&arena.shared)).is_ok());
     let (first, wall) = (filled(&arena, 8 * M, 1), filled(&arena, M, 2));
     drop(first);
     let second = filled(&arena, 10 * M, 3);
