@@ -16,6 +16,8 @@ use std::{
 pub const QUICK: &str = "FDBRAY_BENCH_QUICK";
 
 const MIB: usize = 1 << 20;
+/// The shared memory of who spills.
+pub const SPILL_FROM: usize = 512 * MIB;
 
 /// So many bytes, written where they are read. `salt` makes them hard to compress, zero leaves them zero.
 #[remote]
@@ -221,9 +223,8 @@ async fn fan_in(quick: bool) -> fdbray::Result<String> {
 
 /// MB/s of keeping and reading again twice as much as shared memory may have, beside the same of a file.
 async fn spill(quick: bool) -> fdbray::Result<String> {
-    let limit: usize = env::var("FDBRAY_STORE_BYTES").ok().and_then(|n| n.parse().ok()).unwrap_or(512 * MIB);
     let piece = 16 * MIB;
-    let pieces = if quick { limit / piece } else { 2 * limit / piece };
+    let pieces = if quick { SPILL_FROM * 5 / 4 } else { 2 * SPILL_FROM } / piece;
     let source = Blob::from(noise(piece));
     let file = file_rate(&source, pieces).map_err(Error::application)?;
     let started = Instant::now();
@@ -233,7 +234,7 @@ async fn spill(quick: bool) -> fdbray::Result<String> {
         black_box(blob.iter().step_by(4096).map(|byte| u64::from(*byte)).sum::<u64>());
     }
     let rate = (2 * pieces * piece) as f64 / 1e6 / started.elapsed().as_secs_f64();
-    Ok(format!("{rate:.0} {file:.0}"))
+    Ok(format!("{rate:.0} {file:.0} spilled_mb={:.0}", fdbray::store_stats().spilled_ever as f64 / 1e6))
 }
 
 /// MB/s of writing a file and reading it again, in the same pieces.

@@ -191,6 +191,7 @@ impl World {
             self.say(|| format!("p{p} cannot read {id} any more"));
             // There may be nothing to compute it from.
             self.weather.failed_fetches += 4;
+            self.damaged.insert(id);
             self.call(p, |core, fx| core.is_damaged(id, &spilled, fx));
             return None;
         }

@@ -74,6 +74,8 @@ pub struct World {
     pub started: BTreeMap<ObjectId, BTreeSet<u32>>,
     /// What each future was seen to have become, by process.
     pub seen: BTreeMap<(P, ObjectId), u64>,
+    /// Objects whose bytes on a disk were damaged.
+    pub damaged: BTreeSet<ObjectId>,
     /// What each object's value was seen to be anywhere.
     pub mains_open: usize,
     pub trace: bool,
@@ -129,6 +131,7 @@ impl World {
             weather,
             started: BTreeMap::new(),
             seen: BTreeMap::new(),
+            damaged: BTreeSet::new(),
             mains_open: 0,
             trace,
             counts: BTreeMap::new(),

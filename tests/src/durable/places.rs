@@ -114,16 +114,16 @@ pub(super) async fn gone(file: &str) -> fdbray::Result<()> {
     let holder = id_of(&workers, pid_of_holder);
     let durable = pid::options().durable();
     let busy = waits::options().durable().on(holder).remote(file, 1, format!("{file}.never"));
-    let early = durable.clone().on(holder).remote();
-    let follows = durable.clone().with(&kept).remote();
-    early.submitted().await?;
-    follows.submitted().await?;
     within(30, "it is busy", async {
         while super::notes_in(Path::new(file)).is_empty() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })
     .await;
+    let early = durable.clone().on(holder).remote();
+    let follows = durable.clone().with(&kept).remote();
+    early.submitted().await?;
+    follows.submitted().await?;
     println!("kill {pid_of_holder}");
     let gone = |ended: Option<Error>| match ended {
         Some(Error::Unschedulable { why, .. }) => assert!(why.contains("gone"), "{why}"),

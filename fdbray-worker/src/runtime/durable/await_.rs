@@ -296,7 +296,9 @@ impl Durables {
                 },
                 Value::Kept(len) => {
                     // It may take long, and others have ended too.
-                    if let Some(durables) = self.process().and_then(|p| p.outside()?.durables().cloned()) {
+                    if let Some(durables) = self.process().and_then(|p| p.outside()?.durables().cloned())
+                        && self.state().bringing.insert(id)
+                    {
                         self.io.spawn(async move { durables.bring(id, realized.by, len).await });
                     }
                     return;
@@ -316,7 +318,9 @@ impl Durables {
 
     /// Brings a value here that a process keeps, or has it computed again if that has it no more.
     async fn bring(&self, id: ObjectId, holder: ProcessId, len: u64) {
-        match self.value_of(holder, id, len).await {
+        let value = self.value_of(holder, id, len).await;
+        self.state().bringing.remove(&id);
+        match value {
             Ok(value) => self.tell(id, Outcome::Value(value)),
             Err(Some(error)) if !self.runs_with(id) => self.tell(id, Outcome::Failed(Arc::new(error))),
             // Then word comes again. What this process was to run with it, it can run with another value.

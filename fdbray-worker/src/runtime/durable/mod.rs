@@ -101,6 +101,8 @@ struct State {
     aliases: FxHashMap<ObjectId, Vec<ObjectId>>,
     /// Of which futures this process keeps the value for the cluster: they are with what it keeps for others.
     kept: FxHashSet<ObjectId>,
+    /// Values on their way here from who keeps them.
+    bringing: FxHashSet<ObjectId>,
     /// Claimed calls, by future.
     running: FxHashMap<FutureId, work::Running>,
     /// The same futures, by the number of the call in the core.

@@ -106,14 +106,32 @@ impl Durables {
         waiters: &[ProcessId],
         outcomes: Vec<(Token, Outcome)>,
     ) -> bool {
-        let count = outcomes.len();
         match self.insist(|| durable.complete_for(self.me, waiters, outcomes.clone())).await {
             Ok(completed) => {
                 self.say_there_is_mail(waiters);
                 completed.iter().all(|c| !matches!(c, Completed::Stale))
             }
+            // This process is out: its claims go with it.
+            Err(DurableError::NotMember(_)) => false,
+            // It is about one of them. The others have nothing to do with that.
+            Err(_) if outcomes.len() > 1 => {
+                let mut all = true;
+                for outcome in outcomes {
+                    all &= Box::pin(self.complete(durable, waiters, vec![outcome])).await;
+                }
+                all
+            }
             Err(error) => {
-                tracing::warn!("{count} durable futures that ran here could not be completed: {error}");
+                let Some((token, outcome)) = outcomes.into_iter().next() else { return true };
+                tracing::warn!(
+                    "durable future {}, which ran here, could not be completed: {error}",
+                    token.id
+                );
+                // No wait without end: those who await it are told why.
+                if !matches!(outcome, Outcome::Final(_)) {
+                    let why = Outcome::Final(convert::failure(&Error::control(error)));
+                    Box::pin(self.complete(durable, waiters, vec![(token, why)])).await;
+                }
                 false
             }
         }
