@@ -102,15 +102,22 @@ impl World {
     }
 
     /// Invariants 1 and 4: what was seen once is seen ever after. But a value that a disk has lost may be missed by who
-    /// asks for it once more.
+    /// asks for it once more, and one that left memory goes with its owner.
     pub fn saw(&mut self, p: P, id: ObjectId, outcome: &Outcome) {
         let now = match outcome {
             Outcome::Value(value) => value.head().iter().fold(1, |sum, b| mix(sum ^ u64::from(*b))),
             Outcome::Failed(error) => error.to_string().bytes().fold(2, |sum, b| mix(sum ^ u64::from(b))),
             Outcome::Stored { .. } => return,
         };
-        let lost = matches!(outcome, Outcome::Failed(error) if matches!(**error, Error::ObjectLost { .. }));
-        if lost && self.damaged.contains(&id) {
+        let gone = match outcome {
+            Outcome::Failed(error) => match **error {
+                Error::ObjectLost { .. } => self.damaged.contains(&id),
+                Error::OwnerDied { .. } => self.aside.contains(&(p, id)),
+                _ => false,
+            },
+            _ => false,
+        };
+        if gone {
             self.seen.insert((p, id), now);
             return;
         }

@@ -210,6 +210,7 @@ impl World {
         let mut park = |value| if in_use { Err(value) } else { Ok(Spilled::simulated(value)) };
         if let SetAside::One(id, _) = self.call(p, |core, fx| core.set_aside(&mut park, fx)) {
             self.count("set aside");
+            self.aside.insert((p, id));
             self.say(|| format!("p{p} sets {id} aside"));
         }
     }

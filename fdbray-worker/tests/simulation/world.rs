@@ -76,6 +76,8 @@ pub struct World {
     pub seen: BTreeMap<(P, ObjectId), u64>,
     /// Objects whose bytes on a disk were damaged.
     pub damaged: BTreeSet<ObjectId>,
+    /// Values that left the memory of a process that kept them.
+    pub aside: BTreeSet<(P, ObjectId)>,
     /// What each object's value was seen to be anywhere.
     pub mains_open: usize,
     pub trace: bool,
@@ -132,6 +134,7 @@ impl World {
             started: BTreeMap::new(),
             seen: BTreeMap::new(),
             damaged: BTreeSet::new(),
+            aside: BTreeSet::new(),
             mains_open: 0,
             trace,
             counts: BTreeMap::new(),
