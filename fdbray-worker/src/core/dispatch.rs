@@ -347,11 +347,9 @@ impl Core {
         let needs = self.templates.shape(shape);
         let workers = self.peers.workers().find(|(id, _)| *id == place);
         let most = workers.map_or(0, |(_, capacity)| capacity.times(needs, MOST_SLOTS));
-        let leases = self.owner.queue(shape).leases.clone();
-        let held = leases.iter().filter_map(|lease| self.owner.lease_ref(*lease)).filter(|l| l.peer == place);
-        let has: u32 = held.map(|lease| lease.slots).sum();
+        let (has, unused) = self.slots_at(shape, place);
         if has < most {
-            self.ask_for(shape, place, most - has, waiting, fx);
+            self.ask_for(shape, place, most - has, waiting.saturating_sub(unused.into()), fx);
         }
     }
 
@@ -360,17 +358,29 @@ impl Core {
         let most =
             self.settings.capacity.as_ref().map_or(0, |c| c.times(self.templates.shape(shape), MOST_SLOTS));
         let waiting = self.owner.queue(shape).waiting(None) as u64;
+        let (_, unused) = self.slots_at(shape, self.me());
         if most > 0 {
-            self.ask_for(shape, self.me(), most, waiting, fx);
+            self.ask_for(shape, self.me(), most, waiting.saturating_sub(unused.into()), fx);
         }
+    }
+
+    /// Slots held at a worker, and those of them that nothing uses: suspects are kept apart, however many slots there
+    /// are, and what needs nothing is always granted.
+    fn slots_at(&self, shape: u32, peer: ProcessId) -> (u32, u32) {
+        let leases = self.owner.leases_of(shape).filter_map(|lease| self.owner.lease_ref(lease));
+        leases.filter(|lease| lease.peer == peer).fold((0, 0), |(all, unused), lease| {
+            let lent = if peer == self.me() { self.worker.waiting_under(lease.id) } else { 0 };
+            let busy = lease.in_flight.saturating_sub(lent);
+            (all + lease.slots, unused + lease.slots.saturating_sub(busy))
+        })
     }
 
     /// Asks one worker, unless an earlier question is open; gives how many slots that were.
     fn ask_for(&mut self, shape: u32, peer: ProcessId, most: u32, wanted: u64, fx: &mut Effects) -> u32 {
-        if self.owner.queue(shape).requests.iter().any(|r| r.peer == peer) {
+        let slots = u32::try_from(wanted).unwrap_or(u32::MAX).min(most);
+        if slots == 0 || self.owner.queue(shape).requests.iter().any(|r| r.peer == peer) {
             return 0;
         }
-        let slots = u32::try_from(wanted).unwrap_or(u32::MAX).min(most);
         let request = self.owner.next_request();
         let at = self.now;
         self.owner.queue(shape).requests.push(super::lease::Request { request, peer, slots, at });

@@ -265,6 +265,11 @@ impl Owner {
         self.queues.get(shape as usize).map_or(0, |queue| queue.waiting(Some(place)))
     }
 
+    /// Places of the leases for a shape.
+    pub fn leases_of(&self, shape: u32) -> impl Iterator<Item = u32> {
+        self.queues.get(shape as usize).into_iter().flat_map(|queue| queue.leases.iter().copied())
+    }
+
     pub fn queues(&self) -> u32 {
         self.queues.len() as u32
     }

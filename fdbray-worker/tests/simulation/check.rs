@@ -1,4 +1,4 @@
-//! The invariants of DESIGN section 5.
+//! The invariants that every run must keep.
 
 use super::{
     expect::{self, kind},

@@ -1,6 +1,6 @@
 //! Many cores on a seeded virtual network and clock in one thread, running random programs under faults.
 //!
-//! [`run`] plays one seed and checks what DESIGN section 5 asks for. The same seed always plays the same way.
+//! [`run`] plays one seed and checks the invariants that `check` lists. The same seed always plays the same way.
 //!
 //! | file | |
 //! |---|---|

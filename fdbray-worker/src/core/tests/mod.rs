@@ -60,16 +60,21 @@ impl Node {
     }
 
     fn call_from(&mut self, parent: Option<TaskKey>, futures: &[&Arc<Cell>]) -> Arc<Cell> {
-        self.make(parent, None, None, futures)
+        self.make(parent, None, None, ONE, futures)
     }
 
     fn gated(&mut self, gate: super::Gate, futures: &[&Arc<Cell>]) -> Arc<Cell> {
-        self.make(None, Some(gate), None, futures)
+        self.make(None, Some(gate), None, ONE, futures)
     }
 
     /// The same, to be run somewhere.
     fn placed(&mut self, at: At, hard: bool, futures: &[&Arc<Cell>]) -> Arc<Cell> {
-        self.make(None, None, Some(Place { at, hard }), futures)
+        self.make(None, None, Some(Place { at, hard }), ONE, futures)
+    }
+
+    /// A call that needs nothing, to be run in a process if that can be.
+    fn light(&mut self, at: ProcessId) -> Arc<Cell> {
+        self.make(None, None, Some(Place { at: At::Process(at), hard: false }), 0, &[])
     }
 
     fn make(
@@ -77,13 +82,14 @@ impl Node {
         parent: Option<TaskKey>,
         gate: Option<super::Gate>,
         place: Option<Place>,
+        cpus: u64,
         futures: &[&Arc<Cell>],
     ) -> Arc<Cell> {
         let spec = TemplateSpec {
             here: false,
             function: 0,
             name: "f",
-            shape: Resources { cpus: ONE, ..Resources::default() },
+            shape: Resources { cpus, ..Resources::default() },
             retries: 3,
             retry_errors: 0,
             logs: false,

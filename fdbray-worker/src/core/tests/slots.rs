@@ -107,3 +107,20 @@ fn a_lease_that_grows_while_it_is_given_back_is_given_back_whole() {
     }
     assert!(again.iter().all(|cell| value(cell).unwrap() == b"again"));
 }
+
+#[test]
+fn calls_that_need_nothing_and_may_have_killed_a_worker_run_here_one_by_one() {
+    let (mut here, mut there) = (Node::new(1, 1), Node::new(2, 1));
+    meet(&mut here, &mut there);
+    let calls = [here.light(there.id()), here.light(there.id())];
+    talk(&mut here, &mut there);
+    assert!(there.start().is_some());
+    let nothing_is_known = |_| None;
+    here.core.member_left(there.id(), true, &nothing_is_known, &mut here.fx);
+    for expected in [b"one", b"two"] {
+        let (key, start) = here.start_one();
+        assert!(here.start().is_none(), "the other is kept apart");
+        here.finish(key, &start, expected, &[]);
+    }
+    assert!(calls.iter().all(|call| value(call).is_some()));
+}
