@@ -84,6 +84,7 @@ impl Remote<'_> {
                     #entry
                     #checks
                     static __FUNCTION: ::fdbray::__private::Function = ::fdbray::__private::Function {
+                        role: ::fdbray::__private::Role::Function,
                         name: || #name,
                         signature: || ::core::any::type_name::<fn(#(#types),*) -> #value>(),
                         file: ::core::file!(),

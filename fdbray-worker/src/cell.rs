@@ -135,6 +135,17 @@ impl Cell {
         }
     }
 
+    /// The outcome, wherever a stored value is, or registers `waker`.
+    pub fn poll_end(&self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        match &mut *self.state() {
+            State::Settled(outcome, _) => Poll::Ready(outcome.clone()),
+            State::Pending(waiters) => {
+                waiters.add_waker(cx.waker());
+                Poll::Pending
+            }
+        }
+    }
+
     /// Whether this is the first time that somebody here wants the value.
     pub fn first_ask(&self) -> bool {
         !self.asked.load(Ordering::Relaxed) && !self.asked.swap(true, Ordering::AcqRel)

@@ -70,6 +70,16 @@ pub enum Error {
         /// The calls that it passed through.
         passed: Passed,
     },
+    /// The actor that was called has ended, or never came to be: later calls end the same way.
+    #[non_exhaustive]
+    ActorEnded {
+        /// The actor's constructor.
+        actor: String,
+        /// How it ended.
+        why: String,
+        /// The calls that it passed through.
+        passed: Passed,
+    },
     /// The future was cancelled.
     #[non_exhaustive]
     Cancelled {
@@ -204,6 +214,7 @@ impl Error {
             | Error::WorkerDied { passed, .. }
             | Error::OwnerDied { passed, .. }
             | Error::ObjectLost { passed, .. }
+            | Error::ActorEnded { passed, .. }
             | Error::Cancelled { passed, .. }
             | Error::DeadlineExceeded { passed, .. }
             | Error::Unschedulable { passed, .. }
@@ -238,6 +249,7 @@ impl Error {
             | Error::WorkerDied { passed, .. }
             | Error::OwnerDied { passed, .. }
             | Error::ObjectLost { passed, .. }
+            | Error::ActorEnded { passed, .. }
             | Error::Cancelled { passed, .. }
             | Error::DeadlineExceeded { passed, .. }
             | Error::Unschedulable { passed, .. }
@@ -271,6 +283,7 @@ impl fmt::Display for Error {
             Error::ObjectLost { object, why, .. } => {
                 write!(f, "the value of future {object} is lost: {why}")?
             }
+            Error::ActorEnded { actor, why, .. } => write!(f, "the actor made by `{actor}` has ended: {why}")?,
             Error::Cancelled { function, .. } => write!(f, "the call of `{function}` was cancelled")?,
             Error::DeadlineExceeded { function, .. } => {
                 write!(f, "the deadline of the call of `{function}` passed before it had a result")?;

@@ -3,6 +3,7 @@
 //! [`runtime::enter`] is the way in. Applications depend on the crate `fdbray`, which turns typed values into the
 //! bytes that this crate moves.
 
+pub mod actors;
 pub mod cell;
 pub mod config;
 pub mod control;

@@ -26,6 +26,9 @@ pub struct Options {
     pub place: Option<Place>,
     /// The cluster owns the future rather than this process.
     pub durable: Option<Durable>,
+    /// Of a constructor: how often the actor is made again after its worker died or a method that runs alone panicked.
+    /// Default 0.
+    pub max_restarts: Option<u32>,
 }
 
 /// Where a call is to run.
@@ -88,6 +91,8 @@ pub struct Defaults {
     pub logs: Option<bool>,
     /// See [`Options::durable`].
     pub durable: bool,
+    /// See [`Options::max_restarts`].
+    pub max_restarts: Option<u32>,
 }
 
 impl Defaults {
@@ -101,5 +106,6 @@ impl Defaults {
         retry_errors: None,
         logs: None,
         durable: false,
+        max_restarts: None,
     };
 }

@@ -21,6 +21,8 @@ pub struct Function {
     pub line: u32,
     /// How it is run.
     pub entry: Entry,
+    /// What it is to an actor, if anything.
+    pub role: Role,
     /// What the attribute said.
     pub options: Defaults,
     /// Calls without options of their own.
@@ -40,6 +42,29 @@ pub enum Entry {
     Sync(fn(Input) -> Output),
     /// On the async executor.
     Async(fn(Input) -> OutputFuture),
+}
+
+/// What a function is to an actor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Nothing: it is a function.
+    #[default]
+    Function,
+    /// It makes one: its entry installs the state with [`crate::actors::install`].
+    Constructor,
+    /// A method that may run beside others of its kind, so many at once.
+    Shared(u32),
+    /// A method that runs alone.
+    Exclusive,
+    /// A method that runs alone, and is the last.
+    Stop,
+}
+
+impl Role {
+    /// Whether it is called on an actor.
+    pub fn is_method(self) -> bool {
+        !matches!(self, Role::Function | Role::Constructor)
+    }
 }
 
 /// An encoded result, or why there is none.
@@ -118,6 +143,11 @@ impl Registry {
     /// What each function is called between binaries that differ: a hash of name and signature.
     pub fn names(&self) -> Vec<u64> {
         self.functions.iter().map(|f| function_hash((f.name)(), signature_hash((f.signature)()))).collect()
+    }
+
+    /// What each of them is to an actor.
+    pub fn roles(&self) -> Vec<Role> {
+        self.functions.iter().map(|f| f.role).collect()
     }
 
     /// How many there are.

@@ -36,6 +36,7 @@ impl Template {
             logs: options.logs.or(said.logs),
             place: options.place,
             durable: options.durable.or_else(|| said.durable.then(Default::default)),
+            max_restarts: options.max_restarts.or(said.max_restarts),
         };
         Template(Arc::new(Inner { function, options, gate, index: OnceLock::new() }))
     }

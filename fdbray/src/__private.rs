@@ -10,7 +10,7 @@ pub use crate::{
 pub use fdbray_worker::{
     exec::Input,
     options::Defaults,
-    registry::{Entry, Function, Output, OutputFuture, Registered},
+    registry::{Entry, Function, Output, OutputFuture, Registered, Role},
 };
 pub use inventory;
 pub use std::sync::OnceLock;

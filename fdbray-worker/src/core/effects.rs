@@ -44,6 +44,8 @@ pub struct Effects {
     pub cancel: Vec<ObjectId>,
     /// Whether a submitter that waits for room may try again.
     pub room: bool,
+    /// Actors of this process that have ended.
+    pub ended_actors: Vec<ObjectId>,
     /// Values to drop outside the lock.
     pub drops: Vec<Payload>,
     /// Values on disk to drop outside the lock, where that may take a moment.

@@ -1,6 +1,6 @@
 //! What a task needs and what a worker has: resources in fixed point, and the templates of calls.
 
-use crate::{error::Error, options::Options};
+use crate::{error::Error, options::Options, registry::Role};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -172,6 +172,10 @@ pub struct TemplateSpec {
     pub retries: u32,
     /// Attempts after one that returned an error or panicked.
     pub retry_errors: u32,
+    /// Of a constructor: how often the actor is made again after it was lost.
+    pub restarts: u32,
+    /// What the function is to an actor.
+    pub role: Role,
     /// Whether its output goes to the driver.
     pub logs: bool,
     /// To be run by this very process.

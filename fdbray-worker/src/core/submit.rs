@@ -40,6 +40,8 @@ pub struct Submission<'a> {
     pub gate: Option<Gate>,
     /// Where it is to run.
     pub place: Option<Place>,
+    /// The actor whose method it is.
+    pub actor: Option<ObjectId>,
 }
 
 /// What those want who wait for room. They are told together, and try again.
@@ -81,6 +83,9 @@ impl Submission<'_> {
 }
 
 impl Core {
+    /// TODO
+    pub fn kill_actor(&mut self, _: ObjectId, _: &mut Effects) {}
+
     /// Numbers a template.
     pub fn template(&mut self, spec: TemplateSpec) -> u32 {
         self.templates.intern(spec)

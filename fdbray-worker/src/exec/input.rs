@@ -6,6 +6,7 @@ use crate::{
     payload::{Encoded, Payload},
     registry::Function,
 };
+use std::{any::Any, fmt, sync::Arc};
 
 /// An argument of a call that is being made.
 #[derive(Debug)]
@@ -24,19 +25,37 @@ pub enum Argument {
 ///
 /// On the wire each argument is a length as a varint and its bytes; length zero stands for the next of the values
 /// that the call got from futures, and a length `n + 1` for `n` bytes.
-#[derive(Debug)]
 pub struct Input {
     function: &'static Function,
     bytes: Payload,
     at: usize,
     futures: std::vec::IntoIter<Payload>,
     source: Source,
+    state: Option<State>,
 }
 
 impl Input {
     /// The arguments in `bytes`, with the values of those that were futures.
     pub fn new(function: &'static Function, bytes: Payload, futures: Vec<Payload>, source: Source) -> Self {
-        Input { function, bytes, at: 0, futures: futures.into_iter(), source }
+        Input { function, bytes, at: 0, futures: futures.into_iter(), source, state: None }
+    }
+
+    /// The same, for a method of the actor that has this state.
+    #[must_use]
+    pub fn of_actor(self, state: Option<State>) -> Self {
+        Input { state, ..self }
+    }
+
+    /// The state of the actor whose method is called.
+    ///
+    /// # Errors
+    /// [`Error::ActorEnded`] if it has none of this type any more.
+    pub fn actor<T: Send + Sync + 'static>(&self) -> Result<Arc<T>> {
+        let state = self.state.clone().and_then(|state| state.downcast().ok());
+        state.ok_or_else(|| {
+            let actor = (self.function.name)().to_owned();
+            Error::ActorEnded { actor, why: "its state is gone".to_owned(), passed: Default::default() }
+        })
     }
 
     /// The bytes of the next argument.
@@ -68,6 +87,15 @@ impl Input {
         &self.source
     }
 }
+
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Input of `{}`, {} bytes", (self.function.name)(), self.bytes.len())
+    }
+}
+
+/// What an actor is, without its type.
+pub type State = Arc<dyn Any + Send + Sync>;
 
 /// Where encoded bytes came from, which keeps the futures inside them alive until they are registered here.
 #[derive(Clone, Debug)]

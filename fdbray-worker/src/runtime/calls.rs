@@ -19,6 +19,15 @@ const CHUNK: usize = 256;
 
 /// Submits one call; never blocks.
 pub fn submit(template: &Template, arguments: impl IntoIterator<Item = Argument>) -> Handle {
+    submit_to(template, None, arguments)
+}
+
+/// The same, of a method of `actor` if there is one.
+pub(super) fn submit_to(
+    template: &Template,
+    actor: Option<&Handle>,
+    arguments: impl IntoIterator<Item = Argument>,
+) -> Handle {
     let Some(process) = process() else { return failed(not_started()) };
     with_scratch(|scratch| {
         let call = match prepare(process, template, arguments, scratch) {
@@ -27,7 +36,7 @@ pub fn submit(template: &Template, arguments: impl IntoIterator<Item = Argument>
         };
         let cell = process.with_core(false, |core, fx| {
             let submission = call.submission(process, template, scratch);
-            core.submit(submission, fx)
+            core.submit(Submission { actor: actor.map(Handle::id), ..submission }, fx)
         });
         Handle::counted(cell)
     })
@@ -126,6 +135,7 @@ impl Prepared {
             parent: exec::running().map(|c| c.key),
             gate: template.gate(),
             place: template.options().place.as_ref().map(place),
+            actor: None,
         }
     }
 }
@@ -197,7 +207,9 @@ fn number(process: &Arc<Process>, template: &Template) -> Result<u32> {
         function: index,
         name,
         shape: Resources::of_options(options)?,
-        retries: options.retries.unwrap_or(3),
+        retries: options.retries.unwrap_or(if function.role.is_method() { 0 } else { 3 }),
+        restarts: options.max_restarts.unwrap_or(0),
+        role: function.role,
         retry_errors: options.retry_errors.unwrap_or(0),
         logs: options.logs.unwrap_or(true) && process.shows_output(),
         here: false,

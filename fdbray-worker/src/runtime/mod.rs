@@ -3,6 +3,7 @@
 //! [`enter`] is the way in; the other functions here are what handles and calls do, by way of the one runtime that a
 //! process has.
 
+mod actors;
 mod buffer;
 mod calls;
 pub mod children;
@@ -24,6 +25,7 @@ pub mod signals;
 mod spill;
 mod start;
 
+pub(crate) use actors::{actor_ready, call_actor, install_actor, kill_actor};
 pub use buffer::{Buffer, buffer};
 pub use calls::{put, submit, submit_all, submit_when_room};
 pub use entry::{code_number, report};

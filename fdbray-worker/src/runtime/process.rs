@@ -8,7 +8,7 @@ use crate::{
     id::{ObjectId, ProcessId},
     payload::Payload,
     registry::Registry,
-    runtime::{fetch::fetch_value, marks::Marks, outside::Outside, shared::SharedMemory},
+    runtime::{actors::States, fetch::fetch_value, marks::Marks, outside::Outside, shared::SharedMemory},
 };
 use bytes::Bytes;
 use std::{
@@ -45,6 +45,8 @@ pub(crate) struct Process {
     /// Submitters that wait for room.
     room: Notify,
     marks: Option<Marks>,
+    /// The states of actors that live here.
+    states: States,
     /// Where large values are.
     shared: Arc<SharedMemory>,
     /// Values above this many bytes are fetched rather than sent.
@@ -92,6 +94,7 @@ impl Process {
             ticker: Notify::new(),
             room: Notify::new(),
             marks,
+            states: States::default(),
             shared,
             inline,
             shows_output,
@@ -164,6 +167,11 @@ impl Process {
             self.room.notify_waiters();
         }
         fx.drops.clear();
+        if !fx.ended_actors.is_empty() {
+            // Their destructors are the user's code.
+            let (process, ended) = (self.clone(), std::mem::take(&mut fx.ended_actors));
+            self.executor.spawn_blocking(move || process.states.end(ended));
+        }
         if !fx.spilled.is_empty() {
             // It makes holes in files.
             let spilled = std::mem::take(&mut fx.spilled);
@@ -356,6 +364,10 @@ impl Process {
 
     pub fn executor(&self) -> &tokio::runtime::Handle {
         &self.executor
+    }
+
+    pub fn states(&self) -> &States {
+        &self.states
     }
 
     pub fn shared(&self) -> &Arc<SharedMemory> {

@@ -260,6 +260,7 @@ impl World {
             described: false,
             gate: None,
             place,
+            actor: None,
             template: called.call as u32,
             arguments: &arguments,
             futures,

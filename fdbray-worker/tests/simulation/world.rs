@@ -225,6 +225,8 @@ impl World {
                 name: "node",
                 shape: Resources { cpus: call.cpus, named, ..Resources::default() },
                 retries: call.retries,
+                restarts: 0,
+                role: Default::default(),
                 retry_errors: call.retry_errors,
                 logs: true,
             };

@@ -14,6 +14,7 @@ pub(crate) const TARGETS: &[Target] =
     &[Target { name: "arguments", decode: arguments, corpus: arguments_corpus }];
 
 static FUNCTION: Function = Function {
+    role: fdbray_worker::registry::Role::Function,
     name: || "app::add",
     signature: || "fn(i64, i64) -> i64",
     file: file!(),

@@ -91,6 +91,8 @@ impl Node {
             name: "f",
             shape: Resources { cpus, ..Resources::default() },
             retries: 3,
+            restarts: 0,
+            role: Default::default(),
             retry_errors: 0,
             logs: false,
         };
@@ -106,6 +108,7 @@ impl Node {
             parent,
             gate,
             place,
+            actor: None,
         };
         self.core.submit(call, &mut self.fx)
     }

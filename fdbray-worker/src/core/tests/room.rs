@@ -10,6 +10,8 @@ fn try_call(node: &mut Node, bytes: usize) -> Option<Arc<Cell>> {
         name: "f",
         shape: Resources { gpus: ONE, ..Resources::default() },
         retries: 0,
+        restarts: 0,
+        role: Default::default(),
         retry_errors: 0,
         logs: false,
     };
@@ -25,6 +27,7 @@ fn try_call(node: &mut Node, bytes: usize) -> Option<Arc<Cell>> {
         parent: None,
         gate: None,
         place: None,
+        actor: None,
     };
     node.core.submit_if_room(call, &mut node.fx)
 }

@@ -89,6 +89,8 @@ impl Durables {
                         name: call.name,
                         shape: resources(spec.shape.clone()),
                         retries: 0,
+                        restarts: 0,
+                        role: Default::default(),
                         retry_errors: 0,
                         logs: false,
                         here: true,
@@ -99,6 +101,7 @@ impl Durables {
                 let submission = Submission {
                     gate: None,
                     place: None,
+                    actor: None,
                     template,
                     arguments: &call.arguments,
                     described: true,

@@ -1,0 +1,98 @@
+//! Actors of this process: their states, calls of their methods, and their ends.
+
+use super::{calls, not_started, process};
+use crate::{
+    cell::Outcome,
+    error::{Error, Result},
+    exec::{Argument, State},
+    handle::Handle,
+    id::ObjectId,
+    template::Template,
+};
+use rustc_hash::FxHashMap;
+use std::{
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// The states of the actors that live in this process. That only one method at a time changes a state is the core's affair.
+#[derive(Default)]
+pub(crate) struct States(Mutex<FxHashMap<ObjectId, State>>);
+
+impl States {
+    pub fn get(&self, actor: ObjectId) -> Option<State> {
+        self.lock().get(&actor).cloned()
+    }
+
+    fn insert(&self, actor: ObjectId, state: State) {
+        let before = self.lock().insert(actor, state);
+        // Its destructor is the user's code.
+        before.into_iter().for_each(drop_quietly);
+    }
+
+    /// Drops the states of actors that have ended, once no method uses them any more.
+    pub fn end(&self, actors: Vec<ObjectId>) {
+        let states: Vec<State> = {
+            let mut all = self.lock();
+            actors.iter().filter_map(|actor| all.remove(actor)).collect()
+        };
+        states.into_iter().for_each(drop_quietly);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, FxHashMap<ObjectId, State>> {
+        // Nothing that can panic happens under it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn drop_quietly(state: State) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(state))) {
+        tracing::error!("the destructor of an actor's state panicked");
+        // What it panicked with may panic again.
+        std::mem::forget(panic);
+    }
+}
+
+/// See [`crate::actors::call`].
+pub(crate) fn call_actor(
+    template: &Template,
+    actor: &Handle,
+    arguments: impl IntoIterator<Item = Argument>,
+) -> Handle {
+    calls::submit_to(template, Some(actor), arguments)
+}
+
+/// See [`crate::actors::kill`].
+pub(crate) fn kill_actor(actor: &Handle) {
+    if let Some(process) = process() {
+        process.with_core(true, |core, fx| core.kill_actor(actor.id(), fx));
+    }
+}
+
+/// See [`crate::actors::ready`].
+pub(crate) async fn actor_ready(actor: &Handle) -> Result<()> {
+    let process = process().ok_or_else(not_started)?;
+    let id = actor.id();
+    if id.owner != process.me() {
+        process.with_core(true, |core, fx| core.ask(id, false, fx));
+    }
+    let outcome = poll_fn(|cx| {
+        let polled = actor.cell().poll_end(cx);
+        if polled.is_pending() {
+            crate::exec::note_waiting();
+        }
+        polled
+    })
+    .await;
+    match outcome {
+        Outcome::Failed(error) => Err(Error::from(error)),
+        Outcome::Value(_) | Outcome::Stored { .. } => Ok(()),
+    }
+}
+
+/// See [`crate::actors::install`].
+pub(crate) fn install_actor(actor: ObjectId, state: State) -> Result<()> {
+    process().ok_or_else(not_started)?.states().insert(actor, state);
+    Ok(())
+}
