@@ -32,5 +32,5 @@ pub async fn ready(actor: &Handle) -> Result<()> {
 /// No constructor runs on this thread.
 pub fn install(state: State) -> Result<()> {
     let current = exec::running().ok_or_else(|| Error::control("no constructor of an actor runs here"))?;
-    runtime::install_actor(current.id, state)
+    runtime::install_actor((current.id, current.key), state)
 }

@@ -98,7 +98,7 @@ impl Core {
         self.worker.changed = true;
         // A lease from itself has room again.
         let own = self.owner.place_of(self.settings.me, lease).and_then(|place| self.owner.lease_ref(place));
-        if let Some(shape) = own.map(|l| l.shape) {
+        if let Some(shape) = own.filter(|l| l.line.is_none()).map(|l| l.shape) {
             self.dirty.insert(shape);
         }
     }
@@ -114,7 +114,11 @@ impl Core {
             State::Sent { lease, number } => self.waits_here(lease, number),
             _ => false,
         };
-        let record = self.table.get(id.seq).filter(stealable)?;
+        // What an actor is or does is for the process where it lives.
+        let record = self.table.get(id.seq).filter(stealable).filter(|r| r.line.is_none())?;
+        if self.is_actor(id.seq) {
+            return None;
+        }
         let (template, root) = (record.template, record.root);
         if self.place_for(id.seq).is_some_and(|place| place != self.me()) {
             return None;

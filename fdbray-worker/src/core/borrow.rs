@@ -91,6 +91,11 @@ impl Borrow {
     pub fn wait(&mut self, seq: u64) {
         self.dependents.push(seq);
     }
+
+    /// The owner is asked again.
+    pub fn ask_again(&mut self) {
+        (self.wanted, self.asking) = (true, true);
+    }
 }
 
 impl Core {
@@ -270,6 +275,7 @@ impl Core {
             return;
         }
         let Some(borrow) = self.borrows.all.remove(&id) else { return };
+        self.end_line(id, fx);
         if let Some(places) = borrow.places.filter(|_| borrow.copied) {
             self.copy_dropped(id, places.attempt, fx);
         }
@@ -371,6 +377,7 @@ impl Core {
         for dependent in std::mem::take(&mut borrow.dependents) {
             self.argument_ended(dependent, id, fx);
         }
+        self.lines.hear_of(id);
         self.unreferenced.push(id);
     }
 

@@ -109,7 +109,7 @@ impl Core {
         best.map(|(_, place)| place)
     }
 
-    fn send(&mut self, seq: u64, place: u32, fx: &mut Effects) {
+    pub(super) fn send(&mut self, seq: u64, place: u32, fx: &mut Effects) {
         let values = self.future_arguments(seq);
         let places = self.owner.lease_ref(place).map(|l| l.peer).zip(self.table.get(seq).map(|r| r.template));
         let Some(function) = places.map(|(peer, t)| self.function_for(peer, self.templates.spec(t).function))
@@ -183,9 +183,11 @@ impl Core {
         let now = self.now;
         if let Some(lease) = self.owner.lease(place) {
             (lease.moved, lease.stalled) = (now, false);
-            let shape = lease.shape;
-            self.owner.queue(shape).moved = now;
-            self.dirty.insert(shape);
+            let (shape, is_line) = (lease.shape, lease.line.is_some());
+            if !is_line {
+                self.owner.queue(shape).moved = now;
+            }
+            self.look_at(place);
         }
         self.end_lease_if_done(place);
         let current = State::Sent { lease: place, number: task.number };
@@ -244,9 +246,7 @@ impl Core {
         let Some(seq) = self.owner.lease(place).and_then(|l| l.answered(task.number)) else { return };
         self.account_answered(place, seq);
         self.note_idle(place);
-        if let Some(shape) = self.owner.lease_ref(place).map(|l| l.shape) {
-            self.dirty.insert(shape);
-        }
+        self.look_at(place);
         self.end_lease_if_done(place);
         let current = State::Sent { lease: place, number: task.number };
         let Some(record) = self.table.get_mut(seq).filter(|r| r.state == current) else { return };

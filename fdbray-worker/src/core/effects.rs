@@ -1,7 +1,7 @@
 //! What the core wants done once its lock is released.
 
 use super::{
-    grant::TaskKey,
+    grant::{Instance, TaskKey},
     message::{Places, TaskName},
 };
 use crate::{
@@ -45,7 +45,7 @@ pub struct Effects {
     /// Whether a submitter that waits for room may try again.
     pub room: bool,
     /// Actors of this process that have ended.
-    pub ended_actors: Vec<ObjectId>,
+    pub ended_actors: Vec<Instance>,
     /// Values to drop outside the lock.
     pub drops: Vec<Payload>,
     /// Values on disk to drop outside the lock, where that may take a moment.

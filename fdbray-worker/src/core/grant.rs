@@ -103,6 +103,8 @@ pub(super) struct Active {
     pub held: Vec<Finished>,
     /// Nothing runs under it any more.
     pub over: bool,
+    /// The actor whose calls it runs, and whether it runs them alone.
+    pub actor: Option<(ObjectId, bool)>,
 }
 
 /// What is kept for an owner until it has taken over.
@@ -147,6 +149,50 @@ pub struct Start {
     pub arguments: Payload,
     /// The values of those that were futures.
     pub futures: Vec<Payload>,
+    /// The actor that is called, if one is.
+    pub actor: Option<Instance>,
+}
+
+/// An actor that lives in this process, and the batch in which it was made: it may be made again.
+pub type Instance = (ObjectId, TaskKey);
+
+impl Queued {
+    /// For a thread, which runs it under `lease` of `peer`.
+    pub(super) fn start(self, lease: u32, peer: ProcessId, actor: Option<Instance>) -> Start {
+        Start {
+            task: TaskName { lease, number: self.number },
+            mark: lease,
+            id: ObjectId { owner: peer, seq: self.seq },
+            attempt: self.attempt,
+            function: self.function,
+            root: self.root,
+            arguments: self.arguments,
+            futures: self.futures.into_iter().filter_map(Fetched::here).collect(),
+            actor,
+        }
+    }
+
+    /// What a thread gives back.
+    pub(super) fn unstarted(start: Start) -> Self {
+        Queued {
+            number: start.task.number,
+            seq: start.id.seq,
+            attempt: start.attempt,
+            function: start.function,
+            root: start.root,
+            arguments: start.arguments,
+            futures: start.futures.into_iter().map(Fetched::Here).collect(),
+        }
+    }
+}
+
+impl Fetched {
+    fn here(self) -> Option<Payload> {
+        match self {
+            Fetched::Here(payload) => Some(payload),
+            Fetched::Coming(_) => None,
+        }
+    }
 }
 
 /// A task that ran.
@@ -226,7 +272,7 @@ impl Worker {
         self.active.get_mut(key.0 as u32 as usize)?.as_mut().filter(|a| a.used == (key.0 >> 32) as u32)
     }
 
-    fn active_ref(&self, key: TaskKey) -> Option<&Active> {
+    pub fn active_ref(&self, key: TaskKey) -> Option<&Active> {
         self.active.get(key.0 as u32 as usize)?.as_ref().filter(|a| a.used == (key.0 >> 32) as u32)
     }
 
@@ -258,6 +304,7 @@ impl Worker {
             unregistered: 0,
             held: Vec::new(),
             over: false,
+            actor: None,
         };
         let place = self.free_active.pop().unwrap_or_else(|| {
             self.active.push(None);

@@ -18,6 +18,9 @@ impl Core {
         fx: &mut Effects,
     ) {
         let LeaseName { lease: id, mark, more } = name;
+        if self.line_granted(peer, request, id, mark, fx) {
+            return;
+        }
         let mut shape = None;
         for s in 0..self.owner.queues() {
             let queue = self.owner.queue(s);
@@ -51,7 +54,7 @@ impl Core {
     /// The worker asks for slots back, because others wait.
     pub(super) fn lease_wanted(&mut self, peer: ProcessId, id: u32, slots: u32, fx: &mut Effects) {
         let Some(place) = self.owner.place_of(peer, id) else { return };
-        let Some(lease) = self.owner.lease(place) else { return };
+        let Some(lease) = self.owner.lease(place).filter(|lease| lease.line.is_none()) else { return };
         let back = slots.min(lease.slots);
         lease.slots -= back;
         let shape = lease.shape;
@@ -87,11 +90,19 @@ impl Core {
         }
         if let Some(lease) = self.owner.lease(place) {
             lease.recalling &= !recalled;
-            let shape = lease.shape;
             self.note_idle(place);
-            self.dirty.insert(shape);
+            self.look_at(place);
         }
         self.end_lease_if_done(place);
+    }
+
+    /// Something may be sent over the lease at `place` that could not be before.
+    pub(super) fn look_at(&mut self, place: u32) {
+        match self.owner.lease_ref(place).map(|lease| (lease.line, lease.shape)) {
+            Some((Some(line), _)) => self.lines.touch(line),
+            Some((None, shape)) => self.dirty.insert(shape),
+            None => {}
+        }
     }
 
     fn requeue_unstarted(&mut self, place: u32, number: u32, seq: u64) {

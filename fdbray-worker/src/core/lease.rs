@@ -13,7 +13,11 @@ const WORN: u32 = u32::MAX - (1 << 20);
 pub(super) struct Owner {
     queues: Vec<Queue>,
     leases: Vec<Option<Lease>>,
+    /// Places of `leases` that are free.
+    free: Vec<u32>,
     by_name: FxHashMap<(ProcessId, u32), u32>,
+    /// How many of them are lines to actors.
+    lines: usize,
     next_request: u32,
 }
 
@@ -136,7 +140,10 @@ pub(super) struct Lease {
     pub peer: ProcessId,
     /// The worker's number of it.
     pub id: u32,
+    /// Of a line to an actor it means nothing.
     pub shape: u32,
+    /// The line, if calls of an actor go over it.
+    pub line: Option<u32>,
     pub slots: u32,
     /// Where in the worker's start marks it is found.
     pub mark: u32,
@@ -167,6 +174,7 @@ impl Lease {
             peer,
             id: name.lease,
             shape,
+            line: None,
             slots,
             mark: name.mark,
             in_flight: 0,
@@ -181,6 +189,11 @@ impl Lease {
             sent: VecDeque::new(),
             stragglers: BTreeMap::new(),
         }
+    }
+
+    /// For calls of an actor.
+    pub fn over_line(peer: ProcessId, name: LeaseName, line: u32, now: Nanos) -> Self {
+        Lease { line: Some(line), ..Lease::new(peer, name, u32::MAX, 1, now) }
     }
 
     /// Accounts for one task more and numbers it.
@@ -312,6 +325,11 @@ impl Owner {
         self.by_name.len()
     }
 
+    /// Leases that end some time after they were last used.
+    pub fn leases_that_end(&self) -> usize {
+        self.by_name.len() - self.lines
+    }
+
     /// Places of all leases.
     pub fn places(&self) -> Vec<u32> {
         (0..self.leases.len() as u32).filter(|p| self.lease_ref(*p).is_some()).collect()
@@ -323,20 +341,37 @@ impl Owner {
     }
 
     pub fn add(&mut self, lease: Lease) -> u32 {
-        let place = self.leases.iter().position(Option::is_none).unwrap_or_else(|| {
+        let shape = lease.shape;
+        let place = self.enter(lease);
+        self.queue(shape).leases.push(place);
+        place
+    }
+
+    /// Adds one over which calls of an actor go.
+    pub fn add_line(&mut self, lease: Lease) -> u32 {
+        self.lines += 1;
+        self.enter(lease)
+    }
+
+    fn enter(&mut self, lease: Lease) -> u32 {
+        let place = self.free.pop().unwrap_or_else(|| {
             self.leases.push(None);
-            self.leases.len() - 1
+            self.leases.len() as u32 - 1
         });
-        self.by_name.insert((lease.peer, lease.id), place as u32);
-        self.queue(lease.shape).leases.push(place as u32);
-        self.leases[place] = Some(lease);
-        place as u32
+        self.by_name.insert((lease.peer, lease.id), place);
+        self.leases[place as usize] = Some(lease);
+        place
     }
 
     pub fn remove(&mut self, place: u32) -> Option<Lease> {
         let lease = self.leases.get_mut(place as usize)?.take()?;
+        self.free.push(place);
         self.by_name.remove(&(lease.peer, lease.id));
-        self.queue(lease.shape).leases.retain(|p| *p != place);
+        if lease.line.is_some() {
+            self.lines -= 1;
+        } else {
+            self.queue(lease.shape).leases.retain(|p| *p != place);
+        }
         Some(lease)
     }
 }

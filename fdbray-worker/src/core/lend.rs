@@ -46,7 +46,11 @@ impl Core {
             return;
         }
         if let Some(holder) = not_from {
-            self.not_had_from(seq, holder, fx);
+            if self.is_actor(seq) {
+                self.actor_lost(seq, holder, false, fx);
+            } else {
+                self.not_had_from(seq, holder, fx);
+            }
         }
         let Some(record) = self.table.get_mut(seq) else { return };
         if record.cell.is_settled() {

@@ -47,15 +47,20 @@ impl Core {
             if self.owner.lease_ref(place).is_some_and(|l| l.peer == id)
                 && let Some(lease) = self.owner.remove(place)
             {
+                let line = lease.line;
                 self.lease_lost(lease, started, fx);
+                if let Some(line) = line {
+                    self.line_lost(line, fx);
+                }
             }
         }
+        self.line_requests_lost(id, fx);
         for shape in 0..self.owner.queues() {
             self.owner.queue(shape).requests.retain(|r| r.peer != id);
             self.dirty.insert(shape);
         }
         self.registrations_lost(id);
-        self.values_lost(id, fx);
+        self.values_lost(id, started(u32::MAX).is_none(), fx);
         // As worker and as borrower.
         self.owner_lost(id, fx);
         self.fail_borrowed(Some(id), fx);

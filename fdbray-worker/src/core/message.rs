@@ -130,6 +130,32 @@ pub enum Message<'a> {
         /// How many.
         slots: u32,
     },
+    /// Caller to worker: asks for a line to an actor.
+    LineOpen {
+        /// The caller's number of the request, answered by [`Message::LeaseGrant`].
+        request: u32,
+        /// The actor.
+        actor: ObjectId,
+    },
+    /// Worker to caller: the actor does not live here.
+    LineRefused {
+        /// The caller's number of the request.
+        request: u32,
+    },
+    /// Worker to caller: the actor has ended.
+    LineClosed {
+        /// The lease.
+        lease: u32,
+        /// The last call that may have been started.
+        started: u32,
+    },
+    /// Worker to owner: an actor has ended.
+    ActorGone {
+        /// The actor, of the receiver.
+        seq: u64,
+        /// Because that was asked for; otherwise it broke.
+        stopped: bool,
+    },
     /// Borrower to owner: this process holds handles of the object.
     Borrow {
         /// The object, of the receiver.

@@ -23,6 +23,8 @@
 //! | `borrow`, `lend` | futures of other owners, and this one's at others |
 //! | `objects`, `copies` | values that are too large to travel inside a message; copies of them, and who has some |
 //! | `stored` | the values that this process keeps, and which of them leave memory when that is full |
+//! | `line` | calls of actors: in order, and where they go |
+//! | `hosted` | the actors that live here, and which of their calls may run at once |
 //! | `timers` | deadlines, retries, idle leases, shapes that nobody can run |
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
@@ -36,8 +38,10 @@ mod effects;
 mod gate;
 pub mod grant;
 mod hold;
+mod hosted;
 pub mod lease;
 mod lend;
+mod line;
 mod lost;
 pub mod message;
 mod objects;
@@ -60,7 +64,7 @@ pub use blocking::Steal;
 pub use borrow::Origin;
 pub use effects::{Effects, Fetch, Flush, Got};
 pub use gate::Gate;
-pub use grant::{Finished, Start, TaskKey};
+pub use grant::{Finished, Instance, Start, TaskKey};
 pub use peers::PeerInfo;
 pub use placement::{At, Place};
 pub use stored::{Found, SetAside};
@@ -117,6 +121,8 @@ pub struct Core {
     worker: Worker,
     peers: Peers,
     objects: Objects,
+    lines: line::Lines,
+    hosted: hosted::Hosted,
     timers: Timers,
     /// Shapes with new tasks or new room, to be looked at when this turn ends.
     dirty: Dirty,
@@ -146,6 +152,8 @@ impl Core {
             worker: Worker::new(settings.capacity.clone()),
             peers: Peers::default(),
             objects: Objects::default(),
+            lines: Default::default(),
+            hosted: Default::default(),
             timers: Timers::default(),
             dirty: Dirty::default(),
             unreferenced: Vec::new(),
@@ -195,7 +203,9 @@ impl Core {
             while let Some(shape) = self.dirty.pop() {
                 self.dispatch(shape, fx);
             }
-            if !self.loopback(fx) && self.dirty.is_empty() && self.unreferenced.is_empty() {
+            self.dispatch_lines(fx);
+            let heard = self.loopback(fx);
+            if !heard && self.dirty.is_empty() && self.unreferenced.is_empty() && self.lines.is_clean() {
                 break;
             }
         }

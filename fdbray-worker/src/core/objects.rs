@@ -256,11 +256,17 @@ impl Core {
         self.holder_of(id).unwrap_or(self.me())
     }
 
+    /// The owner of an object does not need it any more: what this process has of it goes.
+    pub(super) fn free_here(&mut self, id: ObjectId, fx: &mut Effects) {
+        self.objects.free(id, fx);
+        self.end_hosted(id, fx);
+    }
+
     /// The process that keeps the value of the own future `seq` need not do so any more.
     pub(super) fn free_at(&mut self, holder: ProcessId, seq: u64, fx: &mut Effects) {
         let me = self.me();
         if holder == me {
-            self.objects.free(ObjectId { owner: me, seq }, fx);
+            self.free_here(ObjectId { owner: me, seq }, fx);
         } else {
             self.say(holder, &Message::Free { seq }, fx);
         }
@@ -276,11 +282,16 @@ impl Core {
     }
 
     /// A process is gone, with the values that it kept for this one.
-    pub(super) fn values_lost(&mut self, holder: ProcessId, fx: &mut Effects) {
+    /// `unsure`: or it lives, and cannot be reached.
+    pub(super) fn values_lost(&mut self, holder: ProcessId, unsure: bool, fx: &mut Effects) {
         for seq in self.table.seqs() {
             if self.table.get(seq).is_some_and(|r| r.extra.as_ref().is_some_and(|x| x.holder == Some(holder)))
             {
-                self.value_lost(seq, holder, fx);
+                if self.is_actor(seq) {
+                    self.actor_lost(seq, holder, unsure, fx);
+                } else {
+                    self.value_lost(seq, holder, fx);
+                }
             }
         }
     }

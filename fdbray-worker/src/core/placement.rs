@@ -42,7 +42,10 @@ impl Place {
 impl Core {
     /// Puts the own task `seq`, whose arguments are there, into the queue of its shape, for any worker or for one.
     pub(super) fn queue_up(&mut self, seq: u64, first: bool) {
-        let Some(template) = self.table.get(seq).map(|r| r.template) else { return };
+        let Some((template, line)) = self.table.get(seq).map(|r| (r.template, r.line)) else { return };
+        if let Some(line) = line.map(|line| line.get() - 1) {
+            return self.queue_on_line(line, seq, first);
+        }
         let shape = self.templates.shape_of(template);
         let place = self.place_for(seq);
         let now = self.now;

@@ -13,7 +13,9 @@ impl Core {
     pub(super) fn move_work_from_stalled_leases(&mut self, fx: &mut Effects) {
         let (me, now) = (self.me(), self.now);
         for place in self.owner.places() {
-            let Some(lease) = self.owner.lease_ref(place) else { continue };
+            let Some(lease) = self.owner.lease_ref(place).filter(|lease| lease.line.is_none()) else {
+                continue;
+            };
             let ahead = lease.in_flight.saturating_sub(lease.slots);
             let stands = now > lease.moved + STALLED && !lease.stalled && !lease.recalling;
             if lease.peer == me || lease.slots == 0 || ahead == 0 || !stands {

@@ -15,7 +15,7 @@ use bytes::Bytes;
 /// A batch holds about this much work, by the measured run time of its function.
 const BATCH: u64 = 100_000;
 /// And at most so many tasks.
-const MOST_IN_BATCH: usize = 128;
+pub(super) const MOST_IN_BATCH: usize = 128;
 /// So many nested calls start in a row before somebody else's turn comes: a call tree without end must not keep all
 /// others from running.
 const MOST_NESTED: u32 = 256;
@@ -24,8 +24,8 @@ impl Core {
     /// A task came under a lease.
     pub(super) fn accept(&mut self, peer: ProcessId, run: Run<'_>, frames: &Bytes, fx: &mut Effects) {
         let lease = run.task.lease;
-        let leaves = self.worker.draining && peer != self.me();
-        if leaves || self.worker.grants.get(&lease).is_none_or(|g| g.peer != peer) {
+        let leaves = self.worker.draining && peer != self.me() && !self.hosted.is_line(lease);
+        if leaves || self.peer_of_lease(lease) != Some(peer) {
             let message = Message::NotStarted { lease, numbers: vec![run.task.number], recalled: false };
             return self.say(peer, &message, fx);
         }
@@ -67,6 +67,9 @@ impl Core {
 
     /// Puts an accepted task whose arguments are here into the queue of its lease, by its number.
     pub(super) fn queue_accepted(&mut self, lease: u32, queued: Queued, fx: &mut Effects) {
+        if self.hosted.is_line(lease) {
+            return self.deliver(lease, queued);
+        }
         let Some(grant) = self.worker.grants.get_mut(&lease) else { return };
         if grant.queue.back().is_none_or(|last| last.number < queued.number) {
             grant.queue.push_back(queued);
@@ -93,14 +96,20 @@ impl Core {
     /// Takes tasks for one thread to run one after the other; `None` when there is nothing that may start. They are
     /// accounted for until [`Core::finish`].
     pub fn next_batch(&mut self, out: &mut Vec<Start>) -> Option<TaskKey> {
+        if self.actors_turn() {
+            self.next_of_actors(out).or_else(|| self.next_of_tasks(out))
+        } else {
+            self.next_of_tasks(out).or_else(|| self.next_of_actors(out))
+        }
+    }
+
+    fn next_of_tasks(&mut self, out: &mut Vec<Start>) -> Option<TaskKey> {
         let lease = self.lease_to_serve()?;
         let grant = self.worker.grants.get(&lease)?;
         let function = grant.queue.front().map_or(0, |q| q.function);
         let slots = self.worker.free.times(&grant.shape, (grant.slots - grant.running).max(1)).max(1);
         let share = grant.queue.len().div_ceil(slots as usize);
-        let average = self.templates.run_time(function);
-        let by_time = BATCH.checked_div(average).map_or(1, |n| usize::try_from(n).unwrap_or(MOST_IN_BATCH));
-        let count = by_time.clamp(1, MOST_IN_BATCH).min(share.max(1));
+        let count = batch_of(self.templates.run_time(function)).min(share.max(1));
         let me = self.me();
         let grant = self.worker.grants.get_mut(&lease)?;
         let (peer, shape) = (grant.peer, grant.shape.clone());
@@ -108,16 +117,7 @@ impl Core {
         let last = grant.queue.len();
         let range = if peer == me { last.saturating_sub(1)..last } else { 0..count.min(last) };
         for queued in grant.queue.drain(range) {
-            out.push(Start {
-                task: TaskName { lease, number: queued.number },
-                mark: lease,
-                id: ObjectId { owner: peer, seq: queued.seq },
-                attempt: queued.attempt,
-                function: queued.function,
-                root: queued.root,
-                arguments: queued.arguments,
-                futures: queued.futures.into_iter().filter_map(Fetched::here).collect(),
-            });
+            out.push(queued.start(lease, peer, None));
         }
         grant.running += 1;
         grant.started += 1;
@@ -170,7 +170,12 @@ impl Core {
                 self.worker.lent.take(&shape);
             }
             self.worker.resuming.retain(|k| *k != key);
+            let over = self.ends_actor(key, finished);
             self.answer(key, finished, fx);
+            self.calls_over(key);
+            if let Some((actor, stopped)) = over {
+                self.actor_over(actor, stopped, fx);
+            }
             self.end_active_if_done(key);
         }
         self.resume_waiting(fx);
@@ -187,7 +192,11 @@ impl Core {
         fx: &mut Effects,
     ) {
         self.give_back(unstarted, fx);
+        let over = self.ends_actor(key, finished);
         self.answer(key, finished, fx);
+        if let Some((actor, stopped)) = over {
+            self.actor_over(actor, stopped, fx);
+        }
         self.turn(fx);
     }
 
@@ -195,17 +204,12 @@ impl Core {
         // All are of one batch, and so of one lease.
         let Some(lease) = unstarted.first().map(|s| s.task.lease) else { return };
         self.worker.changed = true;
+        if unstarted.first().is_some_and(|start| start.actor.is_some()) {
+            return self.give_back_calls(lease, unstarted);
+        }
         for start in unstarted.drain(..).rev() {
             let Some(grant) = self.worker.grants.get_mut(&start.task.lease) else { continue };
-            let queued = Queued {
-                number: start.task.number,
-                seq: start.id.seq,
-                attempt: start.attempt,
-                function: start.function,
-                root: start.root,
-                arguments: start.arguments,
-                futures: start.futures.into_iter().map(Fetched::Here).collect(),
-            };
+            let queued = Queued::unstarted(start);
             let at = grant.queue.partition_point(|q| q.number < queued.number);
             grant.queue.insert(at, queued);
         }
@@ -228,12 +232,24 @@ impl Core {
         if lease == super::blocking::INLINE {
             return finished.drain(..).for_each(|done| self.ended_inline(done, fx));
         }
-        if !self.worker.grants.contains_key(&lease) {
-            return finished.clear();
+        if self.peer_of_lease(lease).is_none() {
+            for done in finished.drain(..).filter(|done| self.has_made_an_actor(done)) {
+                fx.ended_actors.push((done.id, key));
+            }
+            return;
         }
         for done in finished.drain(..) {
-            self.answer_one(peer, done, fx);
+            if self.has_made_an_actor(&done) {
+                self.made_actor(key, peer, done, fx);
+            } else {
+                self.answer_one(peer, done, fx);
+            }
         }
+    }
+
+    /// To whom a lease or a line was granted.
+    fn peer_of_lease(&self, lease: u32) -> Option<ProcessId> {
+        self.worker.grants.get(&lease).map(|g| g.peer).or_else(|| self.hosted.peer_of(lease))
     }
 
     fn answer_one(&mut self, peer: ProcessId, done: Finished, fx: &mut Effects) {
@@ -301,7 +317,7 @@ impl Core {
         if let Some(transit) = self.worker.transit.remove(&(peer, task)) {
             self.unpin_all(transit.pins);
             if let Some(id) = transit.stored.filter(|_| discarded) {
-                self.objects.free(id, fx);
+                self.free_here(id, fx);
             }
         }
     }
@@ -319,6 +335,9 @@ impl Core {
 
     /// The owner has no use for a result any more.
     pub(super) fn cancelled_by_owner(&mut self, peer: ProcessId, task: TaskName, fx: &mut Effects) {
+        if self.hosted.is_line(task.lease) {
+            return self.cancelled_on_line(peer, task, fx);
+        }
         let Some(grant) = self.worker.grants.get_mut(&task.lease).filter(|g| g.peer == peer) else { return };
         let queued = grant.queue.binary_search_by_key(&task.number, |q| q.number);
         let unstarted = match queued {
@@ -343,27 +362,33 @@ impl Core {
         holder: ProcessId,
         fx: &mut Effects,
     ) {
-        let Some(peer) = self.worker.grants.get(&task.lease).map(|g| g.peer) else { return };
+        let Some(peer) = self.peer_of_lease(task.lease) else { return };
         self.say(peer, &Message::Missing { task, object, holder }, fx);
         self.end_grant_if_done(task.lease);
+        self.deliver_staged(task.lease);
     }
 
     /// A task cannot be started, for a reason that another worker might not have but its owner is to know.
     pub(super) fn fail_accepted(&mut self, task: TaskName, error: Error, fx: &mut Effects) {
-        let Some(peer) = self.worker.grants.get(&task.lease).map(|g| g.peer) else { return };
+        let Some(peer) = self.peer_of_lease(task.lease) else { return };
         self.say(peer, &Message::Failed { task, ran: 0, error: Box::new(error) }, fx);
         self.end_grant_if_done(task.lease);
+        self.deliver_staged(task.lease);
     }
 
     /// Whether a thread that asked now would have something to start; for the simulator, in which then one has been
     /// told to ask.
     pub fn could_start(&self) -> bool {
-        self.lease_to_serve().is_some()
+        self.lease_to_serve().is_some() || self.actors_could_start()
     }
 
     /// Tells how many more threads could start something.
     pub(super) fn offer_work(&mut self, fx: &mut Effects) {
-        if !std::mem::take(&mut self.worker.changed) || !self.worker.resuming.is_empty() {
+        if !std::mem::take(&mut self.worker.changed) {
+            return;
+        }
+        if !self.worker.resuming.is_empty() {
+            fx.runners += self.runners_for_actors();
             return;
         }
         for grant in self.worker.grants.values() {
@@ -371,6 +396,7 @@ impl Core {
             let slots = grant.slots.saturating_sub(grant.running).min(waiting);
             fx.runners += self.worker.free.times(&grant.shape, slots);
         }
+        fx.runners += self.runners_for_actors();
     }
 }
 
@@ -378,11 +404,8 @@ fn contained(done: &Finished) -> &[ObjectId] {
     done.outcome.as_ref().map_or(&[], |(_, contained)| contained)
 }
 
-impl Fetched {
-    fn here(self) -> Option<Payload> {
-        match self {
-            Fetched::Here(payload) => Some(payload),
-            Fetched::Coming(_) => None,
-        }
-    }
+/// How many calls that run so long make a batch.
+pub(super) fn batch_of(average: super::Nanos) -> usize {
+    let by_time = BATCH.checked_div(average).map_or(1, |n| usize::try_from(n).unwrap_or(MOST_IN_BATCH));
+    by_time.clamp(1, MOST_IN_BATCH)
 }

@@ -23,6 +23,10 @@ impl Core {
             return;
         }
         record.state = State::Settled;
+        if let Some(line) = record.line {
+            self.ended_on_line(line.get() - 1);
+        }
+        self.lines.hear_of(ObjectId { owner: self.settings.me, seq });
         if !self.gates.is_empty()
             && let Some(next) = self.gates.ended(seq)
         {
@@ -188,6 +192,7 @@ impl Core {
                 continue;
             }
             let Some(record) = self.table.remove(id.seq) else { continue };
+            self.end_line(id, fx);
             if let Some(extra) = record.extra {
                 let Extra { futures, inside_arguments, inside_value, holder, copies, .. } = *extra;
                 self.unpin_all(futures.into_iter().chain(inside_arguments).chain(inside_value));
@@ -206,7 +211,7 @@ impl Core {
             self.table.len(),
             self.borrows.len(),
             self.objects.len(),
-            self.worker.tasks(),
+            self.worker.tasks() + self.hosted.len() + self.lines.len(),
             self.owner.leases_held(),
         ]
     }

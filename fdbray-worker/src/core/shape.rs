@@ -239,6 +239,10 @@ impl Templates {
         &self.all[template as usize].0
     }
 
+    pub(super) fn role_of(&self, template: u32) -> Role {
+        self.all.get(template as usize).map_or(Role::Function, |(spec, _)| spec.role)
+    }
+
     pub(super) fn shape_of(&self, template: u32) -> u32 {
         self.all[template as usize].1
     }

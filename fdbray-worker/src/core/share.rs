@@ -35,6 +35,9 @@ impl Core {
 
     /// An owner gives slots back.
     pub(super) fn returned(&mut self, peer: ProcessId, lease: u32, slots: u32, fx: &mut Effects) {
+        if self.hosted.is_line(lease) {
+            return self.line_returned(peer, lease);
+        }
         let Some(grant) = self.worker.grants.get_mut(&lease).filter(|g| g.peer == peer) else { return };
         let slots = slots.min(grant.slots);
         grant.slots -= slots;
@@ -180,6 +183,7 @@ impl Core {
             }
         }
         self.objects.free_all_of(peer, fx);
+        self.hosted_lost(peer, fx);
         self.worker.changed = true;
         self.grant_waiting(fx);
     }

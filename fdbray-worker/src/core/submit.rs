@@ -83,9 +83,6 @@ impl Submission<'_> {
 }
 
 impl Core {
-    /// TODO
-    pub fn kill_actor(&mut self, _: ObjectId, _: &mut Effects) {}
-
     /// Numbers a template.
     pub fn template(&mut self, spec: TemplateSpec) -> u32 {
         self.templates.intern(spec)
@@ -135,11 +132,15 @@ impl Core {
             died: 0,
             failed: 0,
             pins: 0,
+            line: None,
+            restarts: 0,
             flags: Flags { nested, pending: true, ..Flags::default() },
             arguments: call.arguments_kept(),
             root,
             extra: None,
         };
+        let line = call.actor.map(|actor| self.join_line(actor));
+        record.line = line.and_then(|line| NonZero::new(line + 1));
         let plain = call.futures.is_empty()
             && call.contained.is_empty()
             && call.deadline.is_none()
@@ -148,6 +149,9 @@ impl Core {
             let seq = self.table.insert(record);
             if let Some(gate) = call.gate {
                 self.gates.add(seq, gate);
+            }
+            if let Some(line) = line {
+                self.hold_back(line, seq, call.parent, false);
             }
             self.enqueue(seq);
             return cell;
@@ -180,8 +184,13 @@ impl Core {
                 extra.place = Some(Box::new(Placing { place, since: None, given_up: false }));
             }
         }
+        let held = line.is_some_and(|line| self.hold_back(line, seq, call.parent, false));
         if self.arguments_here(seq, fx) {
             self.enqueue(seq);
+        } else if let Some(line) =
+            line.filter(|_| !held && self.table.get(seq).is_some_and(|r| r.state == State::Waiting))
+        {
+            self.hold_back(line, seq, call.parent, true);
         }
         cell
     }

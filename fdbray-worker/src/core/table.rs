@@ -23,6 +23,10 @@ pub(super) struct Record {
     pub failed: u16,
     /// Pending tasks, containers and registrations of this process that need the value.
     pub pins: u32,
+    /// The line over which it goes, counted from one, if it calls an actor.
+    pub line: Option<NonZero<u32>>,
+    /// How often the actor was made again, if it is one.
+    pub restarts: u16,
     pub flags: Flags,
     /// The encoded arguments, kept until no attempt can need them.
     pub arguments: Payload,
@@ -120,6 +124,8 @@ impl Record {
             died: 0,
             failed: 0,
             pins: 0,
+            line: None,
+            restarts: 0,
             flags: Flags { forgotten: true, ..Flags::default() },
             arguments: Payload::copy_from(b""),
             root: None,

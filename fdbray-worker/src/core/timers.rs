@@ -24,6 +24,11 @@ impl Timers {
         self.deadlines.insert((at, seq));
     }
 
+    /// The own task `seq`, which rests, is attempted again then.
+    pub fn again_at(&mut self, at: Nanos, seq: u64) {
+        self.retries.insert((at, seq));
+    }
+
     pub fn forget_deadline(&mut self, at: Nanos, seq: u64) {
         self.deadlines.remove(&(at, seq));
     }
@@ -65,13 +70,15 @@ impl Core {
             self.judge_queues(fx);
             self.move_work_from_stalled_leases(fx);
             self.want_leases_back(fx);
+            self.lines.touch_waiting();
         }
         self.turn(fx);
     }
 
     /// Begins or ends the rounds.
     pub(super) fn plan_rounds(&mut self) {
-        let needed = self.owner.leases_held() > 0
+        let needed = self.owner.leases_that_end() > 0
+            || self.lines.anything_waits()
             || self.owner.anything_queued()
             || self.worker.anyone_waits()
             || !self.objects.copies.is_empty()
@@ -101,13 +108,13 @@ impl Core {
         let Some(record) = self.table.get_mut(seq) else { return };
         record.state = State::Resting;
         let pause = (10 * MILLISECOND) << before.min(9);
-        self.timers.retries.insert((self.now + pause, seq));
+        self.timers.again_at(self.now + pause, seq);
     }
 
     fn return_idle_leases(&mut self, fx: &mut Effects) {
         for place in self.owner.places() {
             let (now, period) = (self.now, self.settings.idle_lease);
-            let Some(lease) = self.owner.lease(place) else { continue };
+            let Some(lease) = self.owner.lease(place).filter(|lease| lease.line.is_none()) else { continue };
             let idle = lease.idle_since.filter(|_| lease.in_flight == 0);
             let long = idle.is_some_and(|since| now - since >= period);
             let unused = lease.unused(now, period);

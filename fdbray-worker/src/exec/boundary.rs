@@ -4,7 +4,7 @@ use super::context::{Current, within};
 use crate::{
     core::{Steal, TaskKey},
     error::Error,
-    exec::{Input, Source},
+    exec::{Input, Source, State},
     handle::Handle,
     id::ProcessId,
     payload::{Encoded, Payload},
@@ -33,12 +33,15 @@ pub(crate) struct Call {
     pub arguments: Payload,
     pub futures: Vec<Payload>,
     pub key: TaskKey,
+    /// The state of the actor that is called.
+    pub state: Option<State>,
 }
 
 /// Enters the function: a sync one runs to its end, an async one up to its first pause.
 pub(crate) fn enter(current: Current, call: Call) -> Ran {
     let function = current.function;
     let input = Input::new(function, call.arguments, call.futures, Source::Task(call.key.get()));
+    let input = input.of_actor(call.state);
     match function.entry {
         Entry::Sync(entry) => {
             let output = within(current, || catch_unwind(AssertUnwindSafe(|| entry(input))));
@@ -101,7 +104,8 @@ pub(crate) fn run_inline(registry: &Registry, parent: Current, steal: Steal, wor
         depth: parent.depth + 1,
         described: steal.arguments.is_described(),
     };
-    match enter(current, Call { arguments: steal.arguments, futures: steal.futures, key: steal.key }) {
+    let call = Call { arguments: steal.arguments, futures: steal.futures, key: steal.key, state: None };
+    match enter(current, call) {
         Ran::Ended(ended) => ended,
         Ran::Pending(mut future) => {
             super::park::block_on(parent, std::future::poll_fn(|cx| poll(current, &mut future, cx)))

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     core::{Finished, Start, TaskKey},
+    error::Error,
     handle::Handle,
     runtime::Process,
 };
@@ -166,7 +167,8 @@ fn run_batch(process: &Arc<Process>, slot: &Slot, key: TaskKey, starts: &mut Vec
         process.mark(&task);
         let ran = match current(process, key, &task) {
             Some(current) => {
-                match enter(current, Call { arguments: task.arguments, futures: task.futures, key }) {
+                let state = task.actor.and_then(|actor| process.states().get(actor));
+                match enter(current, Call { arguments: task.arguments, futures: task.futures, key, state }) {
                     Ran::Pending(future) => {
                         report_rest(process, slot);
                         slot.lock().key = None;
@@ -187,7 +189,14 @@ fn run_batch(process: &Arc<Process>, slot: &Slot, key: TaskKey, starts: &mut Vec
             batch.handles.extend(handles);
             (value, ids)
         });
+        // What changed an actor's state and panicked has left it in any state.
+        let broken = task.actor.is_some() && matches!(outcome, Err(Error::Panicked { .. }));
         batch.done.push(Finished { task: name, id, function, ran: took, outcome });
+        if broken {
+            drop(batch);
+            report_rest(process, slot);
+            batch = slot.lock();
+        }
         start = batch.todo.pop_front();
     }
     let (mut done, handles) = {

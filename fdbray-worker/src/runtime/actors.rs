@@ -3,10 +3,10 @@
 use super::{calls, not_started, process};
 use crate::{
     cell::Outcome,
+    core::Instance,
     error::{Error, Result},
     exec::{Argument, State},
     handle::Handle,
-    id::ObjectId,
     template::Template,
 };
 use rustc_hash::FxHashMap;
@@ -18,21 +18,21 @@ use std::{
 
 /// The states of the actors that live in this process. That only one method at a time changes a state is the core's affair.
 #[derive(Default)]
-pub(crate) struct States(Mutex<FxHashMap<ObjectId, State>>);
+pub(crate) struct States(Mutex<FxHashMap<Instance, State>>);
 
 impl States {
-    pub fn get(&self, actor: ObjectId) -> Option<State> {
+    pub fn get(&self, actor: Instance) -> Option<State> {
         self.lock().get(&actor).cloned()
     }
 
-    fn insert(&self, actor: ObjectId, state: State) {
+    fn insert(&self, actor: Instance, state: State) {
         let before = self.lock().insert(actor, state);
         // Its destructor is the user's code.
         before.into_iter().for_each(drop_quietly);
     }
 
     /// Drops the states of actors that have ended, once no method uses them any more.
-    pub fn end(&self, actors: Vec<ObjectId>) {
+    pub fn end(&self, actors: Vec<Instance>) {
         let states: Vec<State> = {
             let mut all = self.lock();
             actors.iter().filter_map(|actor| all.remove(actor)).collect()
@@ -40,7 +40,7 @@ impl States {
         states.into_iter().for_each(drop_quietly);
     }
 
-    fn lock(&self) -> MutexGuard<'_, FxHashMap<ObjectId, State>> {
+    fn lock(&self) -> MutexGuard<'_, FxHashMap<Instance, State>> {
         // Nothing that can panic happens under it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -92,7 +92,7 @@ pub(crate) async fn actor_ready(actor: &Handle) -> Result<()> {
 }
 
 /// See [`crate::actors::install`].
-pub(crate) fn install_actor(actor: ObjectId, state: State) -> Result<()> {
+pub(crate) fn install_actor(actor: Instance, state: State) -> Result<()> {
     process().ok_or_else(not_started)?.states().insert(actor, state);
     Ok(())
 }

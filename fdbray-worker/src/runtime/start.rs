@@ -263,6 +263,7 @@ impl Starting {
             locality: config.locality_bytes,
         });
         core.name_functions(registry.names());
+        core.tell_roles(registry.roles());
         let pool = Pool::new(cpus, config.max_parked);
         let inline = usize::try_from(config.inline_bytes).unwrap_or(usize::MAX);
         let (shared, shows_output) = (SharedMemory::new(&config), config.log_to_driver);

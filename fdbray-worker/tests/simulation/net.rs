@@ -392,6 +392,10 @@ fn name_of(message: &Message<'_>) -> &'static str {
         Message::Copied { has: true, .. } => "Copied",
         Message::Copied { .. } => "Copy dropped",
         Message::Keep { .. } => "Keep",
+        Message::LineOpen { .. } => "LineOpen",
+        Message::LineRefused { .. } => "LineRefused",
+        Message::LineClosed { .. } => "LineClosed",
+        Message::ActorGone { .. } => "ActorGone",
         Message::Log { .. } => "Log",
     }
 }

@@ -1,5 +1,6 @@
 //! Cores that talk to each other as a test says, step by step; for what the simulator meets rarely.
 
+mod actors;
 mod gate;
 mod inline;
 mod peers;

@@ -1,0 +1,402 @@
+//! The worker's side of actors: which live here, whose calls wait, and which of them may run at once.
+//!
+//! Calls of one line come in the order sent, those of several as they arrive; all wait in the actor's one *mailbox*. What changes
+//! the state runs alone, what only reads it runs together, and neither overtakes the other, so that neither starves. That
+//! is a readers-writer lock whose queue is first come, first served, with no thread that waits at it.
+
+use super::{
+    Core, Effects,
+    grant::{Finished, Instance, Queued, Start, TaskKey},
+    message::{Message, TaskName},
+    run::{MOST_IN_BATCH, batch_of},
+    shape::Resources,
+};
+use crate::{
+    error::Error,
+    id::{ObjectId, ProcessId},
+    registry::Role,
+};
+use rustc_hash::FxHashMap;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Actors that are looked at to say how many threads they could use.
+const LOOKS: usize = 64;
+
+/// The actors that live in this process.
+#[derive(Default)]
+pub(super) struct Hosted {
+    actors: FxHashMap<ObjectId, Actor>,
+    lines: FxHashMap<u32, HostLine>,
+    /// Actors that may have something to start.
+    ready: VecDeque<ObjectId>,
+    /// Whose turn it is, theirs or that of tasks.
+    actors_next: bool,
+    /// What each function is, by its place in the registry.
+    pub roles: Vec<Role>,
+}
+
+struct Actor {
+    /// See [`Instance`].
+    made_in: TaskKey,
+    /// What it holds for life.
+    shape: Resources,
+    mailbox: VecDeque<(u32, Queued)>,
+    /// Batches that run beside each other.
+    shared: u32,
+    /// One runs alone.
+    exclusive: bool,
+    /// It is in [`Hosted::ready`].
+    listed: bool,
+    lines: Vec<u32>,
+}
+
+/// The calls that one process makes to one actor.
+struct HostLine {
+    peer: ProcessId,
+    actor: ObjectId,
+    /// Calls that came after one whose arguments are still on their way.
+    staged: BTreeMap<u32, Queued>,
+    /// The last that a thread was given.
+    started: u32,
+}
+
+impl Hosted {
+    pub fn peer_of(&self, lease: u32) -> Option<ProcessId> {
+        self.lines.get(&lease).map(|line| line.peer)
+    }
+
+    pub fn is_line(&self, lease: u32) -> bool {
+        !self.lines.is_empty() && self.lines.contains_key(&lease)
+    }
+
+    pub fn len(&self) -> usize {
+        self.actors.len() + self.lines.len()
+    }
+
+    /// What the function at this place in the registry is to an actor.
+    pub fn role(&self, function: u32) -> Role {
+        self.roles.get(function as usize).copied().unwrap_or_default()
+    }
+
+    /// How many batches of the actor could start.
+    fn startable(&self, id: ObjectId) -> u32 {
+        let Some(actor) = self.actors.get(&id).filter(|actor| !actor.exclusive) else { return 0 };
+        let mut count = 0;
+        for (_, call) in &actor.mailbox {
+            match self.role(call.function) {
+                Role::Shared(most) if actor.shared + count < most.max(1) => count += 1,
+                Role::Shared(_) => break,
+                _ => {
+                    count += u32::from(count == 0 && actor.shared == 0);
+                    break;
+                }
+            }
+        }
+        count
+    }
+
+    /// Puts the actor among those that may have something to start.
+    fn list(&mut self, id: ObjectId) {
+        if self.startable_at_all(id)
+            && let Some(actor) = self.actors.get_mut(&id)
+            && !std::mem::replace(&mut actor.listed, true)
+        {
+            self.ready.push_back(id);
+        }
+    }
+
+    fn startable_at_all(&self, id: ObjectId) -> bool {
+        let Some(actor) = self.actors.get(&id).filter(|actor| !actor.exclusive) else { return false };
+        match actor.mailbox.front().map(|(_, call)| self.role(call.function)) {
+            None => false,
+            Some(Role::Shared(most)) => actor.shared < most.max(1),
+            Some(_) => actor.shared == 0,
+        }
+    }
+}
+
+impl Core {
+    /// Tells what each function is to an actor, by its place in the registry.
+    pub fn tell_roles(&mut self, roles: Vec<Role>) {
+        self.hosted.roles = roles;
+    }
+
+    /// A constructor has made an actor here, which holds `shape` from now on.
+    fn host(&mut self, (id, made_in): Instance, shape: Resources, fx: &mut Effects) {
+        self.end_hosted(id, fx);
+        self.worker.free.take(&shape);
+        self.worker.orphaned.give(&shape);
+        let actor = Actor {
+            made_in,
+            shape,
+            mailbox: VecDeque::new(),
+            shared: 0,
+            exclusive: false,
+            listed: false,
+            lines: Vec::new(),
+        };
+        self.hosted.actors.insert(id, actor);
+    }
+
+    /// Whether this is the end of a constructor that has made an actor.
+    pub(super) fn has_made_an_actor(&self, done: &Finished) -> bool {
+        done.outcome.is_ok() && self.hosted.role(done.function) == Role::Constructor
+    }
+
+    /// A constructor has made an actor, which lives here from now on.
+    pub(super) fn made_actor(&mut self, key: TaskKey, peer: ProcessId, done: Finished, fx: &mut Effects) {
+        let shape =
+            self.worker.active_ref(key).map_or_else(Resources::default, |active| active.shape.clone());
+        let Finished { task, id, ran, .. } = done;
+        self.host((id, key), shape, fx);
+        self.worker.transit.entry((peer, task)).or_default().stored = Some(id);
+        self.say(peer, &Message::Stored { task, ran, len: 0, contained: Vec::new() }, fx);
+    }
+
+    /// A call is of no use to its caller any more.
+    pub(super) fn cancelled_on_line(&mut self, peer: ProcessId, task: TaskName, fx: &mut Effects) {
+        let Some(line) = self.hosted.lines.get_mut(&task.lease).filter(|line| line.peer == peer) else {
+            return;
+        };
+        let id = line.actor;
+        let mut unstarted = line.staged.remove(&task.number).is_some()
+            || self.worker.fetching.remove(&(task.lease, task.number)).is_some();
+        if let Some(actor) = self.hosted.actors.get_mut(&id).filter(|_| !unstarted)
+            && let Some(at) = actor
+                .mailbox
+                .iter()
+                .position(|(from, call)| (*from, call.number) == (task.lease, task.number))
+        {
+            unstarted = actor.mailbox.remove(at).is_some();
+        }
+        if unstarted {
+            let (lease, numbers) = (task.lease, vec![task.number]);
+            self.say(peer, &Message::NotStarted { lease, numbers, recalled: false }, fx);
+            self.deliver_staged(task.lease);
+        } else {
+            fx.abort.push(task);
+        }
+    }
+
+    /// Somebody wants to call an actor.
+    pub(super) fn line_asked(&mut self, peer: ProcessId, request: u32, actor: ObjectId, fx: &mut Effects) {
+        let Some(host) = self.hosted.actors.get_mut(&actor) else {
+            return self.say(peer, &Message::LineRefused { request }, fx);
+        };
+        self.worker.next_lease += 1;
+        let lease = self.worker.next_lease;
+        host.lines.push(lease);
+        let line = HostLine { peer, actor, staged: BTreeMap::new(), started: 0 };
+        self.hosted.lines.insert(lease, line);
+        self.say(peer, &Message::LeaseGrant { request, lease, slots: 1, mark: lease, more: false }, fx);
+    }
+
+    /// The caller needs its line no more.
+    pub(super) fn line_returned(&mut self, peer: ProcessId, lease: u32) {
+        if self.hosted.peer_of(lease) == Some(peer) {
+            self.drop_line(lease);
+        }
+    }
+
+    fn drop_line(&mut self, lease: u32) {
+        let Some(line) = self.hosted.lines.remove(&lease) else { return };
+        if let Some(actor) = self.hosted.actors.get_mut(&line.actor) {
+            actor.lines.retain(|l| *l != lease);
+            actor.mailbox.retain(|(from, _)| *from != lease);
+        }
+        let waiting: Vec<_> =
+            self.worker.fetching.range((lease, 0)..=(lease, u32::MAX)).map(|(key, _)| *key).collect();
+        for key in waiting {
+            self.worker.fetching.remove(&key);
+        }
+    }
+
+    /// A call came whose arguments are here.
+    pub(super) fn deliver(&mut self, lease: u32, call: Queued) {
+        let first_fetching = self.first_fetching(lease);
+        let Some(line) = self.hosted.lines.get_mut(&lease) else { return };
+        if line.staged.is_empty() && call.number < first_fetching {
+            let id = line.actor;
+            if let Some(actor) = self.hosted.actors.get_mut(&id) {
+                actor.mailbox.push_back((lease, call));
+                if !actor.listed {
+                    self.hosted.list(id);
+                }
+                self.worker.changed = true;
+            }
+        } else {
+            line.staged.insert(call.number, call);
+            self.deliver_staged(lease);
+        }
+    }
+
+    /// Delivers what waited for the arguments of earlier calls, as far as those are here or have failed.
+    pub(super) fn deliver_staged(&mut self, lease: u32) {
+        let first_fetching = self.first_fetching(lease);
+        let Some(line) = self.hosted.lines.get_mut(&lease) else { return };
+        let id = line.actor;
+        while let Some(next) = line.staged.first_entry().filter(|next| *next.key() < first_fetching) {
+            let call = next.remove();
+            if let Some(actor) = self.hosted.actors.get_mut(&id) {
+                actor.mailbox.push_back((lease, call));
+            }
+        }
+        self.hosted.list(id);
+        self.worker.changed = true;
+    }
+
+    fn first_fetching(&self, lease: u32) -> u32 {
+        let mut waiting = self.worker.fetching.range((lease, 0)..=(lease, u32::MAX));
+        waiting.next().map_or(u32::MAX, |((_, number), _)| *number)
+    }
+
+    /// Whether a thread would find a call of an actor to start.
+    pub(super) fn actors_could_start(&self) -> bool {
+        self.hosted.ready.iter().any(|id| self.hosted.startable_at_all(*id))
+    }
+
+    /// How many threads calls of actors could use.
+    pub(super) fn runners_for_actors(&self) -> u32 {
+        self.hosted.ready.iter().take(LOOKS).map(|id| self.hosted.startable(*id)).sum()
+    }
+
+    /// Whether calls of actors are to be looked at before tasks: they take turns.
+    pub(super) fn actors_turn(&mut self) -> bool {
+        self.hosted.actors_next = !self.hosted.actors_next;
+        self.hosted.actors_next
+    }
+
+    /// Takes calls of one actor for a thread to run one after the other.
+    pub(super) fn next_of_actors(&mut self, out: &mut Vec<Start>) -> Option<TaskKey> {
+        let id = loop {
+            let id = self.hosted.ready.pop_front()?;
+            if let Some(actor) = self.hosted.actors.get_mut(&id) {
+                actor.listed = false;
+                if self.hosted.startable_at_all(id) {
+                    break id;
+                }
+            }
+        };
+        let actor = self.hosted.actors.get(&id)?;
+        let (lease, first) = actor.mailbox.front()?;
+        let (lease, function) = (*lease, first.function);
+        let exclusive = !matches!(self.hosted.role(function), Role::Shared(_));
+        let most = batch_of(self.templates.run_time(function));
+        let alike = |(from, call): &&(u32, Queued)| {
+            *from == lease && exclusive != matches!(self.hosted.role(call.function), Role::Shared(_))
+        };
+        let count = actor.mailbox.iter().take(most.min(MOST_IN_BATCH)).take_while(alike).count();
+        let peer = self.hosted.peer_of(lease)?;
+        let actor = self.hosted.actors.get_mut(&id)?;
+        let instance = (id, actor.made_in);
+        let mut started = 0;
+        for (_, queued) in actor.mailbox.drain(..count) {
+            started = queued.number;
+            out.push(queued.start(lease, peer, Some(instance)));
+        }
+        if exclusive {
+            actor.exclusive = true;
+        } else {
+            actor.shared += 1;
+        }
+        if let Some(line) = self.hosted.lines.get_mut(&lease) {
+            line.started = started;
+        }
+        self.hosted.list(id);
+        let root = out.first().and_then(|start| start.root);
+        let key = self.worker.activate(lease, peer, Resources::default(), root);
+        if let Some(active) = self.worker.active(key) {
+            active.actor = Some((id, exclusive));
+        }
+        Some(key)
+    }
+
+    /// A thread gives back calls that it has not started.
+    pub(super) fn give_back_calls(&mut self, lease: u32, unstarted: &mut Vec<Start>) {
+        let Some(line) = self.hosted.lines.get_mut(&lease) else { return unstarted.clear() };
+        let id = line.actor;
+        if let Some(first) = unstarted.first() {
+            line.started = line.started.min(first.task.number.saturating_sub(1));
+        }
+        if let Some(actor) = self.hosted.actors.get_mut(&id) {
+            for start in unstarted.drain(..).rev() {
+                actor.mailbox.push_front((lease, Queued::unstarted(start)));
+            }
+        }
+        unstarted.clear();
+        self.hosted.list(id);
+        self.worker.changed = true;
+    }
+
+    /// A batch of calls, or an async one, is over.
+    pub(super) fn calls_over(&mut self, key: TaskKey) {
+        let Some((id, exclusive)) = self.worker.active(key).and_then(|active| active.actor.take()) else {
+            return;
+        };
+        if let Some(actor) = self.hosted.actors.get_mut(&id) {
+            if exclusive {
+                actor.exclusive = false;
+            } else {
+                actor.shared = actor.shared.saturating_sub(1);
+            }
+            self.hosted.list(id);
+            self.worker.changed = true;
+        }
+    }
+
+    /// What ended says that an actor is over: one that changed its state panicked, or it was stopped.
+    pub(super) fn ends_actor(&self, key: TaskKey, finished: &[Finished]) -> Option<(ObjectId, bool)> {
+        let (id, exclusive) = self.worker.active_ref(key)?.actor?;
+        let ends = |done: &Finished| match (&done.outcome, self.hosted.role(done.function)) {
+            (Ok(_), Role::Stop) => Some(true),
+            (Err(Error::Panicked { .. }), _) => Some(false),
+            _ => None,
+        };
+        let stopped = finished.iter().find_map(ends).filter(|_| exclusive)?;
+        Some((id, stopped))
+    }
+
+    /// Ends an actor of which this worker has found that it is over, and tells its owner.
+    pub(super) fn actor_over(&mut self, id: ObjectId, stopped: bool, fx: &mut Effects) {
+        if self.hosted.actors.contains_key(&id) {
+            self.say(id.owner, &Message::ActorGone { seq: id.seq, stopped }, fx);
+            self.end_hosted(id, fx);
+        }
+    }
+
+    /// Ends an actor that lives here. What runs runs on, for nothing.
+    pub(super) fn end_hosted(&mut self, id: ObjectId, fx: &mut Effects) {
+        let Some(actor) = self.hosted.actors.remove(&id) else { return };
+        self.worker.free.give(&actor.shape);
+        self.worker.orphaned.take(&actor.shape);
+        self.worker.changed = true;
+        fx.ended_actors.push((id, actor.made_in));
+        for lease in actor.lines {
+            for key in self.worker.keys_of_lease(lease) {
+                fx.abandon.push(key);
+            }
+            if let Some(line) = self.hosted.lines.get(&lease) {
+                let (peer, started) = (line.peer, line.started);
+                self.say(peer, &Message::LineClosed { lease, started }, fx);
+            }
+            self.drop_line(lease);
+        }
+        self.grant_waiting(fx);
+    }
+
+    /// A process is gone: its actors, and the calls that it made.
+    pub(super) fn hosted_lost(&mut self, peer: ProcessId, fx: &mut Effects) {
+        let lines: Vec<u32> =
+            self.hosted.lines.iter().filter(|(_, line)| line.peer == peer).map(|(lease, _)| *lease).collect();
+        for lease in lines {
+            for key in self.worker.keys_of_lease(lease) {
+                fx.abandon.push(key);
+            }
+            self.drop_line(lease);
+        }
+        let owned: Vec<ObjectId> = self.hosted.actors.keys().filter(|id| id.owner == peer).copied().collect();
+        for id in owned {
+            self.end_hosted(id, fx);
+        }
+    }
+}

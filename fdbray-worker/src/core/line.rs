@@ -1,0 +1,480 @@
+//! The caller's side of actors: calls in the order made, and where they go.
+//!
+//! All calls of one actor that are made in this process go over one *line*: a lease without end from the process in which
+//! the actor lives. Where that is its owner says, like where a stored value is. A call whose arguments are not there
+//! holds back what the same task calls after it, and nobody else's calls.
+
+use super::{
+    Core, Effects,
+    grant::TaskKey,
+    lease::{Lease, LeaseName},
+    message::Message,
+    table::State,
+};
+use crate::{
+    cell::Outcome,
+    error::Error,
+    id::{ObjectId, ProcessId},
+    registry::Role,
+};
+use rustc_hash::FxHashMap;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Calls that are sent before the first of them is answered.
+const MOST_IN_FLIGHT: u32 = 4096;
+/// And bytes of their arguments.
+const MOST_BYTES: u64 = 8 << 20;
+/// How long an owner waits before it makes an actor again whose worker it cannot reach, and of which it does not know that it
+/// has exited: by then it has noticed too, and ended the actor.
+pub(super) const SURELY_ENDED: super::Nanos = 5_000 * super::MILLISECOND;
+
+/// The lines of this process.
+#[derive(Default)]
+pub(super) struct Lines {
+    all: Vec<Option<Line>>,
+    free: Vec<u32>,
+    by_actor: FxHashMap<ObjectId, u32>,
+    /// Requests that are not answered.
+    opening: FxHashMap<(ProcessId, u32), u32>,
+    dirty: Vec<u32>,
+}
+
+/// The calls of one actor.
+struct Line {
+    actor: ObjectId,
+    /// The place of the lease over which they go.
+    lease: Option<u32>,
+    /// Who was asked for one.
+    opening: Option<(ProcessId, u32)>,
+    /// Numbers of records to be sent. One that is not [`State::Queued`] any more is skipped.
+    ready: VecDeque<u64>,
+    /// By task (zero for what no task made): calls that wait for arguments, and those made after them.
+    held: BTreeMap<u64, VecDeque<u64>>,
+    /// Calls that have not ended.
+    calls: u32,
+    listed: bool,
+}
+
+impl Lines {
+    fn get(&mut self, line: u32) -> Option<&mut Line> {
+        self.all.get_mut(line as usize)?.as_mut()
+    }
+
+    /// A line is looked at when this turn ends.
+    pub fn touch(&mut self, line: u32) {
+        if let Some(entry) = self.all.get_mut(line as usize).and_then(Option::as_mut)
+            && !std::mem::replace(&mut entry.listed, true)
+        {
+            self.dirty.push(line);
+        }
+    }
+
+    pub fn is_clean(&self) -> bool {
+        self.dirty.is_empty()
+    }
+
+    /// Something is known of an object, which may be an actor.
+    pub fn hear_of(&mut self, object: ObjectId) {
+        if !self.by_actor.is_empty()
+            && let Some(line) = self.by_actor.get(&object)
+        {
+            self.touch(*line);
+        }
+    }
+
+    /// Whether any call waits to be sent.
+    pub fn anything_waits(&self) -> bool {
+        self.all.iter().flatten().any(|line| line.lease.is_none() && !line.ready.is_empty())
+    }
+
+    /// Looks again at those whose calls wait for a way to be sent.
+    pub fn touch_waiting(&mut self) {
+        for line in 0..self.all.len() as u32 {
+            if self.get(line).is_some_and(|l| l.lease.is_none() && !l.ready.is_empty()) {
+                self.touch(line);
+            }
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_actor.len()
+    }
+}
+
+impl Core {
+    /// The line of an actor, with one call more.
+    pub(super) fn join_line(&mut self, actor: ObjectId) -> u32 {
+        let lines = &mut self.lines;
+        let line = *lines.by_actor.entry(actor).or_insert_with(|| {
+            let line = Line {
+                actor,
+                lease: None,
+                opening: None,
+                ready: VecDeque::new(),
+                held: BTreeMap::new(),
+                calls: 0,
+                listed: false,
+            };
+            let place = lines.free.pop().unwrap_or_else(|| {
+                lines.all.push(None);
+                lines.all.len() as u32 - 1
+            });
+            lines.all[place as usize] = Some(line);
+            place
+        });
+        let first = self.lines.get(line).is_some_and(|line| {
+            line.calls += 1;
+            line.calls == 1
+        });
+        if first {
+            self.pin(actor);
+        }
+        line
+    }
+
+    /// Puts the call `seq` behind what its task has called before and is held back; whether anything is.
+    pub(super) fn hold_back(&mut self, line: u32, seq: u64, parent: Option<TaskKey>, alone: bool) -> bool {
+        let Some(line) = self.lines.get(line) else { return false };
+        let parent = parent.map_or(0, TaskKey::get);
+        match line.held.get_mut(&parent) {
+            Some(held) => held.push_back(seq),
+            None if alone => {
+                line.held.insert(parent, VecDeque::from([seq]));
+            }
+            None => return false,
+        }
+        true
+    }
+
+    /// The arguments of the call `seq` are there, or it was not started and goes to the front.
+    pub(super) fn queue_on_line(&mut self, line: u32, seq: u64, first: bool) {
+        self.lines.touch(line);
+        let Some(entry) = self.lines.get(line) else { return };
+        if first {
+            entry.ready.push_front(seq);
+        } else if !entry.held.values().any(|held| held.contains(&seq)) {
+            entry.ready.push_back(seq);
+        } else {
+            self.release_held(line);
+        }
+    }
+
+    /// Lets go what waits behind nothing any more.
+    pub(super) fn release_held(&mut self, line: u32) {
+        let Some(mut held) = self.lines.get(line).map(|line| std::mem::take(&mut line.held)) else { return };
+        let mut ready = Vec::new();
+        for calls in held.values_mut() {
+            while let Some(seq) = calls.front() {
+                match self.table.get(*seq).map(|r| r.state) {
+                    Some(State::Waiting | State::Resting) => break,
+                    Some(State::Queued) => ready.push(*seq),
+                    _ => {}
+                }
+                calls.pop_front();
+            }
+        }
+        held.retain(|_, calls| !calls.is_empty());
+        self.lines.touch(line);
+        if let Some(entry) = self.lines.get(line) {
+            entry.held = held;
+            entry.ready.extend(ready);
+        }
+    }
+
+    /// A call of the line has ended.
+    pub(super) fn ended_on_line(&mut self, line: u32) {
+        let Some(entry) = self.lines.get(line) else { return };
+        entry.calls = entry.calls.saturating_sub(1);
+        let (last, actor, held) = (entry.calls == 0, entry.actor, !entry.held.is_empty());
+        if held {
+            self.release_held(line);
+        }
+        if last {
+            self.unpin(actor);
+        }
+    }
+
+    /// Sends what can be sent over the lines that were touched.
+    pub(super) fn dispatch_lines(&mut self, fx: &mut Effects) {
+        while let Some(line) = self.lines.dirty.pop() {
+            if let Some(entry) = self.lines.get(line) {
+                entry.listed = false;
+                match entry.lease {
+                    Some(place) => self.send_over(line, place, fx),
+                    None if entry.opening.is_none() && !entry.ready.is_empty() => self.open_line(line, fx),
+                    None => {}
+                }
+            }
+        }
+    }
+
+    fn send_over(&mut self, line: u32, place: u32, fx: &mut Effects) {
+        loop {
+            let Some(seq) = self.lines.get(line).and_then(|entry| entry.ready.front().copied()) else {
+                return;
+            };
+            if self.table.get(seq).is_none_or(|r| r.state != State::Queued) {
+                self.lines.get(line).and_then(|entry| entry.ready.pop_front());
+                continue;
+            }
+            let Some(lease) = self.owner.lease_ref(place) else { return };
+            if lease.is_worn() && lease.in_flight == 0 {
+                self.close_line(line, fx);
+                return self.lines.touch(line);
+            }
+            if lease.is_worn() || lease.in_flight >= MOST_IN_FLIGHT || lease.bytes > MOST_BYTES {
+                return;
+            }
+            self.lines.get(line).and_then(|entry| entry.ready.pop_front());
+            // An argument may have been lost since.
+            if self.arguments_here(seq, fx) {
+                self.send(seq, place, fx);
+            }
+        }
+    }
+
+    /// Asks the process where the actor lives for a line, once that is known.
+    fn open_line(&mut self, line: u32, fx: &mut Effects) {
+        let Some(actor) = self.lines.get(line).map(|entry| entry.actor) else { return };
+        match self.outcome_of(actor) {
+            Some(Outcome::Failed(error)) => self.fail_line(line, &error, fx),
+            Some(Outcome::Stored { .. } | Outcome::Value(_)) => {
+                let Some(host) = self.holder_of(actor).filter(|host| self.peers.reachable(*host, self.now))
+                else {
+                    return;
+                };
+                let request = self.owner.next_request();
+                self.lines.opening.insert((host, request), line);
+                if let Some(entry) = self.lines.get(line) {
+                    entry.opening = Some((host, request));
+                }
+                self.peers.meet(host, fx);
+                self.say(host, &Message::LineOpen { request, actor }, fx);
+            }
+            None if self.owns(actor) && self.table.get(actor.seq).is_some() => {}
+            None if self.borrows.get(actor).is_some() => self.ask(actor, false, fx),
+            None => {
+                let error = Error::OwnerDied { object: actor, passed: Default::default() };
+                self.fail_line(line, &error, fx);
+            }
+        }
+    }
+
+    /// The actor has ended, or was never made: so end its calls.
+    fn fail_line(&mut self, line: u32, error: &Error, fx: &mut Effects) {
+        let Some(ready) = self.lines.get(line).map(|entry| std::mem::take(&mut entry.ready)) else { return };
+        for seq in ready {
+            if self.table.get(seq).is_some_and(|r| r.state == State::Queued) {
+                self.fail(seq, error.clone(), fx);
+            }
+        }
+    }
+
+    /// A line was granted; false if what was granted is none.
+    pub(super) fn line_granted(
+        &mut self,
+        peer: ProcessId,
+        request: u32,
+        lease: u32,
+        mark: u32,
+        fx: &mut Effects,
+    ) -> bool {
+        let Some(line) = self.lines.opening.remove(&(peer, request)) else { return false };
+        let name = LeaseName { lease, mark, more: false };
+        let place = self.owner.add_line(Lease::over_line(peer, name, line, self.now));
+        if let Some(entry) = self.lines.get(line) {
+            entry.opening = None;
+            entry.lease = Some(place);
+        }
+        self.lines.touch(line);
+        self.dispatch_lines(fx);
+        true
+    }
+
+    /// The actor does not live there, or not any more.
+    pub(super) fn line_refused(&mut self, peer: ProcessId, request: u32, fx: &mut Effects) {
+        if let Some(line) = self.lines.opening.remove(&(peer, request))
+            && let Some(entry) = self.lines.get(line)
+        {
+            entry.opening = None;
+            let actor = entry.actor;
+            self.actor_not_at(actor, Some(peer), fx);
+        }
+    }
+
+    /// The actor has ended there. Calls above `started` have not been started, and never will be there.
+    pub(super) fn line_closed(&mut self, peer: ProcessId, lease: u32, started: u32, fx: &mut Effects) {
+        let Some(place) = self.owner.place_of(peer, lease) else { return };
+        let Some(lease) = self.owner.remove(place) else { return };
+        let Some(line) = lease.line else { return };
+        for (number, seq) in lease.in_flight().into_iter().rev() {
+            let Some(record) = self.table.get_mut(seq) else { continue };
+            if !matches!(record.state, State::Sent { number: n, .. } if n == number) {
+                continue;
+            }
+            if number > started {
+                record.attempt -= 1;
+            } else {
+                record.died += 1;
+                let spec = self.templates.spec(record.template);
+                if u32::from(record.died) > spec.retries {
+                    let why = "it was ended while the call may have run".to_owned();
+                    let error =
+                        Error::ActorEnded { actor: spec.name.to_owned(), why, passed: Default::default() };
+                    self.fail(seq, error, fx);
+                    continue;
+                }
+            }
+            if let Some(record) = self.table.get_mut(seq) {
+                record.state = State::Queued;
+                self.queue_on_line(line, seq, true);
+            }
+        }
+        if let Some(entry) = self.lines.get(line) {
+            entry.lease = None;
+            let actor = entry.actor;
+            self.actor_not_at(actor, Some(peer), fx);
+        }
+        self.lines.touch(line);
+    }
+
+    /// The session over which a line went is over.
+    pub(super) fn line_lost(&mut self, line: u32, fx: &mut Effects) {
+        self.lines.touch(line);
+        let Some(entry) = self.lines.get(line) else { return };
+        entry.lease = None;
+        let actor = entry.actor;
+        self.actor_not_at(actor, None, fx);
+    }
+
+    /// Requests to a process with which there is no session any more.
+    pub(super) fn line_requests_lost(&mut self, peer: ProcessId, fx: &mut Effects) {
+        let lost: Vec<_> =
+            self.lines.opening.iter().filter(|((p, _), _)| *p == peer).map(|(k, l)| (*k, *l)).collect();
+        for (key, line) in lost {
+            self.lines.opening.remove(&key);
+            if let Some(entry) = self.lines.get(line) {
+                entry.opening = None;
+            }
+            self.line_lost(line, fx);
+        }
+    }
+
+    /// The actor was not found where it was said to be: its owner knows better, or learns of it.
+    fn actor_not_at(&mut self, actor: ObjectId, peer: Option<ProcessId>, fx: &mut Effects) {
+        if self.owns(actor) {
+            if let Some(peer) = peer {
+                self.actor_lost(actor.seq, peer, false, fx);
+            }
+        } else if let Some(borrow) = self.borrows.get_mut(actor)
+            && !matches!(borrow.cell.outcome(), Some(Outcome::Failed(_)))
+        {
+            borrow.cell.reopen();
+            borrow.ask_again();
+            self.say(actor.owner, &Message::Want { seq: actor.seq, not_from: peer }, fx);
+        }
+    }
+
+    /// Nothing here refers to the actor any more.
+    pub(super) fn end_line(&mut self, actor: ObjectId, fx: &mut Effects) {
+        if self.lines.by_actor.is_empty() {
+            return;
+        }
+        if let Some(line) = self.lines.by_actor.remove(&actor) {
+            self.close_line(line, fx);
+            if let Some(entry) = self.lines.all.get_mut(line as usize).and_then(Option::take)
+                && let Some(request) = entry.opening
+            {
+                // What is granted for it goes back.
+                self.lines.opening.remove(&request);
+            }
+            self.lines.free.push(line);
+        }
+    }
+
+    fn close_line(&mut self, line: u32, fx: &mut Effects) {
+        let Some(place) = self.lines.get(line).and_then(|entry| entry.lease.take()) else { return };
+        if let Some(lease) = self.owner.remove(place) {
+            self.say(lease.peer, &Message::LeaseReturn { lease: lease.id, slots: 1 }, fx);
+        }
+    }
+
+    /// Whether the own future is an actor.
+    pub(super) fn is_actor(&self, seq: u64) -> bool {
+        self.table.get(seq).is_some_and(|r| self.templates.role_of(r.template) == Role::Constructor)
+    }
+
+    /// The own actor is not at `peer` any more, where it lived. It is made again if it may be. `unsure`: it may live there
+    /// still, until `peer` notices.
+    pub(super) fn actor_lost(&mut self, seq: u64, peer: ProcessId, unsure: bool, fx: &mut Effects) {
+        let me = self.me();
+        let Some(record) = self.table.get_mut(seq).filter(|r| r.state == State::Settled) else { return };
+        if record.extra().holder != Some(peer) {
+            return;
+        }
+        record.extra().holder = None;
+        record.cell.reopen();
+        record.state = State::Checking;
+        record.died = 0;
+        record.restarts = record.restarts.saturating_add(1);
+        let spec = self.templates.spec(record.template);
+        if u32::from(record.restarts) > spec.restarts {
+            let why = format!(
+                "process {peer}, in which it lived, is gone or has ended it, and it may not be made again more often than \
+                 {} times (`max_restarts`)",
+                spec.restarts
+            );
+            let error = Error::ActorEnded { actor: spec.name.to_owned(), why, passed: Default::default() };
+            return self.fail(seq, error, fx);
+        }
+        if unsure && peer != me {
+            record.state = State::Resting;
+            self.timers.again_at(self.now + SURELY_ENDED, seq);
+        } else {
+            self.enqueue(seq);
+        }
+    }
+
+    /// The process in which the own actor lived has ended it: because it was asked to, or because the actor broke.
+    pub(super) fn actor_gone(&mut self, peer: ProcessId, seq: u64, stopped: bool, fx: &mut Effects) {
+        if self.table.get(seq).and_then(|r| r.extra.as_ref()?.holder) != Some(peer) || !self.is_actor(seq) {
+            return;
+        }
+        if stopped {
+            self.end_actor(seq, "it was stopped", fx)
+        } else {
+            self.actor_lost(seq, peer, false, fx)
+        }
+    }
+
+    /// Ends an actor at once.
+    pub fn kill_actor(&mut self, id: ObjectId, fx: &mut Effects) {
+        if self.owns(id) {
+            self.end_actor(id.seq, "it was killed", fx);
+        } else if self.borrows.get(id).is_some() {
+            self.say(id.owner, &Message::CancelObject { seq: id.seq }, fx);
+        }
+        self.turn(fx);
+    }
+
+    /// Ends the own actor for good.
+    pub(super) fn end_actor(&mut self, seq: u64, why: &str, fx: &mut Effects) {
+        let Some(record) = self.table.get_mut(seq) else { return };
+        let holder = record.extra().holder.take();
+        if record.state != State::Settled {
+            self.abandon(seq, fx);
+        } else if matches!(record.cell.outcome(), Some(Outcome::Failed(_))) {
+            return;
+        } else {
+            record.cell.reopen();
+            record.state = State::Checking;
+        }
+        let Some(actor) = self.table.get(seq).map(|r| self.templates.spec(r.template).name.to_owned()) else {
+            return;
+        };
+        self.fail(seq, Error::ActorEnded { actor, why: why.to_owned(), passed: Default::default() }, fx);
+        if let Some(holder) = holder {
+            self.free_at(holder, seq, fx);
+        }
+    }
+}
