@@ -17,7 +17,10 @@ use crate::{
     registry::Role,
 };
 use rustc_hash::FxHashMap;
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+};
 
 /// Actors that are looked at to say how many threads they could use.
 const LOOKS: usize = 64;
@@ -67,6 +70,15 @@ impl Hosted {
 
     pub fn is_line(&self, lease: u32) -> bool {
         !self.lines.is_empty() && self.lines.contains_key(&lease)
+    }
+
+    pub fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (id, actor) in self.actors.iter().filter(|(_, actor)| !actor.mailbox.is_empty()) {
+            let Actor { mailbox, shared, exclusive, listed, .. } = actor;
+            write!(f, "\n  actor {id}: {} calls wait, {shared} run together, ", mailbox.len())?;
+            write!(f, "one alone {exclusive}, listed {listed}")?;
+        }
+        write!(f, "\n  {} actors, {} lines to them", self.actors.len(), self.lines.len())
     }
 
     pub fn len(&self) -> usize {

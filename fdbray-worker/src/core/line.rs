@@ -5,7 +5,7 @@
 //! holds back what the same task calls after it, and nobody else's calls.
 
 use super::{
-    Core, Effects,
+    Core, Effects, MILLISECOND, Nanos,
     grant::TaskKey,
     lease::{Lease, LeaseName},
     message::Message,
@@ -18,15 +18,20 @@ use crate::{
     registry::Role,
 };
 use rustc_hash::FxHashMap;
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+};
 
 /// Calls that are sent before the first of them is answered.
 const MOST_IN_FLIGHT: u32 = 4096;
 /// And bytes of their arguments.
 const MOST_BYTES: u64 = 8 << 20;
+/// After a process could not be reached in which an actor should live.
+const PAUSE: Nanos = 50 * MILLISECOND;
 /// How long an owner waits before it makes an actor again whose worker it cannot reach, and of which it does not know that it
 /// has exited: by then it has noticed too, and ended the actor.
-pub(super) const SURELY_ENDED: super::Nanos = 5_000 * super::MILLISECOND;
+pub(super) const SURELY_ENDED: Nanos = 5_000 * MILLISECOND;
 
 /// The lines of this process.
 #[derive(Default)]
@@ -52,6 +57,8 @@ struct Line {
     held: BTreeMap<u64, VecDeque<u64>>,
     /// Calls that have not ended.
     calls: u32,
+    /// No attempt to find the actor before this.
+    not_before: Nanos,
     listed: bool,
 }
 
@@ -99,6 +106,20 @@ impl Lines {
     pub fn len(&self) -> usize {
         self.by_actor.len()
     }
+
+    pub fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in self.all.iter().flatten().filter(|line| line.calls > 0) {
+            let Line { actor, lease, opening, ready, held, calls, .. } = line;
+            write!(f, "\n  line to {actor} over {lease:?} (asked for: {opening:?}): {calls} calls, ")?;
+            write!(
+                f,
+                "{} ready, {} held back",
+                ready.len(),
+                held.values().map(VecDeque::len).sum::<usize>()
+            )?;
+        }
+        Ok(())
+    }
 }
 
 impl Core {
@@ -113,6 +134,7 @@ impl Core {
                 ready: VecDeque::new(),
                 held: BTreeMap::new(),
                 calls: 0,
+                not_before: 0,
                 listed: false,
             };
             let place = lines.free.pop().unwrap_or_else(|| {
@@ -239,10 +261,8 @@ impl Core {
         match self.outcome_of(actor) {
             Some(Outcome::Failed(error)) => self.fail_line(line, &error, fx),
             Some(Outcome::Stored { .. } | Outcome::Value(_)) => {
-                let Some(host) = self.holder_of(actor).filter(|host| self.peers.reachable(*host, self.now))
-                else {
-                    return;
-                };
+                let later = self.lines.get(line).is_some_and(|entry| entry.not_before > self.now);
+                let Some(host) = self.holder_of(actor).filter(|_| !later) else { return };
                 let request = self.owner.next_request();
                 self.lines.opening.insert((host, request), line);
                 if let Some(entry) = self.lines.get(line) {
@@ -355,6 +375,8 @@ impl Core {
             self.lines.opening.remove(&key);
             if let Some(entry) = self.lines.get(line) {
                 entry.opening = None;
+                // The owner may need a while to see that nobody is there.
+                entry.not_before = self.now + PAUSE;
             }
             self.line_lost(line, fx);
         }

@@ -259,6 +259,8 @@ impl std::fmt::Debug for Core {
         )?;
         self.owner.describe(f)?;
         self.worker.describe(f)?;
+        self.lines.describe(f)?;
+        self.hosted.describe(f)?;
         self.peers.describe(f)
     }
 }

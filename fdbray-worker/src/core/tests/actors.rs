@@ -329,6 +329,8 @@ fn a_borrower_calls_the_actor_where_it_lives_and_finds_it_again_where_it_is_made
     other.core.ended_session(worker.id(), None, &exited, &mut other.fx);
     talk(&mut driver, &mut other);
     other.construct();
+    talk(&mut driver, &mut other);
+    other.later(60);
     run_all(&mut other, &mut driver);
     assert!(value(&second).is_some());
     // It ends for both when it is killed.
