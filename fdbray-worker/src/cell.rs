@@ -84,6 +84,26 @@ impl Cell {
         matches!(&*self.state(), State::Settled(Outcome::Stored { .. }, _))
     }
 
+    /// Whether it has ended, and with which error if with one. Cheaper than the outcome.
+    pub fn ended(&self) -> Option<Result<(), Arc<Error>>> {
+        match &*self.state() {
+            State::Pending(_) => None,
+            State::Settled(Outcome::Failed(error), _) => Some(Err(error.clone())),
+            State::Settled(..) => Some(Ok(())),
+        }
+    }
+
+    /// Bytes of its value, if it has one of more than `inline`, and whether they are here. Cheaper than the outcome.
+    pub fn large(&self, inline: usize) -> Option<(u64, bool)> {
+        match &*self.state() {
+            State::Settled(Outcome::Value(value), _) if value.is_large(inline) => {
+                Some((value.len() as u64, true))
+            }
+            State::Settled(Outcome::Stored { len }, _) => Some((*len, false)),
+            _ => None,
+        }
+    }
+
     /// Sets the outcome and returns who waited for it. A second outcome replaces the first only where it brings the
     /// bytes of a stored value, or says that they are lost; anything else is ignored.
     pub fn settle(&self, outcome: Outcome) -> Waiters {

@@ -287,19 +287,19 @@ impl Core {
         self.end_sources(borrow.sources, fx);
     }
 
-    /// The outcome of a borrowed future, or makes the own task `seq` wait for it.
-    pub(super) fn borrowed_outcome_or_wait(
+    /// How a borrowed future ended, or makes the own task `seq` wait for it.
+    pub(super) fn borrowed_ended_or_wait(
         &mut self,
         id: ObjectId,
         seq: u64,
         fx: &mut Effects,
-    ) -> Option<Outcome> {
+    ) -> Option<Result<(), Arc<Error>>> {
         let Some(borrow) = self.borrows.all.get_mut(&id) else {
             let error = Error::OwnerDied { object: id, passed: Default::default() };
-            return Some(Outcome::Failed(Arc::new(error)));
+            return Some(Err(Arc::new(error)));
         };
-        if let Some(outcome) = borrow.cell.outcome() {
-            return Some(outcome);
+        if let Some(ended) = borrow.cell.ended() {
+            return Some(ended);
         }
         borrow.dependents.push(seq);
         self.want(id, fx);

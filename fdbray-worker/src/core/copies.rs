@@ -170,7 +170,7 @@ impl Core {
 impl Core {
     /// Who has the bytes of a stored value, as far as this process knows.
     pub(super) fn places_of(&self, id: ObjectId) -> Places {
-        let here = matches!(self.outcome_of(id), Some(Outcome::Value(_)));
+        let here = self.large(id).is_some_and(|(_, here)| here);
         let mut places = if self.owns(id) {
             let record = self.table.get(id.seq);
             let extra = record.and_then(|r| r.extra.as_ref());

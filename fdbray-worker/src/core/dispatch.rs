@@ -12,6 +12,7 @@ use crate::{
     id::{ObjectId, ProcessId},
     payload::Payload,
 };
+use std::borrow::Cow;
 
 /// Work that is sent ahead for each slot, by the measured run time of the function.
 const AHEAD: u64 = 2_000_000;
@@ -153,13 +154,12 @@ impl Core {
 
     fn future_argument(&self, id: ObjectId) -> FutureValue {
         let stored = |len| FutureValue::Stored { id, places: self.places_of(id), len };
+        if let Some((len, _)) = self.large(id) {
+            return stored(len);
+        }
         match self.outcome_of(id) {
-            Some(Outcome::Value(payload)) if !payload.is_large(self.settings.inline) => {
-                FutureValue::Here(payload)
-            }
-            Some(Outcome::Value(payload)) => stored(payload.len() as u64),
-            Some(Outcome::Stored { len }) => stored(len),
-            Some(Outcome::Failed(_)) | None => stored(0),
+            Some(Outcome::Value(payload)) => FutureValue::Here(payload),
+            Some(Outcome::Stored { .. } | Outcome::Failed(_)) | None => stored(0),
         }
     }
 
@@ -436,7 +436,7 @@ impl FutureValue {
             }
             FutureValue::Here(payload) => FutureArgument::Value(payload.in_message()),
             FutureValue::Stored { id, places, len } => {
-                FutureArgument::Stored { id: *id, places: places.clone(), len: *len }
+                FutureArgument::Stored { id: *id, places: Cow::Borrowed(places), len: *len }
             }
         }
     }

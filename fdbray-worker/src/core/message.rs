@@ -10,6 +10,7 @@ use crate::{
     id::{ObjectId, ProcessId},
 };
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// One message.
 #[derive(Debug, Serialize, Deserialize)]
@@ -294,7 +295,7 @@ pub enum FutureArgument<'a> {
         /// The object.
         id: ObjectId,
         /// Where they are.
-        places: Places,
+        places: Cow<'a, Places>,
         /// How many.
         len: u64,
     },

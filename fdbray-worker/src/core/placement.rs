@@ -81,11 +81,14 @@ impl Core {
 
     /// The worker to which the fewest bytes of arguments would have to be moved, if to others it would be too many.
     fn nearest(&self, seq: u64, shape: u32) -> Option<ProcessId> {
-        let (all, bytes) = self.bytes_by_process(seq);
         let limit = self.settings.locality;
+        let futures = self.table.get(seq)?.extra.as_ref()?.futures.iter();
+        let all: u64 =
+            futures.filter_map(|id| self.large(*id)).fold(0, |sum, (len, _)| sum.saturating_add(len));
         if all <= limit {
             return None;
         }
+        let (all, bytes) = self.bytes_by_process(seq);
         let moved = |id: ProcessId| all.saturating_sub(local(&bytes, id));
         let workers = || self.peers.workers().map(|(id, _)| id).filter(|id| self.could_run(*id, shape));
         let least = workers().map(moved).min()?;

@@ -108,6 +108,16 @@ impl Core {
         }
     }
 
+    /// Bytes of the value of a future that has a large one, and whether they are here.
+    pub(super) fn large(&self, future: ObjectId) -> Option<(u64, bool)> {
+        let cell = if self.owns(future) {
+            &self.table.get(future.seq)?.cell
+        } else {
+            &self.borrows.get(future)?.cell
+        };
+        cell.large(self.settings.inline)
+    }
+
     /// Cancels the future: it ends with [`Error::Cancelled`] at once, wherever its work stands.
     pub fn cancel(&mut self, id: ObjectId, fx: &mut Effects) {
         if self.owns(id) {

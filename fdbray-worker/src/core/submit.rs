@@ -198,15 +198,17 @@ impl Core {
     /// Whether all arguments of the own task `seq` have ended well. If not it waits for them, or has failed with one.
     pub(super) fn arguments_here(&mut self, seq: u64, fx: &mut Effects) -> bool {
         let Some(extra) = self.table.get_mut(seq).and_then(|r| r.extra.as_mut()) else { return true };
-        let futures = extra.futures.clone();
+        let count = extra.futures.len();
         // Where a value is that the call must run beside is not known before there is one.
         let beside = extra.place.as_ref().and_then(|placing| placing.place.awaited());
         let mut missing = 0;
         let mut failed = None;
-        for future in futures.into_iter().chain(beside) {
-            match self.outcome_or_wait(future, seq, fx) {
-                Some(Outcome::Failed(error)) => failed = failed.or(Some(error)),
-                Some(_) => {}
+        for n in 0..count + usize::from(beside.is_some()) {
+            let extra = self.table.get(seq).and_then(|r| r.extra.as_ref());
+            let Some(future) = extra.and_then(|x| x.futures.get(n).copied()).or(beside) else { continue };
+            match self.ended_or_wait(future, seq, fx) {
+                Some(Err(error)) => failed = failed.or(Some(error)),
+                Some(Ok(())) => {}
                 None => missing += 1,
             }
         }
@@ -284,26 +286,34 @@ impl Core {
         })
     }
 
-    /// The outcome of `future`, or makes the own task `seq` wait for it.
-    fn outcome_or_wait(&mut self, future: ObjectId, seq: u64, fx: &mut Effects) -> Option<Outcome> {
-        if self.owns(future) {
-            let Some(record) = self.table.get_mut(future.seq) else { return Some(self.unknown(future)) };
-            if record.state != State::Settled {
-                record.extra().dependents.push(seq);
-                return None;
-            }
-            return record.cell.outcome();
+    /// How `future` ended, or makes the own task `seq` wait for it.
+    fn ended_or_wait(
+        &mut self,
+        future: ObjectId,
+        seq: u64,
+        fx: &mut Effects,
+    ) -> Option<Result<(), Arc<Error>>> {
+        if !self.owns(future) {
+            return self.borrowed_ended_or_wait(future, seq, fx);
         }
-        self.borrowed_outcome_or_wait(future, seq, fx)
+        let Some(record) = self.table.get_mut(future.seq) else {
+            return Some(Err(Arc::new(self.unknown_error(future))));
+        };
+        if record.state != State::Settled {
+            record.extra().dependents.push(seq);
+            return None;
+        }
+        record.cell.ended()
     }
 
     /// What is said of a future that its owner does not know, or no longer.
     pub(super) fn unknown(&self, object: ObjectId) -> Outcome {
-        Outcome::Failed(Arc::new(Error::ObjectLost {
-            object,
-            why: "its owner does not know it any more".to_owned(),
-            passed: Default::default(),
-        }))
+        Outcome::Failed(Arc::new(self.unknown_error(object)))
+    }
+
+    fn unknown_error(&self, object: ObjectId) -> Error {
+        let why = "its owner does not know it any more".to_owned();
+        Error::ObjectLost { object, why, passed: Default::default() }
     }
 
     /// Puts a task whose arguments are there into the queue of its shape, once its gate lets it through.
