@@ -29,7 +29,7 @@ fn messages_corpus() -> Vec<Vec<u8>> {
     let id = ObjectId { owner: process, seq: 300 };
     let task = TaskName { lease: 1, number: 1_000_000 };
     let places = Places { holder: process, copies: vec![process; 2], attempt: 300 };
-    let stored = FutureArgument::Stored { id, places: std::borrow::Cow::Borrowed(&places), len: 1 << 30 };
+    let stored = FutureArgument::Stored { id, places: std::borrow::Cow::Owned(places.clone()), len: 1 << 30 };
     let futures = vec![FutureArgument::Value(b"value"), stored];
     let run = Run {
         task,
