@@ -1,8 +1,8 @@
 //! The attribute macros of fdbray; use them through the crate `fdbray`, which documents them with examples.
 //!
 //! Each attribute parses its item into a validated model (`model`, `options`), collecting everything that is wrong with
-//! it, and expands from the model alone (`remote`, `main_fn`, `test_fn`). Expanded code reaches fdbray through
-//! `::fdbray::__private` only.
+//! it, and expands from the model alone (`remote`, `main_fn`, `test_fn`; `registered` for what workers run). Expanded
+//! code reaches fdbray through `::fdbray::__private` only.
 
 // The attributes are documented where `fdbray` re-exports them, which adds what is said here.
 #![allow(missing_docs)]
@@ -11,6 +11,7 @@ mod diagnostics;
 mod main_fn;
 mod model;
 mod options;
+mod registered;
 mod remote;
 mod test_fn;
 
