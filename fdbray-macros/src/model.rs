@@ -221,11 +221,14 @@ pub(crate) fn ungrouped(ty: &Type) -> &Type {
 
 /// The attributes that go with every generated item.
 pub(crate) fn carried(attributes: &[Attribute]) -> Vec<&Attribute> {
-    let hidden = |a: &Attribute| {
-        a.path().is_ident("doc") && matches!(&a.meta, Meta::List(list) if list.tokens.to_string() == "hidden")
-    };
-    let carried = |a: &&Attribute| a.path().is_ident("cfg") || a.path().is_ident("deprecated") || hidden(a);
-    attributes.iter().filter(carried).collect()
+    attributes.iter().filter(|a| is_carried(a)).collect()
+}
+
+/// Whether an attribute goes with every generated item.
+pub(crate) fn is_carried(attribute: &Attribute) -> bool {
+    let path = attribute.path();
+    let hides = || matches!(&attribute.meta, Meta::List(list) if list.tokens.to_string() == "hidden");
+    path.is_ident("cfg") || path.is_ident("deprecated") || (path.is_ident("doc") && hides())
 }
 
 fn refuse_qualifiers(subject: Subject, signature: &Signature, diagnostics: &mut Diagnostics) {

@@ -283,7 +283,9 @@ impl fmt::Display for Error {
             Error::ObjectLost { object, why, .. } => {
                 write!(f, "the value of future {object} is lost: {why}")?
             }
-            Error::ActorEnded { actor, why, .. } => write!(f, "the actor made by `{actor}` has ended: {why}")?,
+            Error::ActorEnded { actor, why, .. } => {
+                write!(f, "the actor made by `{actor}` has ended: {why}")?
+            }
             Error::Cancelled { function, .. } => write!(f, "the call of `{function}` was cancelled")?,
             Error::DeadlineExceeded { function, .. } => {
                 write!(f, "the deadline of the call of `{function}` passed before it had a result")?;
