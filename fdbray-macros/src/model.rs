@@ -3,6 +3,7 @@
 use crate::diagnostics::Diagnostics;
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
+use std::fmt;
 use syn::{
     Attribute, FnArg, GenericArgument, GenericParam, Generics, Ident, Lifetime, Meta, Pat, PatType,
     PathArguments, ReturnType, Signature, Type, TypeBareFn, TypeImplTrait, TypePtr, TypeReference,
@@ -11,6 +12,14 @@ use syn::{
 
 /// The most parameters that a remote function may have.
 pub(crate) const MAX_PARAMETERS: usize = 12;
+
+/// What a signature is of, as messages call it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subject {
+    Function,
+    Constructor,
+    Method,
+}
 
 /// A signature that can be called remotely.
 pub(crate) struct Model {
@@ -43,27 +52,32 @@ struct ResultArguments {
 }
 
 impl Model {
-    /// Reads `signature`; what is wrong with it goes to `diagnostics`.
-    pub(crate) fn read(signature: &Signature, diagnostics: &mut Diagnostics) -> Self {
-        refuse_qualifiers(signature, diagnostics);
-        refuse_generics(&signature.generics, diagnostics);
-        if signature.inputs.len() > MAX_PARAMETERS {
-            diagnostics.at(
-                signature.inputs.iter().nth(MAX_PARAMETERS),
-                format!("a remote function takes at most {MAX_PARAMETERS} parameters; put them in a struct"),
-            );
-        }
+    /// Reads `signature` of a `subject`; what is wrong with it goes to `diagnostics`. The receiver of a method is left out.
+    pub(crate) fn read(subject: Subject, signature: &Signature, diagnostics: &mut Diagnostics) -> Self {
+        refuse_qualifiers(subject, signature, diagnostics);
+        refuse_generics(subject, &signature.generics, diagnostics);
         let mut parameters = Vec::new();
         for (index, input) in signature.inputs.iter().enumerate() {
             match input {
-                FnArg::Typed(typed) => parameters.push(Parameter::read(index, typed, diagnostics)),
-                FnArg::Receiver(receiver) => diagnostics.at(
+                FnArg::Typed(typed) if parameters.len() < MAX_PARAMETERS => {
+                    parameters.push(Parameter::read(subject, index, typed, diagnostics));
+                }
+                FnArg::Typed(typed) => {
+                    diagnostics.at(
+                        typed,
+                        format!("{subject} takes at most {MAX_PARAMETERS} parameters; put them in a struct"),
+                    );
+                    break;
+                }
+                FnArg::Receiver(receiver) if subject == Subject::Function => diagnostics.at(
                     receiver,
-                    "a method cannot be `#[remote]`; make it a free function that takes what it needs",
+                    "a method cannot be `#[remote]`; make it a free function that takes what it needs, or put \
+                     `#[actor]` on the impl block",
                 ),
+                FnArg::Receiver(_) => {}
             }
         }
-        let returns = Returns::read(&signature.output, diagnostics);
+        let returns = Returns::read(subject, &signature.output, diagnostics);
         Model { parameters, returns, asyncness: signature.asyncness.map(|token| token.span) }
     }
 
@@ -78,8 +92,18 @@ impl Model {
     }
 }
 
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Subject::Function => "a remote function",
+            Subject::Constructor => "an actor's constructor",
+            Subject::Method => "an actor's method",
+        })
+    }
+}
+
 impl Parameter {
-    fn read(index: usize, typed: &PatType, diagnostics: &mut Diagnostics) -> Self {
+    fn read(subject: Subject, index: usize, typed: &PatType, diagnostics: &mut Diagnostics) -> Self {
         let name = match &*typed.pat {
             Pat::Ident(pattern) if pattern.subpat.is_none() => pattern.ident.clone(),
             _ => format_ident!("arg{index}"),
@@ -87,8 +111,10 @@ impl Parameter {
         for attribute in typed.attrs.iter().filter(|a| a.path().is_ident("cfg")) {
             diagnostics.at(
                 attribute,
-                "a parameter of a remote function cannot be conditional: all processes have to agree on it; put \
-                 `#[cfg]` on the function",
+                format!(
+                    "a parameter of {subject} cannot be conditional: all processes have to agree on it; put `#[cfg]` on \
+                     the function"
+                ),
             );
         }
         let (ty, borrowed) = match ungrouped(&typed.ty) {
@@ -104,7 +130,7 @@ impl Parameter {
 }
 
 impl Returns {
-    fn read(output: &ReturnType, diagnostics: &mut Diagnostics) -> Self {
+    fn read(subject: Subject, output: &ReturnType, diagnostics: &mut Diagnostics) -> Self {
         let whole = match output {
             ReturnType::Default => parse_quote!(()),
             ReturnType::Type(_, ty) => ungrouped(ty).clone(),
@@ -112,12 +138,14 @@ impl Returns {
         let result = ResultArguments::read(&whole);
         match (&whole, &result) {
             (Type::Never(never), _) => {
-                diagnostics.at(never, "a remote function has to return, for its future to end; use `()`");
+                diagnostics.at(never, format!("{subject} has to return, for its future to end; use `()`"));
             }
             (Type::Reference(reference), _) => diagnostics.at(
                 reference,
-                "a remote function cannot return a borrow, whose memory stays in the worker; return an owned value \
-                 (`String`, `Vec<T>`, `fdbray::Blob`)",
+                format!(
+                    "{subject} cannot return a borrow, whose memory stays in the worker; return an owned value \
+                     (`String`, `Vec<T>`, `fdbray::Blob`)"
+                ),
             ),
             // Of a `Result` the value travels as it is; its error may be anything that becomes text.
             (_, Some(ResultArguments { value: Some(value), .. })) => refuse_inside(value, diagnostics),
@@ -183,7 +211,7 @@ impl ResultArguments {
 }
 
 /// `ty` without parentheses and without the invisible ones around what a macro put in.
-fn ungrouped(ty: &Type) -> &Type {
+pub(crate) fn ungrouped(ty: &Type) -> &Type {
     match ty {
         Type::Group(group) => ungrouped(&group.elem),
         Type::Paren(paren) => ungrouped(&paren.elem),
@@ -193,46 +221,56 @@ fn ungrouped(ty: &Type) -> &Type {
 
 /// The attributes that go with every generated item.
 pub(crate) fn carried(attributes: &[Attribute]) -> Vec<&Attribute> {
-    let hidden = |a: &Attribute| {
-        a.path().is_ident("doc") && matches!(&a.meta, Meta::List(list) if list.tokens.to_string() == "hidden")
-    };
-    let carried = |a: &&Attribute| a.path().is_ident("cfg") || a.path().is_ident("deprecated") || hidden(a);
-    attributes.iter().filter(carried).collect()
+    attributes.iter().filter(|a| is_carried(a)).collect()
 }
 
-fn refuse_qualifiers(signature: &Signature, diagnostics: &mut Diagnostics) {
+/// Whether an attribute goes with every generated item.
+pub(crate) fn is_carried(attribute: &Attribute) -> bool {
+    let path = attribute.path();
+    let hides = || matches!(&attribute.meta, Meta::List(list) if list.tokens.to_string() == "hidden");
+    path.is_ident("cfg") || path.is_ident("deprecated") || (path.is_ident("doc") && hides())
+}
+
+fn refuse_qualifiers(subject: Subject, signature: &Signature, diagnostics: &mut Diagnostics) {
     if let Some(token) = &signature.unsafety {
         diagnostics.at(
             token,
-            "a remote function cannot be unsafe: its caller is another process and can promise nothing; check what \
-             it relies on inside it",
+            format!(
+                "{subject} cannot be unsafe: its caller is another process and can promise nothing; check what it \
+                 relies on inside it"
+            ),
         );
     }
     if let Some(abi) = &signature.abi {
         diagnostics
-            .at(abi, "a remote function cannot be extern; call the extern function from an ordinary one");
+            .at(abi, format!("{subject} cannot be extern; call the extern function from an ordinary one"));
     }
     if let Some(variadic) = &signature.variadic {
-        diagnostics.at(variadic, "a remote function cannot be variadic; take a `Vec`");
+        diagnostics.at(variadic, format!("{subject} cannot be variadic; take a `Vec`"));
     }
 }
 
-fn refuse_generics(generics: &Generics, diagnostics: &mut Diagnostics) {
+fn refuse_generics(subject: Subject, generics: &Generics, diagnostics: &mut Diagnostics) {
     let typed = generics.params.iter().any(|p| !matches!(p, GenericParam::Lifetime(_)));
     if typed {
         diagnostics.at(
             &generics.params,
-            "a remote function cannot be generic, since a worker has to know its types by name; write one function \
-             per type, which calls a generic helper",
+            format!(
+                "{subject} cannot be generic, since a worker has to know its types by name; {}",
+                match subject {
+                    Subject::Function => "write one function per type, which calls a generic helper",
+                    _ => "write one per type, or move it to an impl block without `#[actor]`, where it stays local",
+                }
+            ),
         );
     } else if !generics.params.is_empty() {
         diagnostics.at(
             &generics.params,
-            "a remote function cannot name lifetimes: a borrowed parameter is borrowed for the call, so write `&T`",
+            format!("{subject} cannot name lifetimes: a borrowed parameter is borrowed for the call, so write `&T`"),
         );
     }
     if let Some(clause) = &generics.where_clause {
-        diagnostics.at(clause, "a remote function cannot have a where clause");
+        diagnostics.at(clause, format!("{subject} cannot have a where clause"));
     }
 }
 

@@ -1,4 +1,4 @@
-//! The options inside `#[remote(..)]`, and the `name = value` pairs of the other attributes.
+//! The options inside `#[remote(..)]` and `#[actor(..)]`, and the `name = value` pairs of the other attributes.
 
 use crate::diagnostics::Diagnostics;
 use proc_macro2::{Span, TokenStream};
@@ -12,26 +12,42 @@ use syn::{
     punctuated::Punctuated,
 };
 
-/// What `#[remote(..)]` said, validated.
+/// What `#[remote(..)]` or the `#[actor(..)]` of a function said, validated.
 #[derive(Default)]
-pub(crate) struct RemoteOptions {
+pub(crate) struct Options {
     /// The stable name, when it is not the function's path.
     pub(crate) name: Option<LitStr>,
     /// The generated type's name, when it is not the function's.
     pub(crate) stub: Option<Ident>,
+    /// How many calls of a method may run at once.
+    pub(crate) concurrency: Option<Expr>,
     /// Fields of `Defaults`.
     fields: Vec<TokenStream>,
 }
 
-impl RemoteOptions {
-    /// Reads the attribute's arguments; what is wrong goes to `diagnostics`.
-    pub(crate) fn parse(attribute: TokenStream, diagnostics: &mut Diagnostics) -> Self {
-        let mut options = RemoteOptions::default();
-        for pair in pairs(attribute, diagnostics) {
-            if let Err(error) = options.set(&pair) {
-                diagnostics.push(error);
-            }
+impl Options {
+    /// Reads the arguments of `#[remote]`; what is wrong goes to `diagnostics`.
+    pub(crate) fn of_function(attribute: TokenStream, diagnostics: &mut Diagnostics) -> Self {
+        let mut options = Options::default();
+        options.read(attribute, FUNCTION, diagnostics);
+        options
+    }
+
+    /// The same of `#[actor]` on a constructor. Actors hold no CPUs unless they say so.
+    pub(crate) fn of_constructor(attribute: Option<TokenStream>, diagnostics: &mut Diagnostics) -> Self {
+        let mut options = Options::default();
+        let said = options.read(attribute.unwrap_or_default(), CONSTRUCTOR, diagnostics);
+        if !said.contains("cpus") {
+            options.fields.push(quote!(cpus: ::core::option::Option::Some(0.0)));
         }
+        options
+    }
+
+    /// The same of `#[actor]` on a method, which runs on what its actor holds.
+    pub(crate) fn of_method(attribute: Option<TokenStream>, diagnostics: &mut Diagnostics) -> Self {
+        let mut options = Options::default();
+        options.read(attribute.unwrap_or_default(), METHOD, diagnostics);
+        options.fields.push(quote!(cpus: ::core::option::Option::Some(0.0)));
         options
     }
 
@@ -41,11 +57,40 @@ impl RemoteOptions {
         quote!(::fdbray::__private::Defaults { #(#fields,)* ..::fdbray::__private::Defaults::NEW })
     }
 
+    /// Reads `attribute`, which may have the `known` keys; gives those that it has.
+    fn read(
+        &mut self,
+        attribute: TokenStream,
+        known: &[&str],
+        diagnostics: &mut Diagnostics,
+    ) -> HashSet<String> {
+        let pairs = pairs(attribute, diagnostics);
+        for pair in &pairs {
+            let key = pair.key.to_string();
+            let set = match has(known, &key) {
+                true => self.set(pair),
+                false if known == METHOD && has(CONSTRUCTOR, &key) => Err(syn::Error::new(
+                    pair.key.span(),
+                    format!("`{key}` belongs on the constructor: a method runs on what its actor holds"),
+                )),
+                false if known == CONSTRUCTOR && has(METHOD, &key) => {
+                    Err(syn::Error::new(pair.key.span(), format!("`{key}` belongs on a method")))
+                }
+                false => Err(pair.unknown(&key, &listed(known))),
+            };
+            if let Err(error) = set {
+                diagnostics.push(error);
+            }
+        }
+        pairs.iter().map(|pair| pair.key.to_string()).collect()
+    }
+
     fn set(&mut self, pair: &Pair) -> Result<()> {
         let key = &pair.key;
         match key.to_string().as_str() {
             "name" => self.name = Some(pair.text("name = \"my_app.add\"")?),
             "stub" => self.stub = Some(pair.ident("stub = other_name")?),
+            "concurrency" => self.concurrency = Some(pair.positive("concurrency = 8")?.clone()),
             "cpus" | "gpus" => {
                 let n = pair.amount(&format!("{key} = 0.5"))?;
                 self.field(key, quote!(#n));
@@ -53,10 +98,6 @@ impl RemoteOptions {
             "memory" => {
                 let bytes = pair.bytes()?;
                 self.field(key, bytes);
-            }
-            "retries" | "retry_errors" => {
-                let n = pair.count(&format!("{key} = 3"))?;
-                self.field(key, quote!(#n));
             }
             "logs" => {
                 let on = pair.switch("logs = false")?;
@@ -70,7 +111,11 @@ impl RemoteOptions {
                 let list = pair.resources()?;
                 self.fields.push(quote!(resources: &[#(#list),*]));
             }
-            other => return Err(pair.unknown(other, REMOTE)),
+            // `retries`, `retry_errors` and `max_restarts`.
+            _ => {
+                let n = pair.count(&format!("{key} = 3"))?;
+                self.field(key, quote!(#n));
+            }
         }
         Ok(())
     }
@@ -80,7 +125,37 @@ impl RemoteOptions {
     }
 }
 
-const REMOTE: &str = "`name`, `cpus`, `gpus`, `memory`, `resources(..)`, `retries`, `retry_errors`, `durable`, `logs` and `stub`";
+/// The keys of `#[remote(..)]`.
+const FUNCTION: &[&str] = &[
+    "name",
+    "cpus",
+    "gpus",
+    "memory",
+    "resources(..)",
+    "retries",
+    "retry_errors",
+    "durable",
+    "logs",
+    "stub",
+];
+/// Those of `#[actor(..)]` on a constructor.
+const CONSTRUCTOR: &[&str] =
+    &["name", "cpus", "gpus", "memory", "resources(..)", "retries", "retry_errors", "max_restarts", "logs"];
+/// Those of `#[actor(..)]` on a method.
+const METHOD: &[&str] = &["name", "concurrency", "retries", "retry_errors", "logs"];
+
+fn has(keys: &[&str], key: &str) -> bool {
+    keys.iter().any(|known| known.trim_end_matches("(..)") == key)
+}
+
+/// "`a`, `b` and `c`".
+fn listed(keys: &[&str]) -> String {
+    let quoted: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => quoted.concat(),
+    }
+}
 
 /// `key`, `key = value` or `key(..)`.
 pub(crate) struct Pair {
@@ -150,6 +225,16 @@ impl Pair {
             }
             Expr::Lit(ExprLit { lit, .. }) if !matches!(lit, Lit::Int(_)) => Err(self.wrong(example)),
             Expr::Unary(ExprUnary { op: UnOp::Neg(_), .. }) => Err(self.wrong(example)),
+            value => Ok(value),
+        }
+    }
+
+    /// A count that is not zero.
+    fn positive(&self, example: &str) -> Result<&Expr> {
+        match self.count(example)? {
+            Expr::Lit(ExprLit { lit: Lit::Int(n), .. }) if n.base10_digits() == "0" => {
+                Err(self.wrong(example))
+            }
             value => Ok(value),
         }
     }

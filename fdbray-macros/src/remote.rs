@@ -2,10 +2,11 @@
 
 use crate::{
     diagnostics::Diagnostics,
-    model::{self, Model, Returns},
-    options::RemoteOptions,
+    model::{self, Model, Subject},
+    options::Options,
+    registered::{self, Registered},
 };
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::{Attribute, Error, Ident, ItemFn, Visibility, ext::IdentExt, parse2, spanned::Spanned};
 
@@ -20,8 +21,8 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
         }
     };
     let mut diagnostics = Diagnostics::default();
-    let options = RemoteOptions::parse(attribute, &mut diagnostics);
-    let model = Model::read(&function.sig, &mut diagnostics);
+    let options = Options::of_function(attribute, &mut diagnostics);
+    let model = Model::read(Subject::Function, &function.sig, &mut diagnostics);
     if let Some(errors) = diagnostics.into_tokens() {
         return quote!(#function #errors);
     }
@@ -44,7 +45,7 @@ struct Remote<'a> {
     visibility: &'a Visibility,
     carried: Vec<&'a Attribute>,
     model: Model,
-    options: &'a RemoteOptions,
+    options: &'a Options,
 }
 
 impl Remote<'_> {
@@ -52,19 +53,25 @@ impl Remote<'_> {
     fn stub(&self) -> TokenStream {
         let Remote { function, stub, visibility, carried, model, .. } = self;
         let (names, types, value) = (model.names(), model.types(), model.returns.value());
-        let parameters = model.parameters.iter().map(|p| {
-            let (name, ty) = (&p.name, &p.ty);
-            let bound = quote_spanned!(ty.span()=> impl ::fdbray::__private::IntoArg<#ty>);
-            quote!(#name: #bound)
-        });
+        let parameters = registered::parameters(model);
         let doc = format!(
             "Calls [`{}()`](fn@{}) in other processes: see [`fdbray::remote`](::fdbray::remote).",
             function.unraw(),
             function.unraw()
         );
         let map = self.map();
-        let (entry, kind, checks) = (self.entry(), self.kind(), self.checks());
-        let (name, defaults) = (self.name(), self.options.defaults());
+        let registered = Registered {
+            model,
+            role: quote!(Function),
+            name: self.name(),
+            signature: quote!(fn(#(#types),*) -> #value),
+            defaults: self.options.defaults(),
+            before: None,
+            callee: quote!(#function),
+            receiver: None,
+            answer: registered::value(&model.returns),
+        };
+        let registered = registered.expand();
         quote! {
             #[doc = #doc]
             #(#carried)*
@@ -81,21 +88,7 @@ impl Remote<'_> {
                 #map
                 /// Calls with other options than the function's own.
                 #visibility fn options() -> ::fdbray::__private::Call<fn(#(#types),*) -> #value> {
-                    #entry
-                    #checks
-                    static __FUNCTION: ::fdbray::__private::Function = ::fdbray::__private::Function {
-                        role: ::fdbray::__private::Role::Function,
-                        name: || #name,
-                        signature: || ::core::any::type_name::<fn(#(#types),*) -> #value>(),
-                        file: ::core::file!(),
-                        line: ::core::line!(),
-                        entry: ::fdbray::__private::Entry::#kind(__fdbray_entry),
-                        options: #defaults,
-                        template: ::fdbray::__private::OnceLock::new(),
-                    };
-                    ::fdbray::__private::inventory::submit! {
-                        ::fdbray::__private::Registered(&__FUNCTION)
-                    }
+                    #registered
                     ::fdbray::__private::call(&__FUNCTION)
                 }
             }
@@ -136,122 +129,4 @@ impl Remote<'_> {
             }
         }
     }
-
-    fn kind(&self) -> TokenStream {
-        if self.model.asyncness.is_some() { quote!(Async) } else { quote!(Sync) }
-    }
-
-    /// The function from encoded arguments to an encoded result.
-    fn entry(&self) -> TokenStream {
-        let function = self.function;
-        let locals: Vec<_> = (0..self.model.parameters.len()).map(|i| format_ident!("__a{i}")).collect();
-        let mutable = (!locals.is_empty()).then(|| quote!(mut));
-        let decode = self.model.parameters.iter().zip(&locals).map(|(parameter, local)| {
-            let (ty, name) = (&parameter.ty, parameter.name.unraw().to_string());
-            let (read, cast) = if parameter.borrowed {
-                let cast = quote! {
-                    {
-                        #[allow(unused_imports)]
-                        use ::fdbray::__private::NoBits as _;
-                        ::fdbray::__private::Bits::<#ty>::CAST
-                    }
-                };
-                (quote!(borrowed), Some(cast))
-            } else {
-                (quote!(value), None)
-            };
-            // Only the path is spanned at the type: a local's name resolves where it is written, and where a macro put
-            // in the type that is elsewhere.
-            let read = quote_spanned!(ty.span()=> ::fdbray::__private::#read::<#ty>);
-            quote!(let #local = #read(&mut __input, #name, #cast)?;)
-        });
-        let arguments = self
-            .model
-            .parameters
-            .iter()
-            .zip(&locals)
-            .map(|(parameter, local)| if parameter.borrowed { quote!(&*#local) } else { quote!(#local) });
-        let awaited = self.model.asyncness.map(|_| quote!(.await));
-        let reply = reply(&self.model.returns);
-        let body = quote! {
-            let __function = __input.function();
-            #(#decode)*
-            ::core::mem::drop(__input);
-            #[allow(clippy::let_unit_value)]
-            let __returned = #function(#(#arguments),*)#awaited;
-            #reply
-        };
-        match self.model.asyncness {
-            None => quote! {
-                fn __fdbray_entry(#mutable __input: ::fdbray::__private::Input) -> ::fdbray::__private::Output {
-                    #body
-                }
-            },
-            Some(span) => {
-                // A body that is not `Send` is reported at the function's `async`.
-                let local = Ident::new("__body", span.resolved_at(Span::call_site()));
-                let send = quote_spanned!(span=> ::fdbray::__private::send(#local));
-                quote! {
-                    fn __fdbray_entry(
-                        #mutable __input: ::fdbray::__private::Input,
-                    ) -> ::fdbray::__private::OutputFuture {
-                        let #local = async move { #body };
-                        #send
-                    }
-                }
-            }
-        }
-    }
-
-    /// Checks at compile time, whose errors point at the user's types.
-    fn checks(&self) -> TokenStream {
-        let whole = self.model.returns.whole();
-        let error = quote_spanned! {self.model.returns.error_span()=>
-            ::fdbray::__private::assert_error::<<__Kind as ::fdbray::__private::Returns<#whole>>::Err>()
-        };
-        let agrees = match self.model.returns.said_value() {
-            Some(value) => quote_spanned! {whole.span()=>
-                ::fdbray::__private::assert_gives::<#whole, #value>()
-            },
-            None if self.model.returns.says_result() => TokenStream::new(),
-            None => quote_spanned! {whole.span()=>
-                if __FALLIBLE {
-                    ::core::panic!("this return type is `Result` under another name: write it as `Result<..>` (or any \
-                        path that ends in `Result`), so that a call gives a `RemoteFuture` of its `Ok` type")
-                }
-            },
-        };
-        quote! {
-            const _: () = {
-                #[allow(unused_imports)]
-                use ::fdbray::__private::Plain as _;
-                const __FALLIBLE: bool = ::fdbray::__private::Probe::<#whole>::FALLIBLE;
-                type __Kind = ::fdbray::__private::Kind<__FALLIBLE>;
-                #agrees;
-                #error;
-            };
-        }
-    }
-}
-
-/// An expression of type `Output` from `__returned`.
-fn reply(returns: &Returns) -> TokenStream {
-    let whole = returns.whole();
-    let result = quote_spanned! {returns.value_span()=>
-        ::fdbray::__private::result::<<__Kind as ::fdbray::__private::Returns<#whole>>::Value>
-    };
-    quote! {{
-        #[allow(unused_imports)]
-        use ::fdbray::__private::{AnyError as _, NoError as _, OwnError as _, Plain as _, TypedError as _};
-        type __Kind = ::fdbray::__private::Kind<{ ::fdbray::__private::Probe::<#whole>::FALLIBLE }>;
-        #[allow(clippy::ignored_unit_patterns)]
-        match <__Kind as ::fdbray::__private::Returns<#whole>>::split(__returned) {
-            ::core::result::Result::Ok(__value) => #result(&__value, __function),
-            ::core::result::Result::Err(__error) => {
-                let mut __failure = ::fdbray::__private::Failure::new(__error);
-                let __failure = (&mut &mut &mut &mut __failure).failure();
-                ::core::result::Result::Err(::fdbray::__private::failed(__failure, __function))
-            }
-        }
-    }}
 }

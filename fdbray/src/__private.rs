@@ -1,22 +1,24 @@
 //! What expanded code calls. No part of the public API: it changes without notice.
 
 pub use crate::{
-    Call, IntoArg, RemoteFuture,
+    ActorHandle, Call, IntoArg, ProcessId, RemoteFuture, Result,
+    actor::{Actor, Alone, Creation, Together, method, name},
     lend::{Bits, Borrowed, NoBits},
     returns::{AnyError, Failure, Fallible, Kind, NoError, OwnError, Plain, Probe, Returns, TypedError},
     start::main,
     testing::{Test, test},
 };
 pub use fdbray_worker::{
-    exec::Input,
+    exec::{Argument, Input},
     options::Defaults,
     registry::{Entry, Function, Output, OutputFuture, Registered, Role},
 };
 pub use inventory;
+pub use serde;
 pub use std::sync::OnceLock;
 
 use crate::{
-    Error, Result,
+    Error,
     encoding::{RemoteValue, decode, encode, encode_described},
     lend::{Cast, Lent},
     returns::{Gives, RemoteError},
@@ -26,6 +28,11 @@ use std::future::Future;
 /// `options()` of the function.
 pub fn call<S>(function: &'static Function) -> Call<S> {
     Call::new(function)
+}
+
+/// Encodes an argument of a call of a method or a constructor.
+pub fn argument<T: ?Sized>(value: impl IntoArg<T>, number: usize, function: &'static Function) -> Argument {
+    value.into_arg().at(number, function)
 }
 
 /// Decodes the next argument.
@@ -69,6 +76,12 @@ pub const fn assert_error<E: RemoteError>() {}
 
 /// Refuses a `Result` whose first type argument is not the type of its value.
 pub const fn assert_gives<R: Gives<T>, T>() {}
+
+/// Refuses the state of an actor that cannot go between threads.
+pub const fn an_actors_state_is_send<T: Send + 'static>() {}
+
+/// Refuses the state of an actor with `&self` methods that cannot be read by several threads at once.
+pub const fn a_state_with_shared_methods_is_sync<T: Sync>() {}
 
 fn undecodable(input: &Input, name: &str, why: String) -> Error {
     Error::decode(format!("argument `{name}` of `{}`", (input.function().name)()), why)

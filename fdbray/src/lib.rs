@@ -41,6 +41,7 @@ extern crate self as fdbray;
 
 #[doc(hidden)]
 pub mod __private;
+mod actor;
 mod arg;
 #[cfg(feature = "arrow")]
 mod batch;
@@ -61,6 +62,7 @@ mod testing;
 mod view;
 mod wait;
 
+pub use actor::ActorHandle;
 pub use arg::{Arg, IntoArg};
 #[cfg(feature = "arrow")]
 pub use batch::Batch;
@@ -184,6 +186,9 @@ pub use fdbray_worker::config::Config;
 /// `use my_library as _;` where nothing else does.
 pub use fdbray_macros::remote;
 
+/// Makes a type an actor.
+pub use fdbray_macros::actor;
+
 /// Makes an `async fn main()` the driver of a cluster, and the same program its workers.
 ///
 /// The body runs in a driver only, on the main thread inside a tokio runtime, and need not be `Send`. It may return
@@ -236,5 +241,5 @@ pub async fn shutdown() -> Result<()> {
 
 /// What almost every program uses: `use fdbray::prelude::*;`. Deliberately without `Result`, `main`, `put` and `wait`.
 pub mod prelude {
-    pub use crate::{Blob, Error, RemoteFuture, Slab, remote};
+    pub use crate::{ActorHandle, Blob, Error, RemoteFuture, Slab, actor, remote};
 }

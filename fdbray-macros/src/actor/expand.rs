@@ -1,0 +1,280 @@
+//! What `#[actor]` puts beside the impl block.
+
+use super::{
+    model::{Actor, Function, Method, reach},
+    setters::setters,
+};
+use crate::registered::{self, Registered};
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote, quote_spanned};
+use syn::{Ident, Visibility, ext::IdentExt, spanned::Spanned};
+
+/// How many calls of a `&self` method run at once unless it says otherwise.
+const CONCURRENCY: u32 = 256;
+
+impl Actor {
+    /// The handle, the options, and what creates actors.
+    pub(super) fn expand(&self) -> TokenStream {
+        let (handle, options, creators) = (self.handle(), self.options(), self.creators());
+        quote!(#creators #handle #options)
+    }
+
+    fn handle_name(&self) -> Ident {
+        format_ident!("{}Handle", self.name.unraw(), span = self.name.span())
+    }
+
+    fn options_name(&self) -> Ident {
+        format_ident!("{}Options", self.name.unraw(), span = self.name.span())
+    }
+
+    /// The functions of the type that create actors.
+    fn creators(&self) -> TokenStream {
+        let Actor { ty, visibility, carried, .. } = self;
+        let (handle, options) = (self.handle_name(), self.options_name());
+        let creators = self.constructors.iter().map(|constructor| {
+            let (remote, visibility) = (constructor.remote(), self.at_most(&constructor.visibility));
+            let (attributes, doc) = (&constructor.attributes, self.creates(constructor));
+            let (parameters, names) = (registered::parameters(&constructor.model), constructor.model.names());
+            quote! {
+                #doc
+                #(#attributes)*
+                #visibility fn #remote(#(#parameters),*) -> #handle {
+                    Self::options().#remote(#(#names),*)
+                }
+            }
+        });
+        let send = quote_spanned!(ty.span()=> ::fdbray::__private::an_actors_state_is_send::<#ty>());
+        let allowed = allowed();
+        quote! {
+            #(#carried)*
+            #[automatically_derived]
+            #allowed
+            impl #ty {
+                #(#creators)*
+                /// Options for the creation of an actor, which take the place of what the constructor's attribute says.
+                #visibility fn options() -> #options {
+                    const _: () = #send;
+                    #options(::fdbray::__private::Creation::NEW)
+                }
+            }
+        }
+    }
+
+    /// The handle and its methods.
+    fn handle(&self) -> TokenStream {
+        let Actor { name, visibility, carried, .. } = self;
+        let handle = self.handle_name();
+        let methods = self.methods.iter().map(|method| self.method(method));
+        let doc = format!(
+            "A handle of an actor, a remote `{}`: see [`fdbray::actor`](macro@::fdbray::actor).",
+            name.unraw()
+        );
+        let allowed = allowed();
+        quote! {
+            #[doc = #doc]
+            #(#carried)*
+            #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+            #[must_use = "an actor ends when its last handle is dropped"]
+            #allowed
+            #visibility struct #handle(::fdbray::__private::Actor);
+            #(#carried)*
+            #[automatically_derived]
+            #allowed
+            impl #handle {
+                #(#methods)*
+            }
+            #(#carried)*
+            #[automatically_derived]
+            impl ::fdbray::__private::ActorHandle for #handle {
+                fn __actor(&self) -> &::fdbray::__private::Actor {
+                    &self.0
+                }
+            }
+            #(#carried)*
+            #[automatically_derived]
+            impl ::fdbray::__private::serde::Serialize for #handle {
+                fn serialize<S: ::fdbray::__private::serde::Serializer>(
+                    &self,
+                    serializer: S,
+                ) -> ::core::result::Result<S::Ok, S::Error> {
+                    ::fdbray::__private::serde::Serialize::serialize(&self.0, serializer)
+                }
+            }
+            #(#carried)*
+            #[automatically_derived]
+            impl<'de> ::fdbray::__private::serde::Deserialize<'de> for #handle {
+                fn deserialize<D: ::fdbray::__private::serde::Deserializer<'de>>(
+                    deserializer: D,
+                ) -> ::core::result::Result<Self, D::Error> {
+                    ::fdbray::__private::serde::Deserialize::deserialize(deserializer).map(#handle)
+                }
+            }
+        }
+    }
+
+    /// The options, their setters, and what creates an actor with them.
+    fn options(&self) -> TokenStream {
+        let Actor { name, visibility, carried, .. } = self;
+        let options = self.options_name();
+        let setters = setters(visibility);
+        let constructors = self.constructors.iter().map(|constructor| self.constructor(constructor));
+        let doc = format!(
+            "Options for the creation of a remote `{}`: see [`fdbray::actor`](macro@::fdbray::actor).",
+            name.unraw()
+        );
+        let allowed = allowed();
+        quote! {
+            #[doc = #doc]
+            #(#carried)*
+            #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+            #[must_use = "options do nothing until an actor is created"]
+            #allowed
+            #visibility struct #options(::fdbray::__private::Creation);
+            #(#carried)*
+            #[automatically_derived]
+            #allowed
+            impl #options {
+                #(#constructors)*
+                #setters
+            }
+        }
+    }
+
+    /// A constructor, called with options, and its registration.
+    fn constructor(&self, constructor: &Function) -> TokenStream {
+        let Actor { ty, .. } = self;
+        let Function { ident, attributes, model, options, .. } = constructor;
+        let (handle, remote, cell) = (self.handle_name(), constructor.remote(), self.cell());
+        let (visibility, doc) = (self.at_most(&constructor.visibility), self.creates(constructor));
+        let (parameters, types, whole) =
+            (registered::parameters(model), model.types(), model.returns.whole());
+        let arguments = arguments(constructor);
+        let registered = Registered {
+            model,
+            role: quote!(Constructor),
+            name: self.name(constructor),
+            signature: quote!(fn(#(#types),*) -> #whole),
+            defaults: options.defaults(),
+            before: None,
+            callee: quote!(<#ty>::#ident),
+            receiver: None,
+            answer: quote!(::fdbray::__private::#cell::<#ty>::install(__value, __function)),
+        };
+        let registered = registered.expand();
+        quote! {
+            #doc
+            #(#attributes)*
+            #visibility fn #remote(&self, #(#parameters),*) -> #handle {
+                #registered
+                #handle(self.0.create(&__FUNCTION, #arguments))
+            }
+        }
+    }
+
+    /// A method of the handle, and its registration.
+    fn method(&self, method: &Method) -> TokenStream {
+        let Actor { ty, .. } = self;
+        let Function { ident, visibility, attributes, model, options } = &method.function;
+        let (cell, arguments) = (self.cell(), arguments(&method.function));
+        let (parameters, types, value) =
+            (registered::parameters(model), model.types(), model.returns.value());
+        let doc = self.undocumented(&method.function, "Calls", "of the actor");
+        let (role, signature, receiver, state, check) = if method.exclusive {
+            let state = quote!(let mut __state = __cell.exclusive(__function)?;);
+            (quote!(Exclusive), quote!(&mut #ty), quote!(&mut *__state), state, None)
+        } else {
+            let state = quote!(let __state = __cell.shared(__function)?;);
+            let n = options.concurrency.as_ref().map_or_else(|| quote!(#CONCURRENCY), |n| quote!(#n));
+            let check = quote_spanned! {method.receiver.span()=>
+                ::fdbray::__private::a_state_with_shared_methods_is_sync::<#ty>()
+            };
+            (quote!(Shared(#n)), quote!(&#ty), quote!(&*__state), state, Some(quote!(const _: () = #check;)))
+        };
+        let registered = Registered {
+            model,
+            role,
+            name: self.name(&method.function),
+            signature: quote!(fn(#signature, #(#types),*) -> #value),
+            defaults: options.defaults(),
+            before: Some(quote! {
+                let __cell = __input.actor::<::fdbray::__private::#cell<#ty>>()?;
+                #state
+            }),
+            callee: quote!(<#ty>::#ident),
+            receiver: Some(receiver),
+            answer: registered::value(&model.returns),
+        };
+        let registered = registered.expand();
+        quote! {
+            #doc
+            #(#attributes)*
+            #visibility fn #ident(&self, #(#parameters),*) -> ::fdbray::__private::RemoteFuture<#value> {
+                #check
+                #registered
+                ::fdbray::__private::method(&__FUNCTION, &self.0, #arguments)
+            }
+        }
+    }
+
+    /// What the state is in. `Sync` is asked of it only where methods run beside each other.
+    fn cell(&self) -> Ident {
+        let alone = self.methods.iter().all(|method| method.exclusive);
+        if alone { format_ident!("Alone") } else { format_ident!("Together") }
+    }
+
+    /// The stable name: the type's path and the function's name, unless it was given.
+    fn name(&self, function: &Function) -> TokenStream {
+        let (ty, name) = (&self.ty, function.ident.unraw().to_string());
+        match &function.options.name {
+            Some(name) => quote!(#name),
+            None => quote! {{
+                static __NAME: ::fdbray::__private::OnceLock<::std::string::String> =
+                    ::fdbray::__private::OnceLock::new();
+                ::fdbray::__private::name::<#ty>(&__NAME, #name)
+            }},
+        }
+    }
+
+    /// What a constructor without documentation does.
+    fn creates(&self, constructor: &Function) -> Option<TokenStream> {
+        self.undocumented(constructor, "Creates an actor with", "and returns its handle at once")
+    }
+
+    fn undocumented(&self, function: &Function, does: &str, how: &str) -> Option<TokenStream> {
+        let doc = format!("{does} `{}::{}` {how}.", self.name.unraw(), function.ident.unraw());
+        (!function.is_documented()).then(|| quote!(#[doc = #doc]))
+    }
+
+    /// `visibility`, or that of the handle, which what gives one cannot exceed.
+    fn at_most<'a>(&'a self, visibility: &'a Visibility) -> &'a Visibility {
+        if reach(visibility) > reach(&self.visibility) { &self.visibility } else { visibility }
+    }
+}
+
+/// The arguments that a stub was given, encoded.
+fn arguments(function: &Function) -> TokenStream {
+    let arguments = function.model.parameters.iter().enumerate().map(|(i, parameter)| {
+        let (name, ty, number) = (&parameter.name, &parameter.ty, i + 1);
+        quote!(::fdbray::__private::argument::<#ty>(#name, #number, &__FUNCTION))
+    });
+    quote!([#(#arguments),*])
+}
+
+/// What generated code may do that the user's lints forbid. The visibility of the handle is a guess, which may show more
+/// than the types in the methods' signatures do.
+fn allowed() -> TokenStream {
+    quote! {
+        #[allow(
+            dead_code,
+            deprecated,
+            unreachable_pub,
+            private_interfaces,
+            private_bounds,
+            clippy::too_many_arguments,
+            clippy::type_complexity,
+            clippy::double_must_use,
+            clippy::must_use_candidate,
+            clippy::return_self_not_must_use
+        )]
+    }
+}

@@ -1,0 +1,163 @@
+//! Actors without their own types: what the handles and options that `#[actor]` makes are made of.
+
+mod creation;
+mod state;
+
+pub use creation::Creation;
+pub use state::{Alone, Together};
+
+use crate::{
+    RemoteFuture, Result,
+    encoding::{adopt, collect, encode, is_described},
+};
+use fdbray_worker::{
+    actors,
+    exec::{Argument, Input},
+    handle::Handle,
+    id::ObjectId,
+    options::Defaults,
+    registry::{Entry, Function, Output, Registered, Role},
+    template::Template,
+};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, DeserializeOwned},
+    ser,
+};
+use std::{fmt, future::Future, sync::OnceLock};
+
+/// What the handle of every actor can do, besides the actor's own methods.
+///
+/// In the [prelude](crate::prelude). A method of the actor that has the same name comes first; then write
+/// `ActorHandle::stop(&handle)` for this one. See [`actor`](macro@crate::actor) for the life of actors.
+///
+/// ```no_run
+/// # use fdbray::prelude::*;
+/// # struct Counter(i64);
+/// #[actor]
+/// impl Counter {
+///     pub fn new(start: i64) -> Self {
+///         Counter(start)
+///     }
+///     pub fn add(&mut self, k: i64) {
+///         self.0 += k;
+///     }
+/// }
+///
+/// # async fn f() -> fdbray::Result<()> {
+/// let counter = Counter::remote(0);
+/// counter.ready().await?; // it has been made
+/// let added = counter.add(5);
+/// counter.stop().await?; // after the call above
+/// added.await?;
+/// # Ok(()) }
+/// ```
+pub trait ActorHandle: Clone + fmt::Debug + Serialize + DeserializeOwned + Send + Sync + 'static {
+    #[doc(hidden)]
+    fn __actor(&self) -> &Actor;
+
+    /// Waits until the actor has been made.
+    ///
+    /// # Errors
+    /// Why it has not been, and will not be: the error or the panic of its constructor, what an argument of that failed
+    /// with, or [`Error::ActorEnded`](crate::Error::ActorEnded).
+    fn ready(&self) -> impl Future<Output = Result<()>> + Send + use<Self> {
+        let handle = self.__actor().handle.clone();
+        async move { actors::ready(&handle).await }
+    }
+
+    /// Ends the actor in order: calls that were made before it still run, then its state is dropped. Takes effect in the
+    /// order of this caller's calls, and also if what it returns is not awaited. Calls that come later end with
+    /// [`Error::ActorEnded`](crate::Error::ActorEnded).
+    ///
+    /// # Errors
+    /// As for any call of a method: the actor was never made, has ended before, or was lost meanwhile.
+    fn stop(&self) -> impl Future<Output = Result<()>> + Send + use<Self> {
+        method::<(), 0>(&STOP, self.__actor(), [])
+    }
+
+    /// Ends the actor at once, also if what this returns is not awaited: what runs is dropped where it awaits, or runs to
+    /// its end unseen, and all calls that have not ended end with [`Error::ActorEnded`](crate::Error::ActorEnded).
+    ///
+    /// # Errors
+    /// None at present: an actor that has ended already stays so.
+    fn kill(&self) -> impl Future<Output = Result<()>> + Send + use<Self> {
+        actors::kill(&self.__actor().handle);
+        std::future::ready(Ok(()))
+    }
+}
+
+/// A counted handle of an actor, without its type.
+#[derive(Clone)]
+pub struct Actor {
+    handle: Handle,
+}
+
+impl fmt::Debug for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.handle.id(), f)
+    }
+}
+
+impl Serialize for Actor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let collected = if is_described() {
+            Err(
+                "the handle of an actor cannot be inside an argument or a result of a durable call, which may outlive the \
+                 actor",
+            )
+        } else if serializer.is_human_readable() {
+            Err(ELSEWHERE)
+        } else {
+            collect(&self.handle).map_err(|_| ELSEWHERE)
+        };
+        collected.map_err(ser::Error::custom)?;
+        self.handle.id().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Actor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let refused = || de::Error::custom("the handle of an actor can only be deserialized by fdbray");
+        if deserializer.is_human_readable() {
+            return Err(refused());
+        }
+        let handle = adopt(ObjectId::deserialize(deserializer)?).ok_or_else(refused)?;
+        Ok(Actor { handle })
+    }
+}
+
+/// Calls a method.
+pub fn method<R, const N: usize>(
+    function: &'static Function,
+    actor: &Actor,
+    arguments: [Argument; N],
+) -> RemoteFuture<R> {
+    let handle = actors::call(Template::plain(function), &actor.handle, arguments);
+    RemoteFuture::new(handle, Some(function))
+}
+
+/// The name of a function of the actor `T`, made by the first who asks.
+pub fn name<T>(made: &'static OnceLock<String>, function: &str) -> &'static str {
+    made.get_or_init(|| format!("{}::{function}", std::any::type_name::<T>()))
+}
+
+/// Ends whatever actor it is called on: the runtime does so after the last method.
+static STOP: Function = Function {
+    name: || "fdbray::ActorHandle::stop",
+    signature: || "fn()",
+    file: file!(),
+    line: line!(),
+    entry: Entry::Sync(stopped),
+    role: Role::Stop,
+    options: Defaults { cpus: Some(0.0), ..Defaults::NEW },
+    template: OnceLock::new(),
+};
+inventory::submit!(Registered(&STOP));
+
+fn stopped(_: Input) -> Output {
+    encode(&()).map_err(|why| crate::Error::encode("the end of an actor", why))
+}
+
+const ELSEWHERE: &str =
+    "the handle of an actor can only be serialized inside an argument, a result or a put of fdbray";

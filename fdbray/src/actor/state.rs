@@ -1,0 +1,124 @@
+//! Where the state of an actor is. The runtime runs nothing beside a method that takes `&mut self`; these locks make that
+//! safe and are never waited for.
+
+use crate::{Error, Result, encoding::encode};
+use fdbray_worker::{
+    actors,
+    registry::{Function, Output},
+};
+use std::{
+    fmt,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
+use tokio::sync::{Mutex, RwLock};
+
+/// The state of an actor whose methods all run alone; it need not be `Sync`.
+pub struct Alone<T>(Mutex<T>);
+
+impl<T: Send + 'static> Alone<T> {
+    /// Holds `state`.
+    pub fn new(state: T) -> Self {
+        Alone(Mutex::new(state))
+    }
+
+    /// Makes `state` that of the actor whose constructor runs.
+    pub fn install(state: T, function: &'static Function) -> Output {
+        install(Arc::new(Alone::new(state)), function)
+    }
+
+    /// For a method that runs alone.
+    ///
+    /// # Errors
+    /// Another one runs.
+    pub fn exclusive(&self, function: &'static Function) -> Result<impl DerefMut<Target = T> + Send> {
+        self.0.try_lock().map_err(|_| contended(function))
+    }
+}
+
+/// The state of an actor that has methods which run beside each other.
+pub struct Together<T>(RwLock<T>);
+
+impl<T: Send + Sync + 'static> Together<T> {
+    /// Holds `state`.
+    pub fn new(state: T) -> Self {
+        Together(RwLock::new(state))
+    }
+
+    /// Makes `state` that of the actor whose constructor runs.
+    pub fn install(state: T, function: &'static Function) -> Output {
+        install(Arc::new(Together::new(state)), function)
+    }
+
+    /// For a method that runs alone.
+    ///
+    /// # Errors
+    /// Another one runs.
+    pub fn exclusive(&self, function: &'static Function) -> Result<impl DerefMut<Target = T> + Send> {
+        self.0.try_write().map_err(|_| contended(function))
+    }
+
+    /// For a method that runs beside others.
+    ///
+    /// # Errors
+    /// One runs that is to run alone.
+    pub fn shared(&self, function: &'static Function) -> Result<impl Deref<Target = T> + Send> {
+        self.0.try_read().map_err(|_| contended(function))
+    }
+}
+
+impl<T> fmt::Debug for Alone<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Alone")
+    }
+}
+
+impl<T> fmt::Debug for Together<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Together")
+    }
+}
+
+fn install<C: Send + Sync + 'static>(cell: Arc<C>, function: &'static Function) -> Output {
+    actors::install(cell)?;
+    encode(&()).map_err(|why| Error::encode(format!("the result of `{}`", (function.name)()), why))
+}
+
+fn contended(function: &'static Function) -> Error {
+    Error::control(format!(
+        "`{}` was to run beside a method of its actor that runs alone: this is a bug in fdbray, please report it",
+        (function.name)()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn who_runs_alone_is_alone() {
+        let together = Together::new(1);
+        let function = &super::super::STOP;
+        {
+            let (one, other) = (together.shared(function).unwrap(), together.shared(function).unwrap());
+            assert_eq!(*one + *other, 2);
+            let error = together.exclusive(function).err().expect("others run").to_string();
+            assert!(error.contains("stop") && error.contains("a bug in fdbray"), "{error}");
+        }
+        *together.exclusive(function).unwrap() += 1;
+        let alone = together.exclusive(function).unwrap();
+        assert!(together.shared(function).is_err() && together.exclusive(function).is_err());
+        assert_eq!(*alone, 2);
+    }
+
+    #[test]
+    fn a_state_whose_methods_all_run_alone_need_not_be_sync() {
+        let alone = Arc::new(Alone::new(Cell::new(1)));
+        let there = alone.clone();
+        std::thread::spawn(move || there.exclusive(&super::super::STOP).unwrap().set(2)).join().unwrap();
+        let state = alone.exclusive(&super::super::STOP).unwrap();
+        assert!(alone.exclusive(&super::super::STOP).is_err());
+        assert_eq!(state.get(), 2);
+    }
+}
