@@ -1,6 +1,9 @@
 //! The figures themselves: programs that use fdbray as anyone would. Each prints one line with what it measured.
 
-use super::report::{FIGURE, told};
+use super::{
+    actors,
+    report::{FIGURE, told},
+};
 use fdbray::prelude::*;
 use std::{
     collections::VecDeque,
@@ -17,7 +20,7 @@ use std::{
 /// `1` in this variable asks for a look instead of a measurement.
 pub const QUICK: &str = "FDBRAY_BENCH_QUICK";
 
-const WINDOW: usize = crate::limits::WINDOW as usize;
+pub const WINDOW: usize = crate::limits::WINDOW as usize;
 const FIB: u64 = 22;
 
 #[remote]
@@ -63,17 +66,24 @@ pub async fn main() -> ExitCode {
         "nested_fib_blocking" => nested_fib(true).await,
         "pending_bytes" => pending_bytes(size).await,
         "start_ms" => start().await,
+        "actor_sync" => actors::sync(size).await,
+        "actor_async" => actors::one_to_one(size).await,
+        "actor_n_n" => actors::several(size).await,
+        "actors_create" => actors::create(size).await,
+        "actor_bytes" => actors::bytes(size).await,
+        "shared_calls" => actors::together(false).await,
+        "shared_calls_blocking" => actors::together(true).await,
         other => Err(Error::application(format!("there is no figure `{other}`"))),
     };
     told(&name, taken)
 }
 
 #[derive(Clone, Copy)]
-struct Size {
+pub struct Size {
     /// Calls of the figures that make many at once.
-    many: i64,
+    pub many: i64,
     /// Rounds of the figures that wait for each.
-    rounds: usize,
+    pub rounds: usize,
 }
 
 impl Size {
@@ -180,16 +190,16 @@ async fn start() -> fdbray::Result<String> {
     Ok(add::remote(1, 2).await?.to_string())
 }
 
-fn per_second(calls: i64, since: Instant) -> String {
+pub fn per_second(calls: i64, since: Instant) -> String {
     format!("{:.0}", calls as f64 / since.elapsed().as_secs_f64())
 }
 
-fn median_us(mut took: Vec<Duration>) -> String {
+pub fn median_us(mut took: Vec<Duration>) -> String {
     took.sort_unstable();
     format!("{:.2}", took[took.len() / 2].as_secs_f64() * 1e6)
 }
 
-fn check<T: PartialEq + std::fmt::Debug>(is: T, should_be: T) -> fdbray::Result<()> {
+pub fn check<T: PartialEq + std::fmt::Debug>(is: T, should_be: T) -> fdbray::Result<()> {
     if is == should_be {
         return Ok(());
     }
@@ -208,7 +218,7 @@ fn resident() -> io::Result<u64> {
 }
 
 /// A number in a process's `/proc/PID/status`.
-fn status(pid: u32, field: &str) -> Option<u64> {
+pub fn status(pid: u32, field: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix(field))?.split_whitespace().next()?.parse().ok()
 }
@@ -243,7 +253,7 @@ impl Threads {
     }
 }
 
-fn children() -> Vec<u32> {
+pub fn children() -> Vec<u32> {
     let me = u64::from(process::id());
     let all = fs::read_dir("/proc").into_iter().flatten().flatten();
     all.filter_map(|entry| entry.file_name().to_str()?.parse().ok())

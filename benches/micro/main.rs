@@ -7,6 +7,7 @@
 //! `threads`, the most that a worker had, where they were watched; and `limit_of_128` with `ratio_of_128`, the echo in
 //! smaller batches, where the limit is the echo.
 
+mod actors;
 mod figures;
 mod limits;
 #[path = "../report.rs"]
@@ -48,6 +49,13 @@ const FIGURES: &[Figure] = &[
     Figure { name: "nested_fib", unit: "calls/s", limit: Limit::None, times: 3 },
     Figure { name: "nested_fib_blocking", unit: "calls/s", limit: Limit::None, times: 3 },
     Figure { name: "pending_bytes", unit: "bytes/call", limit: Limit::None, times: 3 },
+    Figure { name: "actor_sync", unit: "us", limit: Limit::PingPong, times: 3 },
+    Figure { name: "actor_async", unit: "calls/s", limit: Limit::Echo, times: 3 },
+    Figure { name: "actor_n_n", unit: "calls/s", limit: Limit::None, times: 3 },
+    Figure { name: "actors_create", unit: "actors/s", limit: Limit::None, times: 3 },
+    Figure { name: "actor_bytes", unit: "bytes/actor", limit: Limit::None, times: 3 },
+    Figure { name: "shared_calls", unit: "times", limit: Limit::None, times: 3 },
+    Figure { name: "shared_calls_blocking", unit: "times", limit: Limit::None, times: 3 },
     Figure { name: "start_ms", unit: "ms", limit: Limit::None, times: 10 },
 ];
 
