@@ -94,6 +94,11 @@ pub(crate) fn within<R>(current: Current, f: impl FnOnce() -> R) -> R {
     impl Drop for Restore {
         fn drop(&mut self) {
             CURRENT.set(self.0);
+            if self.0.is_none()
+                && let Some(process) = crate::runtime::process()
+            {
+                super::pool::call_put_off(process);
+            }
         }
     }
     let _restore = Restore(CURRENT.replace(Some(current)));

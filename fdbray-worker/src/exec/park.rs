@@ -3,7 +3,7 @@
 use super::{
     boundary::run_inline,
     context::{Current, running, take_waiting},
-    pool::report_rest_of_this_thread,
+    pool::{call_put_off, report_rest_of_this_thread},
 };
 use crate::{
     cell::{Cell, Outcome},
@@ -116,6 +116,7 @@ fn while_blocked<R>(process: &Arc<Process>, current: Current, wait: impl FnOnce(
         )));
     }
     report_rest_of_this_thread(process);
+    call_put_off(process);
     process.block(current.slot);
     let got = wait();
     with_thread_waker(|cx| {

@@ -13,9 +13,12 @@ use crate::{
     runtime::Process,
 };
 use std::{
-    cell::RefCell,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    cell::{Cell, RefCell},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 /// Stack of a pool thread; awaited children run on it, up to [`super::park::DEEPEST`] of them.
@@ -29,6 +32,8 @@ pub(crate) struct Pool {
     most_awake: usize,
     /// Threads that may wait for futures at once.
     most_parked: usize,
+    /// Threads whose call was put off.
+    late: AtomicU32,
 }
 
 #[derive(Default)]
@@ -49,7 +54,33 @@ struct State {
 impl Pool {
     /// A pool for tasks of about `cpus` at once, of which `most_parked` may wait for futures.
     pub fn new(cpus: usize, most_parked: usize) -> Self {
-        Pool { state: Mutex::default(), work: Condvar::new(), most_awake: cpus, most_parked }
+        let late = AtomicU32::new(0);
+        Pool { state: Mutex::default(), work: Condvar::new(), most_awake: cpus, most_parked, late }
+    }
+
+    /// The same, where a task that makes many calls does not wake a thread with each of them: one that is awake looks for
+    /// more by itself. What was put off is made good when the task waits or ends ([`call_put_off`]), or at the next tick.
+    pub fn call_now_or_soon(&self, process: &Arc<Process>, n: u32) {
+        if super::running().is_none() {
+            return self.call(process, n);
+        }
+        let now = Instant::now();
+        let (last, put_off) = LAST_CALL.get();
+        if last.is_some_and(|last| now.duration_since(last) < PAUSE) {
+            LAST_CALL.set((last, put_off.max(n)));
+            self.late.fetch_max(n, Ordering::Relaxed);
+        } else {
+            LAST_CALL.set((Some(now), 0));
+            self.call(process, n.max(put_off));
+        }
+    }
+
+    /// Calls what was put off since this was last asked.
+    pub fn call_late(&self, process: &Arc<Process>) {
+        match self.late.swap(0, Ordering::Relaxed) {
+            0 => {}
+            n => self.call(process, n),
+        }
     }
 
     /// `n` more threads could start something.
@@ -132,7 +163,20 @@ impl std::fmt::Debug for Pool {
     }
 }
 
+/// A task wakes threads so often at most, however many calls it makes.
+const PAUSE: Duration = Duration::from_micros(50);
+
+/// The task on this thread waits or has ended: calls the threads that it put off.
+pub(crate) fn call_put_off(process: &Arc<Process>) {
+    if let (last, n @ 1..) = LAST_CALL.get() {
+        LAST_CALL.set((last, 0));
+        process.pool().call(process, n);
+    }
+}
+
 thread_local! {
+    /// When the task on this thread last called threads, and how many it has put off since.
+    static LAST_CALL: Cell<(Option<Instant>, u32)> = const { Cell::new((None, 0)) };
     /// The batch of this thread, for a task that waits in the middle of it.
     static SLOT: RefCell<Option<Arc<Slot>>> = const { RefCell::new(None) };
 }

@@ -134,7 +134,7 @@ impl Process {
     fn carry_out(self: &Arc<Self>, direct: bool, fx: &mut Effects) {
         std::mem::take(&mut fx.wake).wake();
         if fx.runners > 0 {
-            self.pool.call(self, std::mem::take(&mut fx.runners));
+            self.pool.call_now_or_soon(self, std::mem::take(&mut fx.runners));
         }
         if let Some(outside) = self.outside.get() {
             outside.carry_out(self, direct, fx);
@@ -284,6 +284,7 @@ impl Process {
             }
             tokio::time::sleep(TICK).await;
             self.free_released();
+            self.pool.call_late(&self);
             self.hand_over_overdue();
             let next = self.with_core(true, |core, fx| {
                 if core.next_tick().is_some() {
