@@ -42,6 +42,8 @@ pub(super) struct Lines {
     /// Requests that are not answered.
     opening: FxHashMap<(ProcessId, u32), u32>,
     dirty: Vec<u32>,
+    /// Counts the actors that this process has made, to spread them.
+    pub turn: u32,
 }
 
 /// The calls of one actor.

@@ -4,11 +4,12 @@
 //! of its arguments would have to be moved to the others. Such tasks wait in a queue of their own, beside that of all
 //! others of their shape, and run on the same leases.
 
-use super::{Core, Effects, MILLISECOND, Nanos, dispatch::FutureValue};
+use super::{Core, Effects, MILLISECOND, Nanos, Resources, dispatch::FutureValue};
 use crate::{
     cell::Outcome,
     error::Error,
     id::{ObjectId, ProcessId},
+    registry::Role,
 };
 
 /// Where a call is to run.
@@ -58,6 +59,22 @@ impl Core {
         self.dirty.insert(shape);
     }
 
+    /// Where an actor would rather live that holds nothing, of which any worker could have all: each in turn.
+    pub(super) fn place_of_actor(&mut self, template: u32) -> Option<Place> {
+        if self.templates.role_of(template) != Role::Constructor {
+            return None;
+        }
+        let shape = self.templates.shape_of(template);
+        if *self.templates.shape(shape) != Resources::default() {
+            return None;
+        }
+        let workers: Vec<ProcessId> =
+            self.peers.workers().map(|(id, _)| id).filter(|id| self.could_run(*id, shape)).collect();
+        self.lines.turn = self.lines.turn.wrapping_add(1);
+        let at = *workers.get(self.lines.turn as usize % workers.len().max(1))?;
+        Some(Place { at: At::Process(at), hard: false })
+    }
+
     /// The one worker that a task is for.
     pub(super) fn place_for(&self, seq: u64) -> Option<ProcessId> {
         let record = self.table.get(seq)?;
@@ -102,7 +119,7 @@ impl Core {
     fn could_run(&self, process: ProcessId, shape: u32) -> bool {
         let needs = self.templates.shape(shape);
         let here = self.templates.is_for_here(shape);
-        let fits = |(id, capacity): (ProcessId, &super::Resources)| id == process && capacity.fits(needs);
+        let fits = |(id, capacity): (ProcessId, &Resources)| id == process && capacity.fits(needs);
         (!here || process == self.me()) && self.peers.workers().any(fits)
     }
 
@@ -110,7 +127,7 @@ impl Core {
     /// waiting task are, then this process itself, then the largest; among equals by chance.
     pub(super) fn candidates(&mut self, shape: u32, first: Option<u64>) -> Vec<(ProcessId, u32)> {
         let needs = self.templates.shape(shape);
-        let fits = |(id, capacity): (ProcessId, &super::Resources)| {
+        let fits = |(id, capacity): (ProcessId, &Resources)| {
             let slots = capacity.times(needs, MOST_SLOTS);
             (slots > 0).then_some((id, slots))
         };

@@ -12,6 +12,7 @@ use crate::{
     error::Error,
     id::{ObjectId, ProcessId},
     payload::Payload,
+    registry::Role,
 };
 use bytes::Bytes;
 use std::{num::NonZero, sync::Arc};
@@ -144,7 +145,8 @@ impl Core {
         let plain = call.futures.is_empty()
             && call.contained.is_empty()
             && call.deadline.is_none()
-            && call.place.is_none();
+            && call.place.is_none()
+            && self.templates.role_of(call.template) != Role::Constructor;
         if plain {
             let seq = self.table.insert(record);
             if let Some(gate) = call.gate {
@@ -165,7 +167,8 @@ impl Core {
         if let Some(at) = deadline {
             self.timers.deadline(at.get(), seq);
         }
-        let beside = match &call.place {
+        let place = call.place.or_else(|| self.place_of_actor(call.template));
+        let beside = match &place {
             Some(Place { at: At::Value(id), .. }) => Some(*id),
             _ => None,
         };
@@ -176,7 +179,7 @@ impl Core {
             let extra = record.extra();
             extra.futures = call.futures.into();
             extra.inside_arguments = call.contained.into();
-            if let Some(place) = call.place {
+            if let Some(place) = place {
                 if let At::Value(id) = place.at {
                     // Needed until the call has run, as what is inside its arguments is.
                     extra.inside_arguments.push(id);
