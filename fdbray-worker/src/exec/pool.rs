@@ -105,12 +105,13 @@ impl Pool {
                 }
             }
         }
-        let wake = state.called.min(state.idle);
+        let (wake, all) = (state.called.min(state.idle), state.called >= state.idle);
         drop(state);
-        match wake {
-            0 => {}
-            1 => self.work.notify_one(),
-            _ => self.work.notify_all(),
+        if all && wake > 1 {
+            self.work.notify_all();
+        } else {
+            // Not one more than there is work for: they would all ask the core.
+            (0..wake).for_each(|_| self.work.notify_one());
         }
     }
 
