@@ -162,7 +162,7 @@ fn run_batch(process: &Arc<Process>, slot: &Slot, key: TaskKey, starts: &mut Vec
         batch.todo.pop_front()
     };
     while let Some(task) = start {
-        let (name, id, function) = (task.task, task.id, task.function);
+        let (name, id, attempt, function) = (task.task, task.id, task.attempt, task.function);
         process.mark(&task);
         let ran = match current(process, key, &task) {
             Some(current) => {
@@ -187,7 +187,7 @@ fn run_batch(process: &Arc<Process>, slot: &Slot, key: TaskKey, starts: &mut Vec
             batch.handles.extend(handles);
             (value, ids)
         });
-        batch.done.push(Finished { task: name, id, function, ran: took, outcome });
+        batch.done.push(Finished { task: name, id, attempt, function, ran: took, outcome });
         start = batch.todo.pop_front();
     }
     let (mut done, handles) = {

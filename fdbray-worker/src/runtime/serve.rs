@@ -92,13 +92,13 @@ impl Host for Served {
         // The network has logged it.
     }
 
-    fn object(&self, id: ObjectId) -> Soon<Payload> {
-        self.process().map_or(Soon::Now(None), |process| process.object(id))
+    fn object(&self, id: ObjectId, attempt: u32) -> Soon<Payload> {
+        self.process().map_or(Soon::Now(None), |process| process.object(id, attempt))
     }
 
     fn asked(&self, link: &Arc<Link>, question: Bytes) -> Soon<Bytes> {
         self.process().map_or(Soon::Now(None), |process| {
-            process.shared().asked(link, &question, |id| process.object(id))
+            process.shared().asked(link, &question, |id, attempt| process.object(id, attempt))
         })
     }
 

@@ -53,8 +53,8 @@ pub(crate) struct SharedMemory {
     unpinned: Mutex<Vec<(ProcessId, u64)>>,
     /// There is something in `unpinned`.
     work: Notify,
-    /// What this process is just pulling from other hosts.
-    pulls: Mutex<FxHashSet<ObjectId>>,
+    /// What this process is just pulling from other hosts, by object and attempt.
+    pulls: Mutex<FxHashSet<(ObjectId, u32)>>,
 }
 
 /// What came of wanting to read an object in place.
@@ -68,7 +68,7 @@ pub(crate) enum Viewed {
 }
 
 /// While it lives, this process is pulling an object.
-pub(crate) struct Pulling(Arc<SharedMemory>, ObjectId);
+pub(crate) struct Pulling(Arc<SharedMemory>, (ObjectId, u32));
 
 impl Drop for Pulling {
     fn drop(&mut self) {
@@ -79,8 +79,8 @@ impl Drop for Pulling {
 /// What a process asks another one of its host.
 #[derive(Serialize, Deserialize)]
 enum Question {
-    /// Hold this object for me, and tell me where it is.
-    Pin { pin: u64, id: ObjectId },
+    /// Hold this object, as that attempt gave it (0: as any did), for me, and tell me where it is.
+    Pin { pin: u64, id: ObjectId, attempt: u32 },
 }
 
 /// What it is answered. No answer: it cannot be had.
@@ -187,19 +187,19 @@ impl SharedMemory {
         self: &Arc<Self>,
         link: &Arc<Link>,
         question: &[u8],
-        object: impl FnOnce(ObjectId) -> Soon<Payload>,
+        object: impl FnOnce(ObjectId, u32) -> Soon<Payload>,
     ) -> Soon<Bytes> {
         let question = postcard::from_bytes(question).ok().filter(|_| link.same_host());
-        let Some(Question::Pin { pin, id }) = question else { return Soon::Now(None) };
-        match object(id) {
-            Soon::Now(value) => Soon::Now(self.answer(link, pin, id, value)),
+        let Some(Question::Pin { pin, id, attempt }) = question else { return Soon::Now(None) };
+        match object(id, attempt) {
+            Soon::Now(value) => Soon::Now(self.answer(link, pin, (id, attempt), value)),
             Soon::Later(value) => {
                 let (sender, receiver) = oneshot::channel();
                 let (shared, link) = (self.clone(), link.clone());
                 tokio::spawn(async move {
                     let value = value.await.ok().flatten();
                     // Who asked may have gone: then its pins go with it.
-                    let _ = sender.send(shared.answer(&link, pin, id, value));
+                    let _ = sender.send(shared.answer(&link, pin, (id, attempt), value));
                 });
                 Soon::Later(receiver)
             }
@@ -210,12 +210,12 @@ impl SharedMemory {
         self: &Arc<Self>,
         link: &Link,
         pin: u64,
-        id: ObjectId,
+        of: (ObjectId, u32),
         value: Option<Payload>,
     ) -> Option<Bytes> {
         match value {
             Some(value) => self.pin(link, pin, value),
-            None if lock(&self.pulls).contains(&id) => {
+            None if lock(&self.pulls).contains(&of) => {
                 postcard::to_stdvec(&Answer::Coming).ok().map(Bytes::from)
             }
             None => None,
@@ -287,22 +287,27 @@ impl SharedMemory {
         }
     }
 
-    /// This process begins to pull an object, for which others of its host can wait.
-    pub fn pulling(self: &Arc<Self>, id: ObjectId) -> Pulling {
-        lock(&self.pulls).insert(id);
-        Pulling(self.clone(), id)
+    /// This process begins to pull what an attempt gave, for which others of its host can wait.
+    pub fn pulling(self: &Arc<Self>, id: ObjectId, attempt: u32) -> Pulling {
+        lock(&self.pulls).insert((id, attempt));
+        Pulling(self.clone(), (id, attempt))
     }
 
-    /// Views an object of a peer on this host. What cannot be viewed has to be fetched.
-    pub async fn view(self: &Arc<Self>, link: &Arc<Link>, id: ObjectId, len: u64) -> Viewed {
-        let answer = self.ask_to_view(link, id, len).await;
+    /// Views an object, as an attempt gave it, of a peer on this host. What cannot be viewed has to be fetched.
+    pub async fn view(self: &Arc<Self>, link: &Arc<Link>, of: (ObjectId, u32), len: u64) -> Viewed {
+        let answer = self.ask_to_view(link, of, len).await;
         answer.unwrap_or(Viewed::No)
     }
 
-    async fn ask_to_view(self: &Arc<Self>, link: &Arc<Link>, id: ObjectId, len: u64) -> Option<Viewed> {
+    async fn ask_to_view(
+        self: &Arc<Self>,
+        link: &Arc<Link>,
+        (id, attempt): (ObjectId, u32),
+        len: u64,
+    ) -> Option<Viewed> {
         let arena = self.arena_of(link)?;
         let pin = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
-        let question = postcard::to_stdvec(&Question::Pin { pin, id }).ok()?;
+        let question = postcard::to_stdvec(&Question::Pin { pin, id, attempt }).ok()?;
         let guard = Unpin { shared: self.clone(), peer: link.peer(), pin };
         let answer = link.ask(question.into()).await;
         // From here on the pin goes with the views, or at once.

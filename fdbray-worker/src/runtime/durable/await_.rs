@@ -299,7 +299,9 @@ impl Durables {
                     if let Some(durables) = self.process().and_then(|p| p.outside()?.durables().cloned())
                         && self.state().bringing.insert(id)
                     {
-                        self.io.spawn(async move { durables.bring(id, realized.by, len).await });
+                        self.io.spawn(
+                            async move { durables.bring(id, realized.by, realized.attempt, len).await },
+                        );
                     }
                     return;
                 }
@@ -317,8 +319,8 @@ impl Durables {
     }
 
     /// Brings a value here that a process keeps, or has it computed again if that has it no more.
-    async fn bring(&self, id: ObjectId, holder: ProcessId, len: u64) {
-        let value = self.value_of(holder, id, len).await;
+    async fn bring(&self, id: ObjectId, holder: ProcessId, attempt: u32, len: u64) {
+        let value = self.value_of(holder, id, attempt, len).await;
         self.state().bringing.remove(&id);
         match value {
             Ok(value) => self.tell(id, Outcome::Value(value)),
@@ -329,9 +331,15 @@ impl Durables {
     }
 
     /// The error says why the value cannot be had although it is there; none if it is lost.
-    async fn value_of(&self, holder: ProcessId, id: ObjectId, len: u64) -> Result<Payload, Option<Error>> {
+    async fn value_of(
+        &self,
+        holder: ProcessId,
+        id: ObjectId,
+        attempt: u32,
+        len: u64,
+    ) -> Result<Payload, Option<Error>> {
         if holder == self.me {
-            return self.process().ok_or(None)?.object_here(id).await.ok_or(None);
+            return self.process().ok_or(None)?.object_here(id, attempt).await.ok_or(None);
         }
         let until = Instant::now() + REACH;
         let mut pause = Duration::from_millis(20);
@@ -339,7 +347,7 @@ impl Durables {
             let process = self.process().ok_or(None)?;
             let outside = process.outside().ok_or(None)?;
             let shared = process.shared().clone();
-            let fetched = outside.net.fetch(vec![holder], id, len, |len| shared.room(len));
+            let fetched = outside.net.fetch(vec![holder], id, attempt, len, |len| shared.room(len));
             let why = match fetched.await {
                 Ok(value) => return Ok(Payload::Described(value.contiguous())),
                 Err(why) => why,

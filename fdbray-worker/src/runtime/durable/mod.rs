@@ -226,11 +226,11 @@ impl Durables {
         ObjectId::durable(self.me, self.made.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    /// Keeps a value for the cluster.
-    fn keep(&self, id: ObjectId, value: Payload) {
+    /// Keeps the value that an attempt gave for the cluster.
+    fn keep(&self, id: ObjectId, value: Payload, attempt: u32) {
         self.state().kept.insert(id);
         if let Some(process) = self.process() {
-            process.with_core(false, |core, fx| core.keep(id, value, fx));
+            process.with_core(false, |core, fx| core.keep(id, value, attempt, fx));
         }
     }
 
