@@ -6,6 +6,7 @@
 mod buffer;
 mod calls;
 pub mod children;
+mod departed;
 pub mod durable;
 mod entry;
 mod fetch;

@@ -102,10 +102,9 @@ impl Host for Served {
         })
     }
 
-    fn told(&self, link: &Arc<Link>, news: Bytes) {
+    fn told(&self, _link: &Arc<Link>, news: Bytes) {
         let Some(process) = self.process() else { return };
         match News::decode(&news) {
-            Some(News::Unpin(pins)) => process.shared().unpin(link.peer(), &pins),
             Some(News::Mail) => {
                 if let Some(durables) = process.outside().and_then(|outside| outside.durables()) {
                     durables.has_mail();
