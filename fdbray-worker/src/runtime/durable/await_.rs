@@ -1,6 +1,8 @@
 //! Learns how durable futures end, through this process's one inbox, and tells the core.
 
-use super::{Attach, Durables, LOOK_AGAIN, calls::described, convert, future_id, object_id, store_error};
+use super::{
+    AFTER_FAILURE, Attach, Durables, LOOK_AGAIN, calls::described, convert, future_id, object_id, store_error,
+};
 use crate::{
     cell::Outcome,
     control::{
@@ -222,8 +224,7 @@ impl Durables {
     /// Waits until the bell rings, by itself or because somebody says so; whether it does in that time.
     async fn rings(&self, fired: &mut Watch, limit: Duration) -> bool {
         tokio::select! {
-            // A watch that fails may have missed something.
-            _ = fired => true,
+            () = rung(fired) => true,
             () = self.mail.notified() => true,
             () = tokio::time::sleep(limit) => false,
         }
@@ -405,6 +406,14 @@ impl Durables {
             }
             core.durable_ended(id, outcome, fx);
         });
+    }
+}
+
+/// Waits until a watch fires, or fails: it may have missed something then. One that fails at once, again and again, is
+/// looked at now and then.
+async fn rung(watch: &mut Watch) {
+    if watch.await.is_err() {
+        tokio::time::sleep(AFTER_FAILURE).await;
     }
 }
 

@@ -60,6 +60,8 @@ use tokio::sync::{Notify, OnceCell, mpsc, oneshot, watch};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A watch is a hint: what it is about is looked at at least this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// After a watch has failed: the next one may fail at once.
+const AFTER_FAILURE: Duration = Duration::from_millis(200);
 
 /// What this process has to do with durable futures.
 pub(crate) struct Durables {
