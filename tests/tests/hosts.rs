@@ -25,9 +25,14 @@ impl Site {
     }
 
     fn with(workers: usize, test: &str, set: impl FnOnce(Cluster) -> Cluster) -> Option<Self> {
+        Self::of(PROGRAM, workers, test, set)
+    }
+
+    /// The same with another program.
+    fn of(program: &str, workers: usize, test: &str, set: impl FnOnce(Cluster) -> Cluster) -> Option<Self> {
         let lan = Lan::new(workers + 1, test)?;
         // In their namespaces the hosts reach each other and no server of this machine.
-        let mut cluster = set(Cluster::embedded(PROGRAM).env("FDBRAY_SECRET", "between hosts"));
+        let mut cluster = set(Cluster::embedded(program).env("FDBRAY_SECRET", "between hosts"));
         let workers = (1..=workers)
             .map(|host| {
                 lan.on(&mut cluster, host);

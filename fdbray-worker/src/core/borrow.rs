@@ -362,7 +362,10 @@ impl Core {
     ) {
         let id = ObjectId { owner, seq };
         let Some(borrow) = self.borrows.all.get_mut(&id) else { return };
-        borrow.places = Some(places.clone());
+        // Bytes that are here stay those of the attempt that they were fetched as.
+        if !matches!(borrow.cell.outcome(), Some(Outcome::Value(_))) {
+            borrow.places = Some(places.clone());
+        }
         let asked = borrow.cell.was_asked();
         self.end_borrowed(id, Outcome::Stored { len }, fx);
         if asked {

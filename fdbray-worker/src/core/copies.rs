@@ -7,6 +7,7 @@
 use super::{
     Core, Effects, Nanos,
     message::{Message, Places},
+    objects::same_attempt,
     table::State,
 };
 use crate::{
@@ -41,23 +42,26 @@ struct Copy {
 }
 
 impl Copies {
-    fn add(&mut self, id: ObjectId, copy: Copy) {
+    /// Adds one. What it takes the place of is for the caller to drop.
+    fn add(&mut self, id: ObjectId, copy: Copy) -> Option<Payload> {
         let look = copy.used + VIEWED;
-        if self.values.insert(id, copy).is_none() {
+        let before = self.values.insert(id, copy);
+        if before.is_none() {
             self.looks.push_back((look, id));
         }
+        before.map(|copy| copy.value)
     }
 
-    /// The value, which is wanted once more.
-    pub fn get(&mut self, id: ObjectId, now: Nanos) -> Option<Payload> {
-        let copy = self.values.get_mut(&id)?;
+    /// The value that this attempt gave, which is wanted once more.
+    pub fn get(&mut self, id: ObjectId, attempt: u32, now: Nanos) -> Option<Payload> {
+        let copy = self.values.get_mut(&id).filter(|copy| same_attempt(copy.attempt, attempt))?;
         copy.used = now;
         Some(copy.value.clone())
     }
 
-    /// The value, for somebody else.
-    pub fn peek(&self, id: ObjectId) -> Option<Payload> {
-        self.values.get(&id).map(|copy| copy.value.clone())
+    /// The value that this attempt gave, for somebody else.
+    pub fn peek(&self, id: ObjectId, attempt: u32) -> Option<Payload> {
+        self.values.get(&id).filter(|copy| same_attempt(copy.attempt, attempt)).map(|copy| copy.value.clone())
     }
 
     /// Gives one up, and the attempt that it is of.
@@ -113,7 +117,8 @@ impl Core {
         // What this process keeps itself needs no second reason to be here, which would hold it in memory.
         if for_tasks && !self.objects.stored.has(id) {
             let idle = if copied { KEPT } else { VIEWED };
-            self.objects.copies.add(id, Copy { value: value.clone(), attempt, used: self.now, idle });
+            let copy = Copy { value: value.clone(), attempt, used: self.now, idle };
+            fx.drops.extend(self.objects.copies.add(id, copy));
             self.plan_rounds();
         }
         if copied && !id.is_durable() && !self.owns(id) {
@@ -144,7 +149,7 @@ impl Core {
 
     /// One reason to have a copy is gone; with the last one its owner is told.
     pub(super) fn copy_dropped(&mut self, id: ObjectId, attempt: u32, fx: &mut Effects) {
-        if !id.is_durable() && !self.owns(id) && self.object(id).is_none() {
+        if !id.is_durable() && !self.owns(id) && self.object(id, 0).is_none() {
             self.say(id.owner, &Message::Copied { seq: id.seq, attempt, has: false }, fx);
         }
     }
@@ -160,7 +165,7 @@ impl Core {
         };
         let found = in_handle().or_else(|| self.objects.copies.take(id));
         match found.filter(|(_, of)| *of == attempt) {
-            Some((value, _)) => self.objects.stored.insert(id, value, fx),
+            Some((value, _)) => self.objects.stored.insert(id, value, attempt, fx),
             None => self.say(id.owner, &Message::Copied { seq: id.seq, attempt, has: false }, fx),
         }
     }
@@ -261,10 +266,10 @@ mod tests {
             copies.add(*id, copy(id.seq, idle));
         }
         for now in (1..10).map(|n| n * VIEWED / 2) {
-            assert!(copies.get(ids[0], now).is_some());
+            assert!(copies.get(ids[0], 1, now).is_some());
             copies.take_idle(now);
-            assert_eq!(copies.peek(ids[1]).is_none(), now >= VIEWED);
-            assert!(copies.peek(ids[2]).is_some());
+            assert_eq!(copies.peek(ids[1], 1).is_none(), now >= VIEWED);
+            assert!(copies.peek(ids[2], 1).is_some());
         }
         assert_eq!(copies.take_idle(2 * KEPT).len(), 2);
         assert_eq!((copies.is_empty(), copies.looks.len()), (true, 0));

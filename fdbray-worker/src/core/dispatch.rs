@@ -215,7 +215,9 @@ impl Core {
                 // What ran on the stack of who awaits it is kept here like what a worker keeps.
                 let kept = (from.is_none() && value.is_large(self.settings.inline)).then(|| self.me());
                 if kept.is_some() {
-                    self.objects.stored.insert(ObjectId { owner: self.me(), seq }, value.clone(), fx);
+                    let attempt = self.table.get(seq).map_or(0, |record| record.attempt);
+                    let id = ObjectId { owner: self.me(), seq };
+                    self.objects.stored.insert(id, value.clone(), attempt, fx);
                 }
                 self.settle(seq, Outcome::Value(value), kept, fx);
             }

@@ -203,6 +203,8 @@ pub struct Finished {
     /// The future that it settles.
     pub id: ObjectId,
     /// From [`Start`].
+    pub attempt: u32,
+    /// From [`Start`].
     pub function: u32,
     /// Nanoseconds that it ran.
     pub ran: u64,

@@ -23,7 +23,8 @@ pub(super) const TRIES: u32 = 3;
 #[derive(Default)]
 pub(super) struct Objects {
     pub(super) stored: Stored,
-    fetching: BTreeMap<ObjectId, Fetching>,
+    /// By attempt: a value that was computed again is another one.
+    fetching: BTreeMap<(ObjectId, u32), Fetching>,
     pub(super) copies: Copies,
 }
 
@@ -52,21 +53,36 @@ impl Objects {
     }
 }
 
+/// Whether these can be the same attempt: 0 stands for one that is not known, of a value that is only ever made once.
+pub(super) fn same_attempt(one: u32, other: u32) -> bool {
+    one == other || one == 0 || other == 0
+}
+
 impl Core {
-    /// The bytes of an object that this process has, to serve them.
-    pub fn object(&mut self, id: ObjectId) -> Option<Found> {
-        if let Some(found) = self.objects.stored.get(id) {
+    /// The bytes of an object that this process has, to serve them: those that this attempt gave, or any if that is 0.
+    pub fn object(&mut self, id: ObjectId, attempt: u32) -> Option<Found> {
+        if let Some(found) = self.objects.stored.get(id, attempt) {
             return Some(found);
         }
         match self.outcome_of(id) {
-            Some(Outcome::Value(value)) => Some(Found::Here(value)),
-            _ => self.objects.copies.peek(id).map(Found::Here),
+            Some(Outcome::Value(value)) if self.is_current(id, attempt) => Some(Found::Here(value)),
+            _ => self.objects.copies.peek(id, attempt).map(Found::Here),
         }
+    }
+
+    /// Whether what is known here of the object is of this attempt, as far as both are known.
+    fn is_current(&self, id: ObjectId, attempt: u32) -> bool {
+        let current = if self.owns(id) {
+            self.table.get(id.seq).map(|record| record.attempt)
+        } else {
+            self.borrows.get(id).and_then(|borrow| borrow.places.as_ref()).map(|places| places.attempt)
+        };
+        same_attempt(current.unwrap_or(0), attempt)
     }
 
     /// Has the value brought here, unless it is on its way already: for `task`, or for handles here.
     fn fetch(&mut self, id: ObjectId, places: &Places, len: u64, task: Option<TaskName>, fx: &mut Effects) {
-        let fetching = self.objects.fetching.entry(id).or_insert_with(|| {
+        let fetching = self.objects.fetching.entry((id, places.attempt)).or_insert_with(|| {
             fx.fetch.push(Fetch { id, places: places.clone(), len });
             Fetching { places: places.clone(), len, tasks: Vec::new(), wanted: false }
         });
@@ -83,10 +99,10 @@ impl Core {
         task: TaskName,
         fx: &mut Effects,
     ) -> Fetched {
-        if let Some(value) = self.objects.copies.get(id, self.now) {
+        if let Some(value) = self.objects.copies.get(id, places.attempt, self.now) {
             return Fetched::Here(value);
         }
-        match self.object(id) {
+        match self.object(id, places.attempt) {
             Some(Found::Here(value)) => return Fetched::Here(value),
             Some(Found::Away(_)) => {
                 self.fetch(id, &places.clone().led_by(self.me()), len, Some(task), fx);
@@ -98,7 +114,7 @@ impl Core {
 
     /// A handle here wants the bytes of a stored value.
     pub(super) fn fetch_for_handles(&mut self, id: ObjectId, places: Places, len: u64, fx: &mut Effects) {
-        let places = match self.objects.stored.get(id) {
+        let places = match self.objects.stored.get(id, places.attempt) {
             Some(Found::Here(value)) => return self.value_came(id, value, fx),
             Some(Found::Away(_)) => places.led_by(self.me()),
             None => places,
@@ -115,18 +131,19 @@ impl Core {
         }
     }
 
-    /// A fetch ended.
-    pub fn fetched(&mut self, id: ObjectId, got: Got, fx: &mut Effects) {
-        let Some(fetching) = self.objects.fetching.remove(&id) else { return };
+    /// A fetch of what an attempt gave ended.
+    pub fn fetched(&mut self, id: ObjectId, attempt: u32, got: Got, fx: &mut Effects) {
+        let Some(fetching) = self.objects.fetching.remove(&(id, attempt)) else { return };
         let Fetching { places, len, tasks, wanted } = fetching;
         if let Got::Value { value, copied } = &got {
-            self.copy_came(id, value, *copied, places.attempt, !tasks.is_empty(), fx);
+            self.copy_came(id, value, *copied, attempt, !tasks.is_empty(), fx);
         }
         for task in tasks {
             self.argument_fetched(task, id, places.holder, &got, fx);
         }
         match got {
-            _ if !wanted => {}
+            // Whoever has it computed again asks for what that gives.
+            _ if !wanted || !self.is_current(id, attempt) => {}
             Got::Value { value, .. } => self.value_came(id, value, fx),
             Got::Nothing => self.fetch_failed(id, places.holder, len, fx),
             Got::NoRoom(error) => self.no_room_for(id, error, fx),

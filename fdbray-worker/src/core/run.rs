@@ -253,7 +253,7 @@ impl Core {
     }
 
     fn answer_one(&mut self, peer: ProcessId, done: Finished, fx: &mut Effects) {
-        let Finished { task, id, function, ran, outcome } = done;
+        let Finished { task, id, attempt, function, ran, outcome } = done;
         self.templates.ran_here(function, ran);
         match outcome {
             Ok((value, contained)) => {
@@ -268,7 +268,7 @@ impl Core {
                 }
                 if large {
                     let len = value.len() as u64;
-                    self.objects.stored.insert(id, value, fx);
+                    self.objects.stored.insert(id, value, attempt, fx);
                     self.peers.say(peer, &Message::Stored { task, ran, len, contained }, false, fx);
                 } else {
                     let value = value.in_message();

@@ -6,7 +6,7 @@
 //! and what was used long ago is most often not used soon (P. J. Denning, "The Working Set Model for Program
 //! Behavior", 1968). A value in use when its turn comes counts as used just then.
 
-use super::{Core, Effects, Nanos, message::Places};
+use super::{Core, Effects, Nanos, message::Places, objects::same_attempt};
 use crate::{
     cell::{Cell, Outcome},
     id::{ObjectId, ProcessId},
@@ -31,6 +31,8 @@ pub(super) struct Stored {
 
 struct Kept {
     place: Found,
+    /// Which gave it; 0 if that is not known.
+    attempt: u32,
     /// The same on disk, from when it was away: then it need not be written again.
     written: Option<Arc<Spilled>>,
     used: u64,
@@ -59,13 +61,13 @@ pub enum SetAside {
 }
 
 impl Stored {
-    pub fn insert(&mut self, id: ObjectId, value: Payload, fx: &mut Effects) {
+    pub fn insert(&mut self, id: ObjectId, value: Payload, attempt: u32, fx: &mut Effects) {
         self.remove(id, fx);
-        self.enter(id, value, None, 0);
+        self.enter(id, Kept { place: Found::Here(value), attempt, written: None, used: 0, awaited: 0 });
     }
 
-    fn enter(&mut self, id: ObjectId, value: Payload, written: Option<Arc<Spilled>>, awaited: Nanos) {
-        self.values.insert(id, Kept { place: Found::Here(value), written, used: 0, awaited });
+    fn enter(&mut self, id: ObjectId, kept: Kept) {
+        self.values.insert(id, kept);
         self.used(id);
     }
 
@@ -87,10 +89,10 @@ impl Stored {
         }
     }
 
-    /// The value, which is used once more.
-    pub fn get(&mut self, id: ObjectId) -> Option<Found> {
+    /// The value that this attempt gave, which is used once more.
+    pub fn get(&mut self, id: ObjectId, attempt: u32) -> Option<Found> {
         self.used(id);
-        self.values.get(&id).map(|kept| kept.place.clone())
+        self.values.get(&id).filter(|kept| same_attempt(kept.attempt, attempt)).map(|kept| kept.place.clone())
     }
 
     /// Whether it is among them, in memory or not.
@@ -114,11 +116,11 @@ impl Stored {
     }
 
     /// Takes the value out, for it to be put in again.
-    fn take(&mut self, id: ObjectId) -> Option<(Payload, Option<Arc<Spilled>>)> {
+    fn take(&mut self, id: ObjectId) -> Option<(Payload, u32, Option<Arc<Spilled>>)> {
         match self.values.remove(&id) {
-            Some(Kept { place: Found::Here(value), used, written, .. }) => {
+            Some(Kept { place: Found::Here(value), attempt, used, written, .. }) => {
                 self.order.remove(&used);
-                Some((value, written))
+                Some((value, attempt, written))
             }
             Some(kept) => {
                 self.values.insert(id, kept);
@@ -148,7 +150,7 @@ impl Core {
                 self.objects.stored.used(*id);
                 continue;
             }
-            let Some((value, written)) = self.objects.stored.take(*id) else { continue };
+            let Some((value, attempt, written)) = self.objects.stored.take(*id) else { continue };
             let cell = self.cell_of(*id);
             let shown = cell.as_ref().and_then(|cell| cell.withdraw());
             let was_shown = shown.is_some();
@@ -157,10 +159,8 @@ impl Core {
                 Ok(parked) => {
                     let clean = written.is_some();
                     let place = Found::Away(written.unwrap_or_else(|| parked.clone()));
-                    self.objects
-                        .stored
-                        .values
-                        .insert(*id, Kept { place, written: None, used: 0, awaited: 0 });
+                    let kept = Kept { place, attempt, written: None, used: 0, awaited: 0 };
+                    self.objects.stored.values.insert(*id, kept);
                     if was_shown {
                         self.is_kept_here(*id);
                     }
@@ -170,7 +170,8 @@ impl Core {
                     if let Some(cell) = cell.filter(|_| was_shown) {
                         fx.wake.append(cell.settle(Outcome::Value(value.clone())));
                     }
-                    self.objects.stored.enter(*id, value, written, 0);
+                    let kept = Kept { place: Found::Here(value), attempt, written, used: 0, awaited: 0 };
+                    self.objects.stored.enter(*id, kept);
                 }
             }
         }
@@ -181,8 +182,10 @@ impl Core {
     pub fn came_back(&mut self, id: ObjectId, spilled: &Arc<Spilled>, value: Payload, fx: &mut Effects) {
         if self.objects.stored.is_away(id, spilled) {
             let written = Some(spilled.clone()).filter(|spilled| spilled.is_written());
+            let attempt = self.objects.stored.values.get(&id).map_or(0, |kept| kept.attempt);
             self.objects.stored.remove(id, fx);
-            self.objects.stored.enter(id, value, written, self.now + AWAITED);
+            let (place, awaited) = (Found::Here(value), self.now + AWAITED);
+            self.objects.stored.enter(id, Kept { place, attempt, written, used: 0, awaited });
         }
     }
 
@@ -198,9 +201,9 @@ impl Core {
         }
     }
 
-    /// Keeps a value of a durable future, until [`Core::drop_kept`].
-    pub fn keep(&mut self, id: ObjectId, value: Payload, fx: &mut Effects) {
-        self.objects.stored.insert(id, value, fx);
+    /// Keeps a value that an attempt of a durable future gave, until [`Core::drop_kept`].
+    pub fn keep(&mut self, id: ObjectId, value: Payload, attempt: u32, fx: &mut Effects) {
+        self.objects.stored.insert(id, value, attempt, fx);
     }
 
     /// Ends [`Core::keep`].

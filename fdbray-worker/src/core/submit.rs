@@ -246,7 +246,7 @@ impl Core {
         }
         if let Some(value) = kept {
             record.extra().holder = Some(id.owner);
-            self.objects.stored.insert(id, value, fx);
+            self.objects.stored.insert(id, value, 0, fx);
         }
         self.table.insert(record);
         self.turn(fx);

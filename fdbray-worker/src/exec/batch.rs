@@ -56,6 +56,7 @@ impl Slot {
             batch.done.push(Finished {
                 task,
                 id: start.id,
+                attempt: start.attempt,
                 function: start.function,
                 ran: 0,
                 outcome: Err(Error::Cancelled { function: String::new(), passed: Default::default() }),

@@ -93,7 +93,8 @@ pub(crate) fn spawn(
             (value, handles.iter().map(Handle::id).collect())
         });
         let ran = ran.as_nanos() as u64;
-        process.finish(current.key, Finished { task, id: current.id, function, ran, outcome });
+        let Current { key, id, attempt, .. } = current;
+        process.finish(key, Finished { task, id, attempt, function, ran, outcome });
         drop(handles);
     });
 }

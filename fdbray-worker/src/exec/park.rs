@@ -33,7 +33,7 @@ pub(crate) fn wait(cell: &Arc<Cell>) -> Result<Payload> {
     };
     while !cell.is_settled() && current.depth < DEEPEST {
         let Some(steal) = process.steal(cell.id(), current.slot) else { break };
-        let (key, id, function) = (steal.key, steal.id, steal.function);
+        let (key, id, attempt, function) = (steal.key, steal.id, steal.attempt, steal.function);
         let began = Instant::now();
         let ended = run_inline(process.registry(), current, steal, process.me());
         let ran = began.elapsed().as_nanos() as u64;
@@ -43,7 +43,7 @@ pub(crate) fn wait(cell: &Arc<Cell>) -> Result<Payload> {
             (value, handles.iter().map(Handle::id).collect())
         });
         let task = TaskName { lease: 0, number: 0 };
-        process.finish_inline(key, Finished { task, id, function, ran, outcome });
+        process.finish_inline(key, Finished { task, id, attempt, function, ran, outcome });
         drop(handles);
     }
     // What is there already costs no slot.

@@ -208,7 +208,7 @@ fn run_batch(process: &Arc<Process>, slot: &Slot, key: TaskKey, starts: &mut Vec
         batch.todo.pop_front()
     };
     while let Some(task) = start {
-        let (name, id, function) = (task.task, task.id, task.function);
+        let (name, id, attempt, function) = (task.task, task.id, task.attempt, task.function);
         process.mark(&task);
         let ran = match current(process, key, &task) {
             Some(current) => {
@@ -236,7 +236,7 @@ fn run_batch(process: &Arc<Process>, slot: &Slot, key: TaskKey, starts: &mut Vec
         });
         // What changed an actor's state and panicked has left it in any state.
         let broken = task.actor.is_some() && matches!(outcome, Err(Error::Panicked { .. }));
-        batch.done.push(Finished { task: name, id, function, ran: took, outcome });
+        batch.done.push(Finished { task: name, id, attempt, function, ran: took, outcome });
         if broken {
             drop(batch);
             report_rest(process, slot);

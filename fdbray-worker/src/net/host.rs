@@ -44,8 +44,8 @@ pub trait Host: Send + Sync + 'static {
     /// The peer may be dialled again at once.
     fn ended(&self, peer: ProcessId, nonce: u64, why: &Ended);
 
-    /// The object that a peer asks for. Called on the thread of the bulk lane.
-    fn object(&self, id: ObjectId) -> Soon<Payload>;
+    /// The object that a peer asks for, as `attempt` gave it; 0: as any did. Called on the thread of the bulk lane.
+    fn object(&self, id: ObjectId, attempt: u32) -> Soon<Payload>;
 
     /// A [question](Link::ask) of the peer's; by default there is no answer.
     fn asked(&self, link: &Arc<Link>, question: Bytes) -> Soon<Bytes> {

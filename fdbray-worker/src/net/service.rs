@@ -70,7 +70,7 @@ impl Net {
         }
     }
 
-    /// Pulls object `id`, which is `len` bytes with its buffers, from all of these peers at once, over the bulk lanes of the
+    /// Pulls object `id` as `attempt` gave it (0: as any did), which is `len` bytes with its buffers, from all of these peers at once, over the bulk lanes of the
     /// sessions with them. Waits until the budget has room for them, then asks for `room` to put them; dropping the future
     /// gives the transfer up.
     ///
@@ -81,10 +81,11 @@ impl Net {
         &self,
         from: Vec<ProcessId>,
         id: ObjectId,
+        attempt: u32,
         len: u64,
         room: impl FnOnce(usize) -> R + Send + 'static,
     ) -> impl Future<Output = Result<Payload, FetchError>> + Send + 'static {
-        bulk::fetch(self.manager.clone(), from, id, len, room)
+        bulk::fetch(self.manager.clone(), from, id, attempt, len, room)
     }
 
     /// Stops listening, lets no session begin and ends all that there are; returns when the host knows of each end.

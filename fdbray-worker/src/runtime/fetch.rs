@@ -27,7 +27,7 @@ pub(super) async fn fetch_value(process: &Arc<Process>, Fetch { id, places, len 
     let mut _pulling = None;
     let got = loop {
         if places.all().any(|place| place == process.me())
-            && let Some(value) = process.object_here(id).await
+            && let Some(value) = process.object_here(id, places.attempt).await
         {
             break Got::Value { value, copied: false };
         }
@@ -36,7 +36,7 @@ pub(super) async fn fetch_value(process: &Arc<Process>, Fetch { id, places, len 
         if let Some(value) = in_place(process, outside, &places, id, len).await {
             break Got::Value { value, copied: false };
         }
-        _pulling = Some(shared.pulling(id));
+        _pulling = Some(shared.pulling(id, places.attempt));
         let why = match pull(process, outside, &places, id, len).await {
             Ok(value) => break Got::Value { value, copied: true },
             Err(why) => why,
@@ -53,7 +53,7 @@ pub(super) async fn fetch_value(process: &Arc<Process>, Fetch { id, places, len 
         }
         sleep(*pause).await;
     };
-    process.with_core(true, |core, fx| core.fetched(id, got, fx));
+    process.with_core(true, |core, fx| core.fetched(id, places.attempt, got, fx));
 }
 
 /// Reads it where a process of this host has it.
@@ -73,7 +73,7 @@ async fn in_place(
             None => None,
         };
         if let Some(link) = link.filter(|link| link.same_host())
-            && let Some(value) = view(process.shared(), &link, id, len).await
+            && let Some(value) = view(process.shared(), &link, (id, places.attempt), len).await
         {
             return Some(value);
         }
@@ -82,10 +82,15 @@ async fn in_place(
 }
 
 /// Views it in the memory of a peer, once it is there.
-async fn view(shared: &Arc<SharedMemory>, link: &Arc<Link>, id: ObjectId, len: u64) -> Option<Payload> {
+async fn view(
+    shared: &Arc<SharedMemory>,
+    link: &Arc<Link>,
+    of: (ObjectId, u32),
+    len: u64,
+) -> Option<Payload> {
     let mut pause = FIRST_LOOK;
     loop {
-        match shared.view(link, id, len).await {
+        match shared.view(link, of, len).await {
             Viewed::Here(value) => return Some(value),
             Viewed::Coming => {}
             Viewed::No => return None,
@@ -130,7 +135,7 @@ async fn pull(
         process.with_core(true, |core, fx| core.reach(*peer, fx));
     }
     let shared = process.shared().clone();
-    let value = outside.net.fetch(from, id, len, |len| shared.room(len)).await?;
+    let value = outside.net.fetch(from, id, places.attempt, len, |len| shared.room(len)).await?;
     Ok(if id.is_durable() { Payload::Described(value.contiguous()) } else { value })
 }
 

@@ -7,6 +7,7 @@ mod actors;
 mod buffer;
 mod calls;
 pub mod children;
+mod departed;
 pub mod durable;
 mod entry;
 mod fetch;

@@ -6,8 +6,6 @@ use serde::{Deserialize, Serialize};
 /// Something that wants no answer.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum News {
-    /// I need these pins no more: see [`super::shared`].
-    Unpin(Vec<u64>),
     /// There is something in your inbox. A hint, quicker than the watch on its bell.
     Mail,
 }

@@ -16,9 +16,8 @@ use crate::{
     id::ProcessId,
     net::{Link, Net, PeerHello, Role},
 };
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use std::{
-    collections::VecDeque,
     os::fd::OwnedFd,
     sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
 };
@@ -39,12 +38,11 @@ pub(crate) struct Links {
     all: RwLock<FxHashMap<ProcessId, Arc<Link>>>,
     /// What peers on this host have started, readable also after they died.
     marks: Mutex<FxHashMap<ProcessId, Arc<MarksView>>>,
-    departed: Mutex<Departed>,
 }
 
 impl Links {
     pub fn new(shared: Arc<SharedMemory>) -> Self {
-        Links { shared, all: RwLock::default(), marks: Mutex::default(), departed: Mutex::default() }
+        Links { shared, all: RwLock::default(), marks: Mutex::default() }
     }
 
     /// Adds one; gives the peer's start marks, if it is on this host.
@@ -81,12 +79,11 @@ impl Links {
 
     /// Notes that a process has exited or left its cluster, so that it is not dialled any more: ids are not used again.
     pub fn departed(&self, id: ProcessId) {
-        self.departed.lock().unwrap_or_else(PoisonError::into_inner).add(id);
         self.shared.departed(id);
     }
 
     pub fn is_departed(&self, id: ProcessId) -> bool {
-        self.departed.lock().unwrap_or_else(PoisonError::into_inner).ids.contains(&id)
+        self.shared.is_departed(id)
     }
 
     /// Up to which number the tasks of a lease may have been started by a peer that is gone.
@@ -208,29 +205,6 @@ impl Outside {
         }
     }
 }
-
-/// The ids of processes that are gone, the last ones.
-#[derive(Default)]
-struct Departed {
-    ids: FxHashSet<ProcessId>,
-    order: VecDeque<ProcessId>,
-}
-
-impl Departed {
-    fn add(&mut self, id: ProcessId) {
-        if self.ids.insert(id) {
-            self.order.push_back(id);
-        }
-        if self.order.len() > MOST_DEPARTED
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.ids.remove(&oldest);
-        }
-    }
-}
-
-/// Of older ones it is found out again, more slowly, that they are gone.
-const MOST_DEPARTED: usize = 4096;
 
 /// Shows a line of a worker in the driver's terminal.
 pub(crate) fn print((worker, kind, function, text): (ProcessId, u8, String, String)) {

@@ -92,20 +92,19 @@ impl Host for Served {
         // The network has logged it.
     }
 
-    fn object(&self, id: ObjectId) -> Soon<Payload> {
-        self.process().map_or(Soon::Now(None), |process| process.object(id))
+    fn object(&self, id: ObjectId, attempt: u32) -> Soon<Payload> {
+        self.process().map_or(Soon::Now(None), |process| process.object(id, attempt))
     }
 
     fn asked(&self, link: &Arc<Link>, question: Bytes) -> Soon<Bytes> {
         self.process().map_or(Soon::Now(None), |process| {
-            process.shared().asked(link, &question, |id| process.object(id))
+            process.shared().asked(link, &question, |id, attempt| process.object(id, attempt))
         })
     }
 
-    fn told(&self, link: &Arc<Link>, news: Bytes) {
+    fn told(&self, _link: &Arc<Link>, news: Bytes) {
         let Some(process) = self.process() else { return };
         match News::decode(&news) {
-            Some(News::Unpin(pins)) => process.shared().unpin(link.peer(), &pins),
             Some(News::Mail) => {
                 if let Some(durables) = process.outside().and_then(|outside| outside.durables()) {
                     durables.has_mail();

@@ -2,20 +2,23 @@
 //!
 //! Who wants to read an object asks the process that has it, over their session (`net`'s questions): the object is *pinned*,
 //! which means that the value is held until the reader says that it has dropped its last view, or has exited for certain. A
-//! broken session ends no pin. What cannot be viewed (it is not in the arena, or the reader could not map that) is
-//! fetched over the bulk lane, like that of a process on another host.
+//! broken session ends no pin: what was not said in one is said in the next. What cannot be viewed (it is not in the arena,
+//! or the reader could not map that) is fetched over the bulk lane, like that of a process on another host.
 
-use super::{Process, news::News, outside::handed};
+mod pins;
+mod views;
+
+pub(crate) use views::Viewed;
+
+use super::{Process, departed::Departed};
 use crate::{
     config::Config,
-    control::members::exit::exit,
     error::Result,
     id::{ObjectId, ProcessId},
-    net::{Link, Soon},
     objects::{Arena, BlockMut, Bound, Disk, DiskOptions, Full, Located, Options, PeerArena, Stats},
     payload::Payload,
 };
-use bytes::Bytes;
+use pins::Pins;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -26,7 +29,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore};
 
 /// The shared memory of this process and its host.
 pub(crate) struct SharedMemory {
@@ -41,34 +44,24 @@ pub(crate) struct SharedMemory {
     has_none: AtomicBool,
     /// For how long a value waits for room.
     pub(super) patience: Duration,
-    /// What others read here, by reader and the reader's number of the pin.
-    pins: Mutex<FxHashMap<ProcessId, FxHashMap<u64, Payload>>>,
-    /// Processes that have, or had, pins here, until they have exited.
-    readers: Mutex<FxHashSet<ProcessId>>,
+    /// What others read here.
+    pins: Pins,
     /// The arenas of others, mapped once; none for those that could not be, which has been logged.
     peers: Mutex<FxHashMap<ProcessId, Option<PeerArena>>>,
+    /// Of those neither memory is mapped nor notes are kept.
+    departed: Departed,
     /// The number of the last pin that this process asked for.
     asked: AtomicU64,
     /// Pins of which this process needs nothing any more, by who has been asked for them.
-    unpinned: Mutex<Vec<(ProcessId, u64)>>,
+    unpinned: Mutex<FxHashMap<ProcessId, Vec<u64>>>,
     /// There is something in `unpinned`.
     work: Notify,
-    /// What this process is just pulling from other hosts.
-    pulls: Mutex<FxHashSet<ObjectId>>,
-}
-
-/// What came of wanting to read an object in place.
-pub(crate) enum Viewed {
-    /// It can be read.
-    Here(Payload),
-    /// The peer is just pulling it.
-    Coming,
-    /// It cannot be read in place there.
-    No,
+    /// What this process is just pulling from other hosts, by object and attempt.
+    pulls: Mutex<FxHashSet<(ObjectId, u32)>>,
 }
 
 /// While it lives, this process is pulling an object.
-pub(crate) struct Pulling(Arc<SharedMemory>, ObjectId);
+pub(crate) struct Pulling(Arc<SharedMemory>, (ObjectId, u32));
 
 impl Drop for Pulling {
     fn drop(&mut self) {
@@ -79,8 +72,10 @@ impl Drop for Pulling {
 /// What a process asks another one of its host.
 #[derive(Serialize, Deserialize)]
 enum Question {
-    /// Hold this object for me, and tell me where it is.
-    Pin { pin: u64, id: ObjectId },
+    /// Hold this object, as that attempt gave it (0: as any did), for me, and tell me where it is.
+    Pin { pin: u64, id: ObjectId, attempt: u32 },
+    /// I need these pins no more. Asked again until it is answered, which does no harm.
+    Unpin(Vec<u64>),
 }
 
 /// What it is answered. No answer: it cannot be had.
@@ -89,6 +84,7 @@ enum Answer {
     Pinned(Located),
     /// It is on its way there.
     Coming,
+    Unpinned,
 }
 
 impl SharedMemory {
@@ -110,9 +106,9 @@ impl SharedMemory {
             process: OnceLock::new(),
             has_none: AtomicBool::new(false),
             patience: config.store_wait,
-            pins: Mutex::default(),
-            readers: Mutex::default(),
+            pins: Pins::default(),
             peers: Mutex::default(),
+            departed: Departed::default(),
             asked: AtomicU64::new(0),
             unpinned: Mutex::default(),
             work: Notify::new(),
@@ -182,102 +178,17 @@ impl SharedMemory {
         }
     }
 
-    /// Answers a peer of this host.
-    pub fn asked(
-        self: &Arc<Self>,
-        link: &Arc<Link>,
-        question: &[u8],
-        object: impl FnOnce(ObjectId) -> Soon<Payload>,
-    ) -> Soon<Bytes> {
-        let question = postcard::from_bytes(question).ok().filter(|_| link.same_host());
-        let Some(Question::Pin { pin, id }) = question else { return Soon::Now(None) };
-        match object(id) {
-            Soon::Now(value) => Soon::Now(self.answer(link, pin, id, value)),
-            Soon::Later(value) => {
-                let (sender, receiver) = oneshot::channel();
-                let (shared, link) = (self.clone(), link.clone());
-                tokio::spawn(async move {
-                    let value = value.await.ok().flatten();
-                    // Who asked may have gone: then its pins go with it.
-                    let _ = sender.send(shared.answer(&link, pin, id, value));
-                });
-                Soon::Later(receiver)
-            }
-        }
-    }
-
-    fn answer(
-        self: &Arc<Self>,
-        link: &Link,
-        pin: u64,
-        id: ObjectId,
-        value: Option<Payload>,
-    ) -> Option<Bytes> {
-        match value {
-            Some(value) => self.pin(link, pin, value),
-            None if lock(&self.pulls).contains(&id) => {
-                postcard::to_stdvec(&Answer::Coming).ok().map(Bytes::from)
-            }
-            None => None,
-        }
-    }
-
-    /// Holds a value for a peer; tells where it is, if it can be viewed.
-    fn pin(self: &Arc<Self>, link: &Link, pin: u64, value: Payload) -> Option<Bytes> {
-        let located = Located::of(&value, &self.arena)?;
-        self.watch_reader(link)?;
-        lock(&self.pins).entry(link.peer()).or_default().insert(pin, value);
-        match postcard::to_stdvec(&Answer::Pinned(located)) {
-            Ok(answer) => Some(answer.into()),
-            Err(_) => {
-                self.unpin(link.peer(), &[pin]);
-                None
-            }
-        }
-    }
-
-    /// A peer reads these no more.
-    pub fn unpin(&self, peer: ProcessId, pins: &[u64]) {
-        let mut all = lock(&self.pins);
-        let Some(held) = all.get_mut(&peer) else { return };
-        let freed: Vec<_> = pins.iter().filter_map(|pin| held.remove(pin)).collect();
-        if held.is_empty() {
-            all.remove(&peer);
-        }
-        drop(all);
-        drop(freed);
-    }
-
-    /// Ends all pins of a reader when it has exited, and not before: it may read on without a session, and outside of the
-    /// cluster. Without a way to tell it may have none.
-    fn watch_reader(self: &Arc<Self>, link: &Link) -> Option<()> {
-        let peer = link.peer();
-        if !lock(&self.readers).insert(peer) {
-            return Some(());
-        }
-        let Some(process) = link.peer_hello().running.as_ref().and_then(|process| process.try_clone().ok())
-        else {
-            lock(&self.readers).remove(&peer);
-            return None;
-        };
-        let shared = Arc::downgrade(self);
-        tokio::spawn(async move {
-            exit(process).await;
-            if let Some(shared) = shared.upgrade() {
-                let pins = lock(&shared.pins).remove(&peer);
-                lock(&shared.readers).remove(&peer);
-                drop(pins);
-                shared.departed(peer);
-            }
-        });
-        Some(())
-    }
-
     /// A process is no member any more. It may go on reading what it has pinned here.
     pub fn departed(&self, peer: ProcessId) {
+        self.departed.add(peer);
         // Its arena stays only as long as there are views of it, and nobody is there to hear that they have gone.
         lock(&self.peers).remove(&peer);
-        lock(&self.unpinned).retain(|(of, _)| *of != peer);
+        lock(&self.unpinned).remove(&peer);
+    }
+
+    /// Whether that was said of a process.
+    pub fn is_departed(&self, peer: ProcessId) -> bool {
+        self.departed.contains(peer)
     }
 
     /// A new session, in which what was left unsaid can be said.
@@ -287,93 +198,11 @@ impl SharedMemory {
         }
     }
 
-    /// This process begins to pull an object, for which others of its host can wait.
-    pub fn pulling(self: &Arc<Self>, id: ObjectId) -> Pulling {
-        lock(&self.pulls).insert(id);
-        Pulling(self.clone(), id)
+    /// This process begins to pull what an attempt gave, for which others of its host can wait.
+    pub fn pulling(self: &Arc<Self>, id: ObjectId, attempt: u32) -> Pulling {
+        lock(&self.pulls).insert((id, attempt));
+        Pulling(self.clone(), (id, attempt))
     }
-
-    /// Views an object of a peer on this host. What cannot be viewed has to be fetched.
-    pub async fn view(self: &Arc<Self>, link: &Arc<Link>, id: ObjectId, len: u64) -> Viewed {
-        let answer = self.ask_to_view(link, id, len).await;
-        answer.unwrap_or(Viewed::No)
-    }
-
-    async fn ask_to_view(self: &Arc<Self>, link: &Arc<Link>, id: ObjectId, len: u64) -> Option<Viewed> {
-        let arena = self.arena_of(link)?;
-        let pin = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
-        let question = postcard::to_stdvec(&Question::Pin { pin, id }).ok()?;
-        let guard = Unpin { shared: self.clone(), peer: link.peer(), pin };
-        let answer = link.ask(question.into()).await;
-        // From here on the pin goes with the views, or at once.
-        let located = match postcard::from_bytes(&answer?).ok()? {
-            Answer::Pinned(located) => located,
-            Answer::Coming => return Some(Viewed::Coming),
-        };
-        match located.view(&arena, move || drop(guard)) {
-            Ok(value) => (value.len() as u64 == len).then_some(Viewed::Here(value)),
-            Err(error) => {
-                tracing::warn!("object {id} of process {} cannot be read in place: {error}", link.peer());
-                None
-            }
-        }
-    }
-
-    /// The peer's arena, mapped once.
-    fn arena_of(&self, link: &Link) -> Option<PeerArena> {
-        if !link.same_host() {
-            return None;
-        }
-        lock(&self.peers).entry(link.peer()).or_insert_with(|| map(link)).clone()
-    }
-
-    /// Tells the peers what this process reads no more, for ever.
-    pub async fn tell_unpinned(self: Arc<Self>, link_of: impl Fn(ProcessId) -> Option<Arc<Link>>) {
-        loop {
-            self.work.notified().await;
-            let mut by_peer: FxHashMap<ProcessId, Vec<u64>> = FxHashMap::default();
-            for (peer, pin) in std::mem::take(&mut *lock(&self.unpinned)) {
-                by_peer.entry(peer).or_default().push(pin);
-            }
-            for (peer, pins) in by_peer {
-                match link_of(peer) {
-                    Some(link) => link.tell(News::Unpin(pins).encode()),
-                    None => lock(&self.unpinned).extend(pins.into_iter().map(|pin| (peer, pin))),
-                }
-            }
-        }
-    }
-}
-
-/// A pin that this process has asked for. Views are dropped anywhere, so that this only makes a note.
-struct Unpin {
-    shared: Arc<SharedMemory>,
-    peer: ProcessId,
-    pin: u64,
-}
-
-impl Drop for Unpin {
-    fn drop(&mut self) {
-        lock(&self.shared.unpinned).push((self.peer, self.pin));
-        self.shared.work.notify_one();
-    }
-}
-
-fn map(link: &Link) -> Option<PeerArena> {
-    let given = handed(link.peer_hello()).arena.map(OwnedFd::try_clone);
-    let error: Box<dyn std::error::Error> = match given {
-        Some(Ok(descriptor)) => match PeerArena::map(descriptor) {
-            Ok(arena) => return Some(arena),
-            Err(error) => error.into(),
-        },
-        Some(Err(error)) => error.into(),
-        None => "it handed over none".into(),
-    };
-    tracing::warn!(
-        "the shared memory of process {} cannot be read ({error}): its large values are copied over the socket",
-        link.peer()
-    );
-    None
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -383,3 +212,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Values that are read from disk at once.
 const RESTORES: usize = 2;
+
+#[cfg(test)]
+mod tests;

@@ -181,9 +181,9 @@ impl Process {
         written
     }
 
-    /// An object that this process has, to serve it or to use it.
-    pub fn object(self: &Arc<Self>, id: ObjectId) -> Soon<Payload> {
-        let found = self.with_core(false, |core, _| core.object(id));
+    /// An object that this process has, as `attempt` gave it (0: as any did), to serve it or to use it.
+    pub fn object(self: &Arc<Self>, id: ObjectId, attempt: u32) -> Soon<Payload> {
+        let found = self.with_core(false, |core, _| core.object(id, attempt));
         match found {
             None => Soon::Now(None),
             Some(Found::Here(value)) => Soon::Now(Some(value)),
@@ -196,7 +196,7 @@ impl Process {
                 let process = self.clone();
                 self.executor().spawn(async move {
                     // Who asked may have gone.
-                    let _ = sender.send(process.bring_back(id, spilled).await);
+                    let _ = sender.send(process.bring_back(id, attempt, spilled).await);
                 });
                 Soon::Later(receiver)
             }
@@ -204,19 +204,24 @@ impl Process {
     }
 
     /// The same, waiting for it.
-    pub async fn object_here(self: &Arc<Self>, id: ObjectId) -> Option<Payload> {
-        match self.object(id) {
+    pub async fn object_here(self: &Arc<Self>, id: ObjectId, attempt: u32) -> Option<Payload> {
+        match self.object(id, attempt) {
             Soon::Now(value) => value,
             Soon::Later(value) => value.await.ok().flatten(),
         }
     }
 
     /// Reads a value from the disk.
-    async fn bring_back(self: &Arc<Self>, id: ObjectId, spilled: Arc<Spilled>) -> Option<Payload> {
+    async fn bring_back(
+        self: &Arc<Self>,
+        id: ObjectId,
+        attempt: u32,
+        spilled: Arc<Spilled>,
+    ) -> Option<Payload> {
         // A few at once: what is brought back needs memory, and a disk is not faster for more.
         let _turn = self.shared().restores.acquire().await.ok()?;
         // Somebody else may have asked for it before.
-        if let Some(Found::Here(value)) = self.with_core(false, |core, _| core.object(id)) {
+        if let Some(Found::Here(value)) = self.with_core(false, |core, _| core.object(id, attempt)) {
             return Some(value);
         }
         let process = self.clone();

@@ -36,7 +36,7 @@ impl World {
             let from: Vec<P> = fetch.places.all().map(|place| self.at(place)).collect();
             self.say(|| format!("p{p} fetches {} from p{from:?}", fetch.id));
             self.count(if from.len() > 1 { "(fetch with copies)" } else { "(fetch)" });
-            self.fetch(p, from, fetch.id);
+            self.fetch(p, from, fetch.id, fetch.places.attempt);
         }
         for peer in dial {
             let peer = self.at(peer);

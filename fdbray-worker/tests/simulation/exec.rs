@@ -160,13 +160,15 @@ impl World {
                         }
                         Role::Task { task, id, function } => {
                             let ran = self.now - frame.began + 1;
-                            thread.finished.push(Finished { task, id, function, ran, outcome });
+                            let attempt = frame.attempt;
+                            thread.finished.push(Finished { task, id, attempt, function, ran, outcome });
                             thread.dropping.extend(handles);
                         }
                         Role::Inline { key, id, function } => {
                             let ran = self.now - frame.began + 1;
                             let task = TaskName { lease: 0, number: 0 };
-                            let finished = Finished { task, id, function, ran, outcome };
+                            let attempt = frame.attempt;
+                            let finished = Finished { task, id, attempt, function, ran, outcome };
                             self.say(|| format!("p{p} ends {id} inline"));
                             self.call(p, |core, fx| core.finish_inline(key, finished, fx));
                             self.release_all(p, handles);
@@ -181,8 +183,15 @@ impl World {
         self.count("(start)");
         if thread.aborted.remove(&start.task) {
             let error = Error::control("aborted");
-            let Start { task, id, function, .. } = start;
-            return thread.finished.push(Finished { task, id, function, ran: 0, outcome: Err(error) });
+            let Start { task, id, attempt, function, .. } = start;
+            return thread.finished.push(Finished {
+                task,
+                id,
+                attempt,
+                function,
+                ran: 0,
+                outcome: Err(error),
+            });
         }
         let mark = self.all[p].marks.entry(start.mark).or_default();
         *mark = (*mark).max(start.task.number);
@@ -342,8 +351,8 @@ impl World {
             let handles = frame.registers.drain(..).flatten().collect();
             self.release_all(p, handles);
             if let Role::Task { task, id, function } = frame.role {
-                let outcome = Err(Error::control("aborted"));
-                thread.finished.push(Finished { task, id, function, ran: 1, outcome });
+                let (attempt, outcome) = (frame.attempt, Err(Error::control("aborted")));
+                thread.finished.push(Finished { task, id, attempt, function, ran: 1, outcome });
             }
         }
         thread.state = State::Ready;

@@ -136,22 +136,22 @@ impl World {
     }
 
     /// A core wants a value that other processes have.
-    pub fn fetch(&mut self, to: P, from: Vec<P>, id: ObjectId) {
+    pub fn fetch(&mut self, to: P, from: Vec<P>, id: ObjectId, attempt: u32) {
         // It takes longer to find out that somebody is gone.
         let dead = from.iter().any(|p| !self.all[*p].alive);
         let delay = self.delay() + if dead { MILLISECOND } else { 0 };
-        self.after(delay, Event::Serve { to, from, id });
+        self.after(delay, Event::Serve { to, from, id, attempt });
     }
 
     /// The first of them that has it and does not fail gives it.
-    pub fn serve(&mut self, to: P, from: &[P], id: ObjectId) {
+    pub fn serve(&mut self, to: P, from: &[P], id: ObjectId, attempt: u32) {
         let chance = self.scenario.faults.failed_fetches;
         let (mut found, mut failed) = (None, false);
         let first =
             if self.random.percent(50) { self.random.range(0, from.len() as u64 - 1) as usize } else { 0 };
         for (n, p) in from.iter().enumerate().cycle().skip(first).take(from.len()) {
             let alive = self.all[*p].alive;
-            let value = if alive { self.object(*p, id) } else { None };
+            let value = if alive { self.object(*p, id, attempt) } else { None };
             let fails = *p != to && self.now < self.scenario.faults.until && self.random.percent(chance);
             failed |= !alive || (fails && value.is_some());
             if let Some(value) = value.filter(|_| !fails) {
@@ -178,12 +178,12 @@ impl World {
             }
         };
         let delay = self.delay();
-        self.after(delay, Event::Fetched { to, id, got });
+        self.after(delay, Event::Fetched { to, id, attempt, got });
     }
 
     /// A value that a process keeps, brought back if it was set aside.
-    fn object(&mut self, p: P, id: ObjectId) -> Option<Payload> {
-        let spilled = match self.call(p, |core, _| core.object(id))? {
+    fn object(&mut self, p: P, id: ObjectId, attempt: u32) -> Option<Payload> {
+        let spilled = match self.call(p, |core, _| core.object(id, attempt))? {
             Found::Here(value) => return Some(value),
             Found::Away(spilled) => spilled,
         };

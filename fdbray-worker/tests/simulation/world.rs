@@ -314,10 +314,10 @@ impl World {
             Event::Resume(p, key) => self.resume(p, key),
             Event::Abandon(p, key) => self.abandon(p, key),
             Event::Abort(p, task) => self.abort(p, task),
-            Event::Serve { to, from, id } => self.serve(to, &from, id),
-            Event::Fetched { to, id, got } => {
+            Event::Serve { to, from, id, attempt } => self.serve(to, &from, id, attempt),
+            Event::Fetched { to, id, attempt, got } => {
                 self.say(|| format!("p{to} fetched {id}: {got:?}"));
-                self.call(to, |core, fx| core.fetched(id, got, fx));
+                self.call(to, |core, fx| core.fetched(id, attempt, got, fx));
             }
             Event::DropCopies(p) => self.call(p, |core, fx| core.drop_copies(fx)),
             Event::Joined(p, info) => {

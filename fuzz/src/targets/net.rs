@@ -126,7 +126,7 @@ pub fn bulk(mut bytes: &[u8]) {
 
 fn bulk_corpus() -> Vec<Vec<u8>> {
     let id = ObjectId { owner: process(), seq: 300 };
-    let request = Request { id, len: 1 << 30, from: 1 << 18, to: 1 << 20 }.message(5).to_vec();
+    let request = Request { id, attempt: 2, len: 1 << 30, from: 1 << 18, to: 1 << 20 }.message(5).to_vec();
     let chunk = |raw, packed| {
         let head = Chunk { sum: 7, raw, flat: false, packed }.message(5, 9);
         [&head[..], b"the bytes"].concat()

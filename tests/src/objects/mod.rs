@@ -1,5 +1,6 @@
 //! For the tests of objects: remote functions that make, hold and look at large values, and where bytes lie.
 
+mod pulling;
 pub mod spilling;
 
 use fdbray::{Blob, StoreStats, remote, store_stats};

@@ -1,7 +1,7 @@
 //! Large values between hosts: over connections that break, from several that have them, compressed where that pays.
 
 use super::{Site, done};
-use fdbray_tests::crash::App;
+use fdbray_tests::crash::{App, Cluster};
 
 const MIB: u64 = 1 << 20;
 
@@ -104,4 +104,34 @@ fn calls_go_to_their_large_arguments_on_another_host_and_stay_there() {
         return;
     };
     done(site.cluster.driver(&["near-values", &(4 * MIB).to_string(), &site.file()]));
+}
+
+/// A worker with 16 MiB of shared memory, and a driver on another host with so many, that does what its scenario says.
+fn full_memories(name: &str, scenario: &str, driver_mib: u64, spill: &str) {
+    let set = |cluster: Cluster| {
+        let dir = if spill == "off" { spill.to_owned() } else { cluster.file(spill).display().to_string() };
+        let cluster = cluster.env("FDBRAY_SPILL_DIR", dir).env("FDBRAY_STORE_WAIT", "500ms");
+        cluster.env("FDBRAY_STORE_BYTES", 16 * MIB)
+    };
+    let Some(mut site) = Site::of(env!("CARGO_BIN_EXE_objects_app"), 1, name, set) else { return };
+    site.cluster = site.cluster.env("FDBRAY_STORE_BYTES", driver_mib * MIB);
+    site.cluster.driver(&[scenario]).succeeds(240);
+}
+
+#[test]
+fn a_value_that_its_keeper_has_spilled_is_pulled_from_its_disk() {
+    let name = "a_value_that_its_keeper_has_spilled_is_pulled_from_its_disk";
+    full_memories(name, "pull-spilled", 64, "spill");
+}
+
+#[test]
+fn what_is_pulled_into_full_memories_makes_room_by_spilling() {
+    let name = "what_is_pulled_into_full_memories_makes_room_by_spilling";
+    full_memories(name, "pull-into-full", 16, "spill");
+}
+
+#[test]
+fn without_a_disk_copies_make_room_for_what_is_pulled_and_what_is_in_use_is_named() {
+    let name = "without_a_disk_copies_make_room_for_what_is_pulled_and_what_is_in_use_is_named";
+    full_memories(name, "pull-without-room", 64, "off");
 }

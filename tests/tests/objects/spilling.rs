@@ -9,6 +9,7 @@ use rustix::{
 };
 use std::{
     fs,
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -64,6 +65,18 @@ fn with_spilling_off_the_memory_is_all_there_is() {
     let mut driver = cluster.private(&["until-full"]);
     let why = driver.says(60, "full:");
     assert!(why.contains("reached its limit") && why.contains("set FDBRAY_SPILL_DIR"), "{why}");
+    driver.succeeds(60);
+}
+
+#[test]
+fn a_control_group_that_has_no_more_memory_is_named_and_kills_nobody() {
+    let Some(group) = Group::new(512 << 20) else { return };
+    let mut cluster = cluster(4096, "spill").env("FDBRAY_SPILL_DIR", "off");
+    let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", group.0.display());
+    cluster.behind(&["sh", "-c", &enter, "sh"]);
+    let mut driver = cluster.private(&["until-group-full"]);
+    let why = driver.says(120, "full:");
+    assert!(why.contains("the container has") && why.contains("give it more memory"), "{why}");
     driver.succeeds(60);
 }
 
@@ -134,6 +147,47 @@ fn nothing_of_a_killed_process_stays_on_the_disk() {
     assert!(is_empty(&disk.0), "it has a name");
     driver.kill();
     eventually(10, "its space is free again", || (disk.free() == before).then_some(()));
+}
+
+/// A control group (version 2) inside that of this process, with a limit of memory.
+struct Group(PathBuf);
+
+impl Group {
+    /// `None`, and a line that says so, where that is not permitted or memory is another version's.
+    fn new(bytes: u64) -> Option<Self> {
+        let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let own = groups.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+        let group =
+            Group(Path::new("/sys/fs/cgroup").join(own).join(format!("fdbray-{}", std::process::id())));
+        let limit = fs::create_dir(&group.0).and_then(|()| {
+            // What is no control group has no such file, and is given none.
+            let limit = fs::OpenOptions::new().write(true).open(group.0.join("memory.max"));
+            limit.and_then(|mut file| file.write_all(bytes.to_string().as_bytes()))
+        });
+        if let Err(why) = limit {
+            let why = format!("no control group of version 2 can be limited here: {why}");
+            fdbray_tests::crash::skipped(
+                "a_control_group_that_has_no_more_memory_is_named_and_kills_nobody",
+                &why,
+            );
+            return None;
+        }
+        Some(group)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Until its last process is reaped it cannot be removed. It may never have been there.
+        for _ in 0..100 {
+            match fs::remove_dir(&self.0) {
+                Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
+                    std::thread::sleep(std::time::Duration::from_millis(50));
+                }
+                _ => return,
+            }
+        }
+    }
 }
 
 /// A small file system in memory, where the cluster spills.

@@ -166,32 +166,6 @@ impl Durable {
         })
         .await
     }
-
-    /// All claims of a process, in pages: for one that is not sure what it holds.
-    pub async fn claims_of(
-        &self,
-        by: ProcessId,
-        after: Option<FutureId>,
-        limit: usize,
-    ) -> Result<Vec<(Token, u64)>, DurableError> {
-        self.look(move |tx, keys| {
-            Box::pin(async move {
-                let mut range = Range::children(&keys.claims_of(by)).limit(limit);
-                if let Some(after) = after {
-                    range = range.after(keys.claim(by, after));
-                }
-                let mut claims = Vec::new();
-                for (key, value) in tx.range(range).await? {
-                    let Some(id) = FutureId::from_elements(&keys.rest(&key)) else { continue };
-                    let Some(record) = tx.get(keys.future(id)).await? else { continue };
-                    let claim = Record::decode(id, &record)?.claims;
-                    claims.push((Token { id, claim }, number(&value)));
-                }
-                Ok(claims)
-            })
-        })
-        .await
-    }
 }
 
 impl Work {

@@ -88,7 +88,14 @@ impl Node {
             worker: self.id(),
             passed: Default::default(),
         });
-        let done = Finished { task: first.task, id: first.id, function: first.function, ran: 1_000, outcome };
+        let done = Finished {
+            task: first.task,
+            id: first.id,
+            attempt: first.attempt,
+            function: first.function,
+            ran: 1_000,
+            outcome,
+        };
         self.core.report(key, &mut vec![done], &mut starts, &mut self.fx);
         self.core.finish(key, &mut Vec::new(), &mut Vec::new(), &mut self.fx);
     }
@@ -124,6 +131,7 @@ fn run_all(worker: &mut Node, peer: &mut Node) {
             let finished = Finished {
                 task: start.task,
                 id: start.id,
+                attempt: start.attempt,
                 function: start.function,
                 ran: 1_000,
                 outcome: Ok((Payload::copy_from(&start.id.seq.to_le_bytes()), Vec::new())),
@@ -178,6 +186,7 @@ fn a_call_whose_argument_is_not_there_holds_back_what_follows_and_one_that_fails
     let done = Finished {
         task: start.task,
         id: start.id,
+        attempt: start.attempt,
         function: 0,
         ran: 1_000,
         outcome: Err(Error::control("no")),

@@ -25,7 +25,7 @@ fn a_result_with_a_borrowed_future_waits_until_its_owner_knows_of_the_borrower()
     assert!(worker.core.steal(child.id(), key).is_none(), "it is taken once");
     let borrowed = worker.adopt(object.id(), steal.key);
     let outcome = Ok((Payload::copy_from(b"child"), vec![object.id()]));
-    let finished = Finished { task: start.task, id: child.id(), function: 0, ran: 1, outcome };
+    let finished = Finished { task: start.task, id: child.id(), attempt: 1, function: 0, ran: 1, outcome };
     worker.core.finish_inline(steal.key, finished, &mut worker.fx);
     worker.drop_handle(&borrowed);
     assert!(!child.is_settled(), "the owner of what is inside does not know yet");
@@ -51,7 +51,7 @@ fn a_result_that_waits_ends_with_the_owner_of_what_is_inside() {
     let steal = worker.core.steal(child.id(), key).unwrap();
     let borrowed = worker.adopt(object.id(), steal.key);
     let outcome = Ok((Payload::copy_from(b"child"), vec![object.id()]));
-    let finished = Finished { task: start.task, id: child.id(), function: 0, ran: 1, outcome };
+    let finished = Finished { task: start.task, id: child.id(), attempt: 1, function: 0, ran: 1, outcome };
     worker.core.finish_inline(steal.key, finished, &mut worker.fx);
     worker.core.member_left(third.id(), true, &|_| None, &mut worker.fx);
     assert_eq!(value(&child).unwrap(), b"child");
@@ -73,7 +73,7 @@ fn a_task_that_is_cancelled_while_it_runs_inline_keeps_nothing() {
     let borrowed = worker.adopt(object.id(), steal.key);
     worker.core.cancel(child.id(), &mut worker.fx);
     let outcome = Ok((Payload::copy_from(b"child"), vec![object.id()]));
-    let finished = Finished { task: start.task, id: child.id(), function: 0, ran: 1, outcome };
+    let finished = Finished { task: start.task, id: child.id(), attempt: 1, function: 0, ran: 1, outcome };
     worker.core.finish_inline(steal.key, finished, &mut worker.fx);
     worker.drop_handle(&borrowed);
     talk(&mut worker, &mut third);

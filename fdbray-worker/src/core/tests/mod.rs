@@ -148,6 +148,7 @@ impl Node {
         let finished = Finished {
             task: start.task,
             id: start.id,
+            attempt: start.attempt,
             function: start.function,
             ran: 1_000,
             outcome: Ok((Payload::copy_from(value), inside.to_vec())),

@@ -70,13 +70,14 @@ impl Three {
 
     /// The second worker has fetched what it was to fetch.
     fn fetch(&mut self, id: ObjectId) {
-        let Some(Found::Here(value)) = self.workers[0].core.object(id) else {
+        let Some(Found::Here(value)) = self.workers[0].core.object(id, 0) else {
             panic!("it is not kept there")
         };
         let Node { core, fx } = &mut self.workers[1];
+        let attempt = fx.fetch[0].places.attempt;
         assert_eq!(fx.fetch.len(), 1);
         fx.fetch.clear();
-        core.fetched(id, Got::Value { value, copied: true }, fx);
+        core.fetched(id, attempt, Got::Value { value, copied: true }, fx);
         self.talk();
     }
 
@@ -196,12 +197,12 @@ fn a_copy_takes_the_place_of_a_value_whose_keeper_is_gone() {
         three.workers[1].later(5_000);
         talk(&mut three.driver, &mut three.workers[1]);
     }
-    assert!(matches!(three.workers[1].core.object(value.id()), Some(Found::Here(_))));
+    assert!(matches!(three.workers[1].core.object(value.id(), 0), Some(Found::Here(_))));
     // Like all that is kept it leaves memory when that is full.
     let Node { core, fx } = &mut three.workers[1];
     let aside = core.set_aside(&mut |value| Ok(Spilled::simulated(value)), fx);
     assert!(matches!(aside, SetAside::One(id, _) if id == value.id()), "{aside:?}");
-    assert!(matches!(core.object(value.id()), Some(Found::Away(_))));
+    assert!(matches!(core.object(value.id(), 0), Some(Found::Away(_))));
     three.driver.drop_handle(&value);
     three.driver.drop_handle(&uses);
     rest(&mut three.driver, &mut three.workers[1]);
@@ -217,7 +218,7 @@ fn a_copy_takes_the_place_of_what_its_owner_cannot_read_from_its_disk() {
     let bytes = Payload::copy_from(&[7; LARGE]);
     let second = three.workers[1].id();
     let Node { core, fx } = &mut three.workers[1];
-    core.fetched(value.id(), Got::Value { value: bytes, copied: true }, fx);
+    core.fetched(value.id(), 0, Got::Value { value: bytes, copied: true }, fx);
     three.talk();
     let Node { core, fx } = &mut three.driver;
     let aside = core.set_aside(&mut |value| Ok(Spilled::simulated(value)), fx);
@@ -227,7 +228,7 @@ fn a_copy_takes_the_place_of_what_its_owner_cannot_read_from_its_disk() {
     let fetch = fx.fetch.pop().expect("it is brought back");
     assert_eq!(fetch.places.all().collect::<Vec<_>>(), [core.me(), second]);
     core.is_damaged(id, &spilled, fx);
-    core.fetched(id, Got::Nothing, fx);
+    core.fetched(id, 0, Got::Nothing, fx);
     assert_eq!(fx.fetch.pop().expect("it is elsewhere").places.holder, second);
     assert_eq!(core.places_of(id).holder, second);
     three.talk();
@@ -253,6 +254,65 @@ fn a_copy_that_was_dropped_takes_no_place_and_the_value_is_computed_again() {
 }
 
 #[test]
+fn what_another_attempt_gave_is_another_value() {
+    let mut three = Three::new();
+    let value = three.value(LARGE);
+    let id = value.id();
+    let _uses = three.driver.placed(At::Process(three.workers[1].id()), true, &[&value]);
+    three.talk();
+    three.fetch(id);
+    let had = |core: &mut Core| [0, 1, 2].map(|attempt| core.object(id, attempt).is_some());
+    // As who keeps it has it, and as a copy.
+    for worker in &mut three.workers {
+        assert_eq!(had(&mut worker.core), [true, true, false]);
+    }
+    // As it is on disk, and as it came back.
+    let Node { core, fx } = &mut three.workers[0];
+    let SetAside::One(_, spilled) = core.set_aside(&mut |value| Ok(Spilled::simulated(value)), fx) else {
+        panic!("it is in use")
+    };
+    assert_eq!(had(core), [true, true, false]);
+    core.came_back(id, &spilled, Payload::copy_from(&[7; LARGE]), fx);
+    assert_eq!(had(core), [true, true, false]);
+    // As a copy in whose keeping it is from now on.
+    three.lose();
+    assert!(three.workers[1].core.objects.stored.has(id));
+    assert_eq!(had(&mut three.workers[1].core), [true, true, false]);
+    // What was put is made once.
+    let put = three.driver.put(&[1; LARGE]).id();
+    assert!([0, 1].iter().all(|attempt| three.driver.core.object(put, *attempt).is_some()));
+}
+
+#[test]
+fn bytes_that_come_late_of_an_attempt_that_was_lost_are_not_the_value() {
+    let mut three = Three::new();
+    let call = three.driver.placed(At::Process(three.workers[0].id()), false, &[]);
+    three.talk();
+    let (key, start) = three.workers[0].start_one();
+    three.workers[0].finish(key, &start, &[7; LARGE], &[]);
+    three.talk();
+    let id = call.id();
+    assert!(call.first_ask());
+    three.driver.core.ask(id, true, &mut three.driver.fx);
+    let first = three.driver.fx.fetch.pop().expect("it is fetched");
+    assert_eq!(first.places.attempt, 1);
+    three.lose();
+    three.driver.later(50);
+    talk(&mut three.driver, &mut three.workers[1]);
+    let (key, start) = three.workers[1].start_one();
+    three.workers[1].finish(key, &start, &[8; LARGE], &[]);
+    talk(&mut three.driver, &mut three.workers[1]);
+    let second = three.driver.fx.fetch.pop().expect("it is fetched again");
+    assert_eq!((second.places.attempt, second.len), (2, first.len));
+    let got = |byte| Got::Value { value: Payload::copy_from(&[byte; LARGE]), copied: true };
+    let Node { core, fx } = &mut three.driver;
+    core.fetched(id, 1, got(7), fx);
+    assert!(matches!(call.outcome(), Some(Outcome::Stored { .. })));
+    core.fetched(id, 2, got(8), fx);
+    assert_eq!(value(&call).unwrap(), [8; LARGE]);
+}
+
+#[test]
 fn a_copy_that_its_owner_frees_is_gone_at_once() {
     let mut three = Three::new();
     let value = three.value(LARGE);
@@ -266,7 +326,7 @@ fn a_copy_that_its_owner_frees_is_gone_at_once() {
         three.driver.drop_handle(cell);
     }
     three.talk();
-    assert!([0, 1].iter().all(|n| three.workers[*n].core.object(value.id()).is_none()));
+    assert!([0, 1].iter().all(|n| three.workers[*n].core.object(value.id(), 0).is_none()));
 }
 
 #[test]
@@ -277,14 +337,14 @@ fn a_task_whose_argument_finds_no_room_fails_with_that() {
     three.talk();
     let full = || Got::NoRoom(Error::StoreFull { message: "full".into() });
     let Node { core, fx } = &mut three.workers[1];
-    core.fetched(value.id(), full(), fx);
+    core.fetched(value.id(), 1, full(), fx);
     three.talk();
     assert!(matches!(call.outcome(), Some(Outcome::Failed(e)) if matches!(*e, Error::StoreFull { .. })));
     assert!(value.is_stored(), "others may have room");
     // Its owner wants it itself.
     let Node { core, fx } = &mut three.driver;
     core.ask(value.id(), true, fx);
-    core.fetched(value.id(), full(), fx);
+    core.fetched(value.id(), 1, full(), fx);
     assert!(matches!(value.outcome(), Some(Outcome::Failed(e)) if matches!(*e, Error::StoreFull { .. })));
     three.driver.drop_handle(&value);
     three.driver.drop_handle(&call);

@@ -34,10 +34,10 @@ fn a_large_result_is_kept_until_its_last_handle_is_gone() {
     worker.finish(key, &start, &[7; INLINE_BYTES + 1], &[]);
     talk(&mut driver, &mut worker);
     assert!(matches!(call.outcome(), Some(Outcome::Stored { len: 65 })));
-    assert!(worker.core.object(call.id()).is_some());
+    assert!(worker.core.object(call.id(), 0).is_some());
     driver.drop_handle(&call);
     rest(&mut driver, &mut worker);
-    assert!(worker.core.object(call.id()).is_none());
+    assert!(worker.core.object(call.id(), 0).is_none());
     assert!(driver.is_empty(), "{:?}", driver.core);
 }
 

@@ -98,6 +98,7 @@ fn a_lease_that_grows_while_it_is_given_back_is_given_back_whole() {
         let done = starts.iter().map(|s| Finished {
             task: s.task,
             id: s.id,
+            attempt: s.attempt,
             function: 0,
             ran: 1,
             outcome: Ok((Payload::copy_from(b"again"), Vec::new())),

@@ -40,14 +40,14 @@ impl Node {
 
     /// It is brought back, or cannot be.
     fn bring_back(&mut self, id: ObjectId, readable: bool) {
-        let Some(Found::Away(spilled)) = self.core.object(id) else { panic!("{id} is not away") };
+        let Some(Found::Away(spilled)) = self.core.object(id, 0) else { panic!("{id} is not away") };
         let value = spilled.in_memory().filter(|_| readable);
         match &value {
             Some(value) => self.core.came_back(id, &spilled, value.clone(), &mut self.fx),
             None => self.core.is_damaged(id, &spilled, &mut self.fx),
         }
         let got = value.map_or(Got::Nothing, |value| Got::Value { value, copied: false });
-        self.core.fetched(id, got, &mut self.fx);
+        self.core.fetched(id, 0, got, &mut self.fx);
     }
 }
 
@@ -55,7 +55,7 @@ impl Node {
 fn what_was_not_used_for_longest_goes_first_and_small_values_stay() {
     let mut node = Node::new(1, 0);
     let [a, _small, b, c] = [&LARGE[..], b"small", &LARGE, &LARGE].map(|value| node.put(value));
-    assert!(matches!(node.core.object(a.id()), Some(Found::Here(_))));
+    assert!(matches!(node.core.object(a.id(), 0), Some(Found::Here(_))));
     for expected in [&b, &c, &a] {
         assert_eq!(node.set_aside().unwrap().0, expected.id());
         assert!(matches!(expected.outcome(), Some(Outcome::Stored { len: 65 })));
@@ -75,7 +75,7 @@ fn what_somebody_holds_stays_and_counts_as_used() {
     assert!(matches!(node.core.set_aside(&mut refuse, &mut node.fx), SetAside::InUse(2)));
     assert_eq!(seen, [65, 65]);
     assert_eq!((value(&a).unwrap(), value(&b).unwrap()), (LARGE.to_vec(), LARGE.to_vec()));
-    node.core.object(a.id());
+    node.core.object(a.id(), 0);
     assert_eq!(node.set_aside().unwrap().0, b.id());
 }
 
@@ -111,7 +111,7 @@ fn what_is_freed_while_it_is_away_leaves_nothing() {
     assert_eq!(Arc::strong_count(&spilled), 1);
     // Somebody was just reading it.
     node.core.came_back(id, &spilled, Payload::copy_from(&LARGE), &mut node.fx);
-    assert!(node.is_empty() && node.core.object(id).is_none());
+    assert!(node.is_empty() && node.core.object(id, 0).is_none());
 }
 
 #[test]
@@ -140,9 +140,9 @@ fn what_a_worker_cannot_read_is_computed_again() {
     driver.ask(&call);
     assert_eq!(driver.fx.fetch.drain(..).next().unwrap().places.holder, worker.id());
     // The driver asks the worker, in vain.
-    let Some(Found::Away(spilled)) = worker.core.object(call.id()) else { panic!("it is not away") };
+    let Some(Found::Away(spilled)) = worker.core.object(call.id(), 0) else { panic!("it is not away") };
     worker.core.is_damaged(call.id(), &spilled, &mut worker.fx);
-    driver.core.fetched(call.id(), Got::Nothing, &mut driver.fx);
+    driver.core.fetched(call.id(), 1, Got::Nothing, &mut driver.fx);
     driver.later(1000);
     talk(&mut driver, &mut worker);
     let (key, start) = worker.start_one();
@@ -150,7 +150,7 @@ fn what_a_worker_cannot_read_is_computed_again() {
     talk(&mut driver, &mut worker);
     assert!(matches!(driver.fx.fetch.drain(..).next(), Some(fetch) if fetch.places.holder == worker.id()));
     let got = Got::Value { value: Payload::copy_from(&LARGE), copied: true };
-    driver.core.fetched(call.id(), got, &mut driver.fx);
+    driver.core.fetched(call.id(), 2, got, &mut driver.fx);
     assert_eq!(value(&call).unwrap(), LARGE);
     driver.drop_handle(&call);
     rest(&mut driver, &mut worker);
@@ -193,7 +193,7 @@ fn what_was_on_disk_before_is_not_written_again() {
     };
     drop(parked);
     assert_eq!(arena.stats().blocks, 0);
-    let Some(Found::Away(again)) = node.core.object(id) else { panic!("it is not away") };
+    let Some(Found::Away(again)) = node.core.object(id, 0) else { panic!("it is not away") };
     assert!(Arc::ptr_eq(&again, &spilled));
     // On a full disk that is given up first.
     let value = spilled.read(|len| arena.allocate(len).ok()).unwrap();

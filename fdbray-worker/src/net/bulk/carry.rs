@@ -121,7 +121,7 @@ async fn read(
             Kind::Cancel => serving.cancel(head.request),
             Kind::Request => {
                 let wanted = Request::decode(&scratch).map_err(invalid)?;
-                match manager.host.object(wanted.id) {
+                match manager.host.object(wanted.id, wanted.attempt) {
                     Soon::Now(value) => {
                         answer(&link, &serving, head.request, &wanted, value).map_err(invalid)?
                     }

@@ -22,6 +22,7 @@ pub(crate) async fn fetch<R: Future<Output = Result<Room, String>>>(
     manager: Arc<Manager>,
     from: Vec<ProcessId>,
     id: ObjectId,
+    attempt: u32,
     len: u64,
     room: impl FnOnce(usize) -> R,
 ) -> Result<Payload, FetchError> {
@@ -37,7 +38,7 @@ pub(crate) async fn fetch<R: Future<Output = Result<Room, String>>>(
         0 => None,
         _ => Some(room(len as usize).await.map_err(|why| FetchError::Full { id, len, why })?),
     };
-    let transfer = Arc::new(Transfer::new(id, len, room));
+    let transfer = Arc::new(Transfer::new(id, attempt, len, room));
     // With the first there should be a session; one with another that comes soon is good enough.
     let patience = |n| if n == 0 { Duration::ZERO } else { SOON };
     let pulls = from.iter().enumerate();

@@ -249,8 +249,8 @@ impl Bulk {
 impl Pull {
     /// The message that asks for what has not arrived.
     fn request(&self, request: u64) -> Bytes {
-        let (id, len) = (self.transfer.id, self.transfer.len);
-        wire::Request { id, len, from: self.rest.start, to: self.rest.end }.message(request)
+        let Transfer { id, attempt, len, .. } = *self.transfer;
+        wire::Request { id, attempt, len, from: self.rest.start, to: self.rest.end }.message(request)
     }
 
     fn finish(mut self, result: Result<(), FetchError>) {

@@ -224,7 +224,7 @@ mod tests {
 
     fn request(seq: u64, len: usize, from: usize, to: usize) -> Request {
         let id = ObjectId { owner: ProcessId::new(1).unwrap(), seq };
-        Request { id, len: len as u64, from: from as u64, to: to as u64 }
+        Request { id, attempt: 1, len: len as u64, from: from as u64, to: to as u64 }
     }
 
     /// A link that takes ten megabytes per second.

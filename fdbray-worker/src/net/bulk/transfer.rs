@@ -16,6 +16,8 @@ use tokio::sync::Notify;
 /// One object, whoever sends which part of it.
 pub(super) struct Transfer {
     pub id: ObjectId,
+    /// The attempt that gave it; 0 if that is not known.
+    pub attempt: u32,
     pub len: u64,
     /// Held for looking, and for receiving what has arrived in a socket already; never across an await. Taken after that of
     /// a session's lane.
@@ -59,9 +61,9 @@ struct State {
 
 impl Transfer {
     /// `room` has `len` bytes, or is none when there are none.
-    pub fn new(id: ObjectId, len: u64, room: Option<Room>) -> Self {
+    pub fn new(id: ObjectId, attempt: u32, len: u64, room: Option<Room>) -> Self {
         let state = State { room, ranges: Ranges::new(len), flat: None };
-        Transfer { id, len, state: Mutex::new(state), changed: Notify::new() }
+        Transfer { id, attempt, len, state: Mutex::new(state), changed: Notify::new() }
     }
 
     /// The next part to ask somebody for.

@@ -3,7 +3,7 @@
 //!
 //! | kind | body | meaning |
 //! |---|---|---|
-//! | 1 request | owner, seq, len, from, to: `u64` each | send these bytes of the object, which has `len` |
+//! | 1 request | owner, seq, attempt, len, from, to: `u64` each | send these bytes of the object as that attempt gave it (0: as any did), which has `len` |
 //! | 2 chunk | checksum `u64`, raw `u32`, form `u32`; then bytes | the next 1 to [`CHUNK`] bytes of what was requested (0 only for an empty object) |
 //! | 3 gone | `u64` | there is no such object (`u64::MAX`), or it has that many bytes instead |
 //! | 4 cancel | none | send no more of it |
@@ -14,6 +14,9 @@
 //!
 //! Which form an object is sent in is said with the bytes themselves, by who has them: nothing else that tells of an
 //! object needs to know.
+//!
+//! Parts of one object may come from several processes, of which one may have what another attempt gave: so each request
+//! names the attempt, and who knows that it has another one's has no such object.
 //!
 //! Requests are numbered by the side that pulls; each side may pull.
 
@@ -27,7 +30,7 @@ pub const CHUNK: usize = 256 << 10;
 pub const HEAD: usize = 16;
 
 /// Bytes of a request's body.
-pub const REQUEST: usize = 40;
+pub const REQUEST: usize = 48;
 
 /// Bytes before those of the object in a chunk's body.
 pub const CHUNK_HEAD: usize = 16;
@@ -145,6 +148,8 @@ impl Chunk {
 pub struct Request {
     /// The object.
     pub id: ObjectId,
+    /// The attempt that gave it; 0 if that is not known, of what is only ever made once.
+    pub attempt: u32,
     /// How many bytes it is to have.
     pub len: u64,
     /// The first of those that are wanted.
@@ -158,7 +163,8 @@ impl Request {
     pub fn message(&self, request: u64) -> Bytes {
         let mut out = BytesMut::with_capacity(HEAD + REQUEST);
         out.put_slice(&Head { kind: Kind::Request, len: REQUEST, request }.encode());
-        for n in [self.id.owner.get(), self.id.seq, self.len, self.from, self.to] {
+        let attempt = u64::from(self.attempt);
+        for n in [self.id.owner.get(), self.id.seq, attempt, self.len, self.from, self.to] {
             out.put_u64_le(n);
         }
         out.freeze()
@@ -176,7 +182,8 @@ impl Request {
         let mut next = || numbers.next().ok_or(Malformed);
         let owner = ProcessId::new(next()?).ok_or(Malformed)?;
         let id = ObjectId { owner, seq: next()? };
-        let wanted = Request { id, len: next()?, from: next()?, to: next()? };
+        let attempt = u32::try_from(next()?).map_err(|_| Malformed)?;
+        let wanted = Request { id, attempt, len: next()?, from: next()?, to: next()? };
         let some = wanted.from < wanted.to || wanted.len == 0;
         if some && wanted.from <= wanted.to && wanted.to <= wanted.len { Ok(wanted) } else { Err(Malformed) }
     }
@@ -211,7 +218,7 @@ mod tests {
 
     #[test]
     fn messages_survive_the_wire() {
-        let request = Request { id: id(), len: 8, from: 6, to: 7 };
+        let request = Request { id: id(), attempt: 3, len: 8, from: 6, to: 7 };
         let message = request.message(9);
         assert_eq!(
             Head::decode(&message[..HEAD]),
@@ -253,7 +260,7 @@ mod tests {
     #[test]
     fn ranges_outside_the_object_are_refused() {
         for (len, from, to) in [(8, 7, 9), (8, 8, 8), (8, 5, 4), (0, 0, 1), (0, 1, 1), (8, u64::MAX, 8)] {
-            let message = Request { id: id(), len, from, to }.message(0);
+            let message = Request { id: id(), attempt: 1, len, from, to }.message(0);
             assert_eq!(Request::decode(&message[HEAD..]), Err(Malformed), "{from}..{to} of {len}");
         }
     }

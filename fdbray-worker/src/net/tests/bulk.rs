@@ -31,7 +31,7 @@ fn pull(
     len: u64,
 ) -> impl Future<Output = Result<Payload, FetchError>> + Send + 'static {
     let (from, arena) = (from.iter().map(|node| node.id).collect(), arena(512 << 20));
-    to.net.fetch(from, id, len, |len| async move {
+    to.net.fetch(from, id, 0, len, |len| async move {
         arena.allocate(len).map(Room::Shared).map_err(|e| e.to_string())
     })
 }
@@ -195,7 +195,7 @@ fn what_is_fetched_is_one_block_of_the_arena_and_gone_with_the_value() {
     let arena = arena(16 << 20);
     let room = arena.clone();
     let room = |len| async move { room.allocate(len).map(Room::Shared).map_err(|e| e.to_string()) };
-    let fetched = wait(a.net.fetch(vec![b.id], id, value.len() as u64, room)).unwrap();
+    let fetched = wait(a.net.fetch(vec![b.id], id, 0, value.len() as u64, room)).unwrap();
     for (buffer, sent) in fetched.buffers().iter().zip(&buffers) {
         assert!(buffer == sent && buffer.as_ptr().addr().is_multiple_of(64));
         assert!(arena.locate(buffer).is_some());
@@ -212,7 +212,7 @@ fn without_room_a_transfer_says_so_and_asks_nobody() {
     let (id, _) = object(&b, 1, 5 << 20);
     let arena = arena(1 << 20);
     let room = |len| async move { arena.allocate(len).map(Room::Shared).map_err(|e| e.to_string()) };
-    match wait(a.net.fetch(vec![b.id], id, 5 << 20, room)) {
+    match wait(a.net.fetch(vec![b.id], id, 0, 5 << 20, room)) {
         Err(FetchError::Full { why, .. }) => assert!(why.contains("limit"), "{why}"),
         other => panic!("{other:?}"),
     }
@@ -238,6 +238,25 @@ fn several_sources_bring_one_object_and_one_that_lacks_it_does_no_harm() {
     let fetched = wait(pull(&to, &all, id, bytes.len() as u64)).unwrap().contiguous();
     assert!(fetched == bytes);
     assert_eq!([0, 1, 2].map(|n| sources[n].host.served() > 1), [true, false, true]);
+}
+
+#[test]
+fn bytes_of_two_attempts_are_never_mixed() {
+    let (to, sources, id, new) = copies::<3>("attempts", 24 << 20);
+    let old = Bytes::from(vec![0xa1; new.len()]);
+    sources[1].host.objects.lock().unwrap().insert(id, Payload::from(old.clone()));
+    for (source, attempt) in sources.iter().zip([2, 1, 2]) {
+        source.host.attempts.lock().unwrap().insert(id, attempt);
+    }
+    let from = || sources.iter().map(|source| source.id).collect::<Vec<_>>();
+    for (attempt, bytes) in [(2, &new), (1, &old)] {
+        let room = |len| async move { Ok(Room::Own(vec![0; len])) };
+        let fetched = wait(to.net.fetch(from(), id, attempt, new.len() as u64, room)).unwrap().contiguous();
+        assert!(fetched == bytes, "attempt {attempt}");
+    }
+    let room = |len| async move { Ok(Room::Own(vec![0; len])) };
+    let none = wait(to.net.fetch(from(), id, 3, new.len() as u64, room));
+    assert!(matches!(none, Err(FetchError::Gone { .. })), "{none:?}");
 }
 
 #[test]
@@ -282,7 +301,7 @@ fn a_peer_that_asks_for_what_is_outside_an_object_harms_nobody() {
     {
         assert_eq!(fetch(&a, &b, id, 1000).unwrap(), bytes);
         // Ends the connection, or is answered that there is no such object.
-        a.link(&b).bulk().send(Request { id, len, from, to }.message(1000 + n as u64));
+        a.link(&b).bulk().send(Request { id, attempt: 1, len, from, to }.message(1000 + n as u64));
         assert_eq!(fetch(&a, &b, id, 1000).unwrap(), bytes);
     }
 }

@@ -101,7 +101,8 @@ fn samples() -> Vec<Vec<u8>> {
         addresses: vec!["tcp:127.0.0.1:1".into(), "unix:@x".into()],
     };
     let listing = Listing(vec![("f".into(), 1), ("g::h".into(), u64::MAX)]);
-    let request = bulk_wire::Request { id: ObjectId { owner: id, seq: 3 }, len: 2, from: 1, to: 2 };
+    let request =
+        bulk_wire::Request { id: ObjectId { owner: id, seq: 3 }, attempt: 4, len: 2, from: 1, to: 2 };
     let head = frame::Header { len: 3, kind: 1, seq: 4, ack: 5 };
     vec![
         hello::encode(&hello)[4..].to_vec(),

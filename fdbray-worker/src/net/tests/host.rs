@@ -11,7 +11,7 @@ use crate::{
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     os::fd::OwnedFd,
     sync::{
         Arc, Condvar, Mutex,
@@ -35,6 +35,8 @@ pub(super) struct TestHost {
     sessions: Mutex<HashMap<ProcessId, Session>>,
     arrived: Condvar,
     pub(super) objects: Mutex<HashMap<ObjectId, Payload>>,
+    /// The attempts that gave them, where that is told.
+    pub(super) attempts: Mutex<BTreeMap<ObjectId, u32>>,
     /// Objects that come when the other end says so.
     pub(super) later: Mutex<HashMap<ObjectId, oneshot::Receiver<Option<Payload>>>>,
     pub(super) files: Mutex<Vec<OwnedFd>>,
@@ -63,6 +65,7 @@ impl TestHost {
             sessions: Mutex::default(),
             arrived: Condvar::new(),
             objects: Mutex::default(),
+            attempts: Mutex::default(),
             later: Mutex::default(),
             files: Mutex::default(),
             served: AtomicUsize::new(0),
@@ -171,11 +174,13 @@ impl Host for TestHost {
         self.tell(Event::Ended(why.clone()));
     }
 
-    fn object(&self, id: ObjectId) -> Soon<Payload> {
+    fn object(&self, id: ObjectId, attempt: u32) -> Soon<Payload> {
         if let Some(value) = self.later.lock().unwrap().remove(&id) {
             return Soon::Later(value);
         }
         let found = self.objects.lock().unwrap().get(&id).cloned();
+        let has = self.attempts.lock().unwrap().get(&id).copied().unwrap_or(attempt);
+        let found = found.filter(|_| attempt == 0 || has == attempt);
         self.served.fetch_add(usize::from(found.is_some()), Ordering::SeqCst);
         Soon::Now(found)
     }

@@ -1,6 +1,8 @@
 //! Learns how durable futures end, through this process's one inbox, and tells the core.
 
-use super::{Attach, Durables, LOOK_AGAIN, calls::described, convert, future_id, object_id, store_error};
+use super::{
+    AFTER_FAILURE, Attach, Durables, LOOK_AGAIN, calls::described, convert, future_id, object_id, store_error,
+};
 use crate::{
     cell::Outcome,
     control::{
@@ -222,8 +224,7 @@ impl Durables {
     /// Waits until the bell rings, by itself or because somebody says so; whether it does in that time.
     async fn rings(&self, fired: &mut Watch, limit: Duration) -> bool {
         tokio::select! {
-            // A watch that fails may have missed something.
-            _ = fired => true,
+            () = rung(fired) => true,
             () = self.mail.notified() => true,
             () = tokio::time::sleep(limit) => false,
         }
@@ -299,7 +300,9 @@ impl Durables {
                     if let Some(durables) = self.process().and_then(|p| p.outside()?.durables().cloned())
                         && self.state().bringing.insert(id)
                     {
-                        self.io.spawn(async move { durables.bring(id, realized.by, len).await });
+                        self.io.spawn(
+                            async move { durables.bring(id, realized.by, realized.attempt, len).await },
+                        );
                     }
                     return;
                 }
@@ -317,8 +320,8 @@ impl Durables {
     }
 
     /// Brings a value here that a process keeps, or has it computed again if that has it no more.
-    async fn bring(&self, id: ObjectId, holder: ProcessId, len: u64) {
-        let value = self.value_of(holder, id, len).await;
+    async fn bring(&self, id: ObjectId, holder: ProcessId, attempt: u32, len: u64) {
+        let value = self.value_of(holder, id, attempt, len).await;
         self.state().bringing.remove(&id);
         match value {
             Ok(value) => self.tell(id, Outcome::Value(value)),
@@ -329,9 +332,15 @@ impl Durables {
     }
 
     /// The error says why the value cannot be had although it is there; none if it is lost.
-    async fn value_of(&self, holder: ProcessId, id: ObjectId, len: u64) -> Result<Payload, Option<Error>> {
+    async fn value_of(
+        &self,
+        holder: ProcessId,
+        id: ObjectId,
+        attempt: u32,
+        len: u64,
+    ) -> Result<Payload, Option<Error>> {
         if holder == self.me {
-            return self.process().ok_or(None)?.object_here(id).await.ok_or(None);
+            return self.process().ok_or(None)?.object_here(id, attempt).await.ok_or(None);
         }
         let until = Instant::now() + REACH;
         let mut pause = Duration::from_millis(20);
@@ -339,7 +348,7 @@ impl Durables {
             let process = self.process().ok_or(None)?;
             let outside = process.outside().ok_or(None)?;
             let shared = process.shared().clone();
-            let fetched = outside.net.fetch(vec![holder], id, len, |len| shared.room(len));
+            let fetched = outside.net.fetch(vec![holder], id, attempt, len, |len| shared.room(len));
             let why = match fetched.await {
                 Ok(value) => return Ok(Payload::Described(value.contiguous())),
                 Err(why) => why,
@@ -397,6 +406,14 @@ impl Durables {
             }
             core.durable_ended(id, outcome, fx);
         });
+    }
+}
+
+/// Waits until a watch fires, or fails: it may have missed something then. One that fails at once, again and again, is
+/// looked at now and then.
+async fn rung(watch: &mut Watch) {
+    if watch.await.is_err() {
+        tokio::time::sleep(AFTER_FAILURE).await;
     }
 }
 

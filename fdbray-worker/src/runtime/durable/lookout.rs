@@ -1,5 +1,6 @@
 //! What a worker that has nothing to claim waits for: other shapes, and futures of those that fit it.
 
+use super::AFTER_FAILURE;
 use crate::control::{
     durable::{Durable, DurableError, ShapeId, fits},
     members::Capacity,
@@ -47,19 +48,52 @@ impl Lookout {
         self.signals.extend(signals);
     }
 
-    /// Waits until a watch fires, or fails, which may mean as much.
+    /// Waits until a watch fires, or fails, which may mean as much. Those that fail at once, again and again, are looked at
+    /// now and then.
     pub(super) async fn fired(&mut self) {
+        let mut failed = false;
         future::poll_fn(|cx| {
             let before = (self.more_shapes.is_some(), self.signals.len());
-            if self.more_shapes.as_mut().is_some_and(|watch| watch.poll_unpin(cx).is_ready()) {
-                self.more_shapes = None;
-            }
-            self.signals.retain(|_, watch| watch.poll_unpin(cx).is_pending());
+            let mut waits = |watch: &mut Watch| match watch.poll_unpin(cx) {
+                Poll::Pending => true,
+                Poll::Ready(fired) => {
+                    failed |= fired.is_err();
+                    false
+                }
+            };
+            self.more_shapes.take_if(|watch| !waits(watch));
+            self.signals.retain(|_, watch| waits(watch));
             match before == (self.more_shapes.is_some(), self.signals.len()) {
                 true => Poll::Pending,
                 false => Poll::Ready(()),
             }
         })
         .await;
+        if failed {
+            tokio::time::sleep(AFTER_FAILURE).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::store::StoreError;
+    use tokio::time::Instant;
+
+    fn watch(fires: Result<(), StoreError>) -> Watch {
+        Watch::new(future::ready(fires))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn watches_that_fail_at_once_are_not_looked_at_without_pause() {
+        for (fires, waits) in [(Ok(()), false), (Err(StoreError::Conflict), true)] {
+            let (began, mut lookout) = (Instant::now(), Lookout::default());
+            lookout.more_shapes = Some(watch(fires));
+            lookout.fired().await;
+            assert!(lookout.more_shapes.is_none());
+            // Of a time that passes only while all wait.
+            assert_eq!(began.elapsed() >= AFTER_FAILURE, waits);
+        }
     }
 }

@@ -60,6 +60,8 @@ use tokio::sync::{Notify, OnceCell, mpsc, oneshot, watch};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A watch is a hint: what it is about is looked at at least this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// After a watch has failed: the next one may fail at once.
+const AFTER_FAILURE: Duration = Duration::from_millis(200);
 
 /// What this process has to do with durable futures.
 pub(crate) struct Durables {
@@ -226,11 +228,11 @@ impl Durables {
         ObjectId::durable(self.me, self.made.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    /// Keeps a value for the cluster.
-    fn keep(&self, id: ObjectId, value: Payload) {
+    /// Keeps the value that an attempt gave for the cluster.
+    fn keep(&self, id: ObjectId, value: Payload, attempt: u32) {
         self.state().kept.insert(id);
         if let Some(process) = self.process() {
-            process.with_core(false, |core, fx| core.keep(id, value, fx));
+            process.with_core(false, |core, fx| core.keep(id, value, attempt, fx));
         }
     }
 

@@ -347,23 +347,3 @@ async fn an_outcome_that_is_told_again_is_taken_once_and_answered_as_before() {
     })
     .await;
 }
-
-#[tokio::test]
-async fn a_process_can_ask_what_it_holds() {
-    everywhere(|cluster| async move {
-        let worker = cluster.join(9).await;
-        for _ in 0..5 {
-            cluster.submit_one(cluster.call()).await;
-        }
-        let wants = wants(5);
-        let nonce = wants.nonce;
-        let claimed = cluster.claim(worker, wants).await.unwrap();
-        let mut held = cluster.claims_of(worker, None, 3).await.unwrap();
-        let last = held.last().map(|(token, _)| token.id);
-        held.extend(cluster.claims_of(worker, last, 3).await.unwrap());
-        let mut expected: Vec<_> = claimed.iter().map(|claimed| (claimed.token, nonce)).collect();
-        expected.sort();
-        assert_eq!(held, expected);
-    })
-    .await;
-}

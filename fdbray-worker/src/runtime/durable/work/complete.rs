@@ -89,7 +89,7 @@ impl Durables {
                 }
             }
         } else {
-            self.keep(object_id(token.id), Payload::Described(value.contiguous()));
+            self.keep(object_id(token.id), Payload::Described(value.contiguous()), running.attempt);
             Outcome::Kept(len)
         };
         let settled = self.complete(durable, running.waiter.as_slice(), vec![(token, outcome)]).await;
@@ -153,7 +153,9 @@ async fn value_of(process: &Arc<Process>, running: &Running) -> Result<Payload, 
         Some(Ended::Value(value)) => Ok(value),
         Some(Ended::Failed(error)) => Err(Error::from(error)),
         // It ran here, so its value is here.
-        Some(Ended::Stored { .. }) => process.object_here(running.handle.id()).await.ok_or(Error::Shutdown),
+        Some(Ended::Stored { .. }) => {
+            process.object_here(running.handle.id(), 0).await.ok_or(Error::Shutdown)
+        }
         None => Err(Error::Shutdown),
     }
 }
