@@ -89,7 +89,7 @@ impl Account {
 
     /// Local: it is private, and may take and give what cannot travel.
     #[allow(dead_code)]
-    fn parts<'a, T>(&'a mut self, _: T) -> (&'a str, &'a mut i64) {
+    fn parts<T>(&mut self, _: T) -> (&str, &mut i64) {
         (&self.owner, &mut self.cents)
     }
 }
