@@ -4,7 +4,9 @@ mod holders;
 mod journal;
 mod together;
 
-pub use holders::{Bundle, Keeper, KeeperHandle, Member, MemberHandle, Roll, ended_members, read_by, write_by};
+pub use holders::{
+    Bundle, Keeper, KeeperHandle, Member, MemberHandle, Roll, ended_members, read_by, write_by,
+};
 pub use journal::{Journal, JournalHandle, JournalOptions, Refused};
 pub use together::{Together, TogetherHandle};
 
