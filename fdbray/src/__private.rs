@@ -2,7 +2,10 @@
 
 pub use crate::{
     ActorHandle, Call, IntoArg, ProcessId, RemoteFuture, Result,
-    actor::{Actor, Alone, Creation, Together, method, name},
+    actor::{
+        Access, Actor, Alone, Creation, Together, method, name, state_of_an_actor,
+        state_of_an_actor_with_shared_methods,
+    },
     lend::{Bits, Borrowed, NoBits},
     returns::{AnyError, Failure, Fallible, Kind, NoError, OwnError, Plain, Probe, Returns, TypedError},
     start::main,
@@ -76,12 +79,6 @@ pub const fn assert_error<E: RemoteError>() {}
 
 /// Refuses a `Result` whose first type argument is not the type of its value.
 pub const fn assert_gives<R: Gives<T>, T>() {}
-
-/// Refuses the state of an actor that cannot go between threads.
-pub const fn an_actors_state_is_send<T: Send + 'static>() {}
-
-/// Refuses the state of an actor with `&self` methods that cannot be read by several threads at once.
-pub const fn a_state_with_shared_methods_is_sync<T: Sync>() {}
 
 fn undecodable(input: &Input, name: &str, why: String) -> Error {
     Error::decode(format!("argument `{name}` of `{}`", (input.function().name)()), why)

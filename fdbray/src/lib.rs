@@ -26,6 +26,7 @@
 //! | to | use |
 //! |---|---|
 //! | call | [`RemoteFuture`], `f::remote(..)`, `f::map(..)`, `f::options()`, which is a [`Call`] |
+//! | keep state where the work is | [`actor`](macro@actor), [`ActorHandle`] |
 //! | wait | `.await`, [`RemoteFuture::wait`], [`wait()`], [`settle`], [`as_completed`] |
 //! | share large values | [`put`], [`Blob`], [`Slab`], [`buffer`], [`RemoteFuture::view`] |
 //! | have work survive every process | [`Call::durable`], [`RemoteFuture::submitted`], [`RemoteFuture::attach`] |
@@ -186,7 +187,114 @@ pub use fdbray_worker::config::Config;
 /// `use my_library as _;` where nothing else does.
 pub use fdbray_macros::remote;
 
-/// Makes a type an actor.
+/// Makes a type an actor: a value that lives in a worker and is called from wherever a handle of it is.
+///
+/// It goes on an impl block. The type stays what it is, and is tested without a cluster. Beside the block the attribute
+/// puts
+///
+/// - `Counter::remote(..)`: creates an actor with `Counter::new` and returns its handle at once. Each public function that
+///   returns `Self` or `Result<Self, E>` is a constructor: `Counter::remote_open(..)` calls `Counter::open`;
+/// - `CounterHandle`: with a method for each public one with `&self` or `&mut self`, which gives a [`RemoteFuture`], and
+///   those of [`ActorHandle`]. It can be cloned, stored, and passed to tasks and other actors inside any value;
+/// - `Counter::options()`: `CounterOptions`, for creating actors with other options than the constructor's own.
+///
+/// All other functions stay local: private ones, those that take `self` by value, and those that return something else.
+///
+/// ```no_run
+/// use fdbray::prelude::*;
+///
+/// struct Counter {
+///     n: i64,
+/// }
+///
+/// #[actor]
+/// impl Counter {
+///     pub fn new(n: i64) -> Self {
+///         Counter { n }
+///     }
+///
+///     pub fn add(&mut self, k: i64) -> i64 {
+///         self.n += k;
+///         self.n
+///     }
+///
+///     pub fn get(&self) -> i64 {
+///         self.n
+///     }
+///
+///     #[actor(retries = 2)]
+///     pub async fn save(&mut self, path: &str) -> std::io::Result<()> {
+///         std::fs::write(path, self.n.to_string())
+///     }
+/// }
+///
+/// # #[remote] fn draw() -> i64 { 3 }
+/// # async fn f() -> fdbray::Result<()> {
+/// let counter = Counter::remote(0); // a handle, at once
+/// let sum = counter.add(draw::remote()); // a future; arguments are as of `#[remote]`
+/// counter.add(5);
+/// assert_eq!(counter.get().await?, 8); // after both, in the order made
+/// assert_eq!(sum.await?, 3);
+///
+/// let other = Counter::options().cpus(1).max_restarts(3).remote(0);
+/// other.save("/tmp/other").await?;
+/// other.stop().await?;
+/// # Ok(()) }
+/// ```
+///
+/// # Order
+/// The calls of one caller (a task, another actor's method, or the main program) run in the order made, also where an
+/// argument is a future that is not ready: the calls behind it wait. One whose argument has failed ends with that error,
+/// and the next one runs. Calls of several callers run in the order in which they arrive.
+///
+/// # What runs beside what
+/// A method that takes `&mut self` runs alone, across its awaits too. Those that take `&self` run beside each other, up to
+/// 256 calls of each or as many as `concurrency` says. Who came first runs first, whichever it is, so that neither kind keeps
+/// the other waiting for ever. Sync methods run on a pool of threads, `async` ones on tokio.
+///
+/// The type has to be `Send`, and `Sync` only if it has `&self` methods. A method that waits for a call of its own actor
+/// waits for ever if either takes `&mut self`.
+///
+/// # Life
+/// An actor ends when no handle of it is left in any process, in no value and no other actor; calls that were made by then
+/// still run. [`stop`](ActorHandle::stop) ends it after the calls made so far, [`kill`](ActorHandle::kill) at once. At its end
+/// the state is dropped. Later calls end with [`Error::ActorEnded`]. It does not outlive the process that created it.
+///
+/// It holds what its options say as long as it lives; its methods hold nothing of their own. By default that is no CPU, so
+/// that thousands share a worker.
+///
+/// # Failure
+/// - A constructor that returns an error or panics: every call, and [`ready`](ActorHandle::ready), ends with that.
+/// - A method that returns an error: its call has it, the actor goes on. So it does when one with `&self` panics.
+/// - One with `&mut self` that panics may leave anything behind: the actor has ended, or with `max_restarts` is made again.
+/// - Its worker dies: the same. Calls that may have started end with [`Error::WorkerDied`], unless their method has
+///   `retries`; the others run in the actor that is made again, in order. That comes from the same constructor with the same
+///   arguments, without what has happened since.
+///
+/// # Options
+/// | on a constructor | means | default |
+/// |---|---|---|
+/// | `cpus = 0.5` | CPUs that the actor holds | 0 |
+/// | `gpus`, `memory`, `resources(..)` | as of [`remote`](macro@remote), held by the actor | none |
+/// | `max_restarts = 3` | how often it is made again after it was lost | 0 |
+/// | `retries = 5` | attempts of the constructor after the first when its worker dies | 3 |
+/// | `retry_errors = 2` | those after one that returned an error or panicked | 0 |
+///
+/// | on a method | means | default |
+/// |---|---|---|
+/// | `concurrency = 8` | calls of it that run at once, of a `&self` method | 256 |
+/// | `retries = 2` | attempts after the first when the worker dies: it may run twice | 0 |
+/// | `retry_errors = 2` | attempts after one that returned an error or panicked | 0 |
+///
+/// | on both | means | default |
+/// |---|---|---|
+/// | `name = "counter.add-v2"` | its stable name between processes | the type's path and its name |
+/// | `logs = false` | whether what it prints and logs is shown in the driver's terminal | `true` |
+///
+/// On the block: `#[actor(pub(crate))]` is the visibility of handle and options, by default that of the widest constructor.
+///
+/// Signatures are as of [`remote`](macro@remote): borrowed parameters, results and errors are the same, and generics,
+/// `impl Trait` and borrowed results are refused; so are generic types and blocks of a trait.
 pub use fdbray_macros::actor;
 
 /// Makes an `async fn main()` the driver of a cluster, and the same program its workers.

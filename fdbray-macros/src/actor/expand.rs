@@ -2,6 +2,7 @@
 
 use super::{
     model::{Actor, Function, Method, reach},
+    own_type,
     setters::setters,
 };
 use crate::registered::{self, Registered};
@@ -43,7 +44,6 @@ impl Actor {
                 }
             }
         });
-        let send = quote_spanned!(ty.span()=> ::fdbray::__private::an_actors_state_is_send::<#ty>());
         let allowed = allowed();
         quote! {
             #(#carried)*
@@ -53,8 +53,7 @@ impl Actor {
                 #(#creators)*
                 /// Options for the creation of an actor, which take the place of what the constructor's attribute says.
                 #visibility fn options() -> #options {
-                    const _: () = #send;
-                    #options(::fdbray::__private::Creation::NEW)
+                    #options(::fdbray::__private::Creation::new())
                 }
             }
         }
@@ -65,6 +64,8 @@ impl Actor {
         let Actor { name, visibility, carried, .. } = self;
         let handle = self.handle_name();
         let methods = self.methods.iter().map(|method| self.method(method));
+        let state = self.state();
+        // `Deserialize` is not said to be derived: clippy would warn of the `unsafe` that registration expands to.
         let doc = format!(
             "A handle of an actor, a remote `{}`: see [`fdbray::actor`](macro@::fdbray::actor).",
             name.unraw()
@@ -81,6 +82,7 @@ impl Actor {
             #[automatically_derived]
             #allowed
             impl #handle {
+                #state
                 #(#methods)*
             }
             #(#carried)*
@@ -101,7 +103,6 @@ impl Actor {
                 }
             }
             #(#carried)*
-            #[automatically_derived]
             impl<'de> ::fdbray::__private::serde::Deserialize<'de> for #handle {
                 fn deserialize<D: ::fdbray::__private::serde::Deserializer<'de>>(
                     deserializer: D,
@@ -158,7 +159,7 @@ impl Actor {
             before: None,
             callee: quote!(<#ty>::#ident),
             receiver: None,
-            answer: quote!(::fdbray::__private::#cell::<#ty>::install(__value, __function)),
+            answer: quote!((#handle::__STATE.install)(::fdbray::__private::#cell::new(__value), __function)),
         };
         let registered = registered.expand();
         quote! {
@@ -175,20 +176,17 @@ impl Actor {
     fn method(&self, method: &Method) -> TokenStream {
         let Actor { ty, .. } = self;
         let Function { ident, visibility, attributes, model, options } = &method.function;
-        let (cell, arguments) = (self.cell(), arguments(&method.function));
+        let (handle, arguments) = (self.handle_name(), arguments(&method.function));
         let (parameters, types, value) =
             (registered::parameters(model), model.types(), model.returns.value());
         let doc = self.undocumented(&method.function, "Calls", "of the actor");
-        let (role, signature, receiver, state, check) = if method.exclusive {
+        let (role, signature, receiver, state) = if method.exclusive {
             let state = quote!(let mut __state = __cell.exclusive(__function)?;);
-            (quote!(Exclusive), quote!(&mut #ty), quote!(&mut *__state), state, None)
+            (quote!(Exclusive), quote!(&mut #ty), quote!(&mut *__state), state)
         } else {
             let state = quote!(let __state = __cell.shared(__function)?;);
             let n = options.concurrency.as_ref().map_or_else(|| quote!(#CONCURRENCY), |n| quote!(#n));
-            let check = quote_spanned! {method.receiver.span()=>
-                ::fdbray::__private::a_state_with_shared_methods_is_sync::<#ty>()
-            };
-            (quote!(Shared(#n)), quote!(&#ty), quote!(&*__state), state, Some(quote!(const _: () = #check;)))
+            (quote!(Shared(#n)), quote!(&#ty), quote!(&*__state), state)
         };
         let registered = Registered {
             model,
@@ -197,7 +195,7 @@ impl Actor {
             signature: quote!(fn(#signature, #(#types),*) -> #value),
             defaults: options.defaults(),
             before: Some(quote! {
-                let __cell = __input.actor::<::fdbray::__private::#cell<#ty>>()?;
+                let __cell = (#handle::__STATE.of)(&__input)?;
                 #state
             }),
             callee: quote!(<#ty>::#ident),
@@ -209,14 +207,30 @@ impl Actor {
             #doc
             #(#attributes)*
             #visibility fn #ident(&self, #(#parameters),*) -> ::fdbray::__private::RemoteFuture<#value> {
-                #check
                 #registered
                 ::fdbray::__private::method(&__FUNCTION, &self.0, #arguments)
             }
         }
     }
 
-    /// What the state is in. `Sync` is asked of it only where methods run beside each other.
+    /// How entry points get at the state. `Sync` is asked of it only where methods run beside each other, and missed at
+    /// the first of those.
+    fn state(&self) -> TokenStream {
+        let (ty, cell) = (&self.ty, self.cell());
+        let access = match self.methods.iter().find(|method| !method.exclusive) {
+            None => quote_spanned!(ty.span()=> ::fdbray::__private::state_of_an_actor::<#ty>()),
+            Some(shared) => {
+                let span = shared.receiver.span();
+                let ty = own_type::at(ty, span);
+                quote_spanned!(span=> ::fdbray::__private::state_of_an_actor_with_shared_methods::<#ty>())
+            }
+        };
+        quote! {
+            const __STATE: ::fdbray::__private::Access<::fdbray::__private::#cell<#ty>> = #access;
+        }
+    }
+
+    /// What the state is in.
     fn cell(&self) -> Ident {
         let alone = self.methods.iter().all(|method| method.exclusive);
         if alone { format_ident!("Alone") } else { format_ident!("Together") }

@@ -14,20 +14,20 @@ pub(super) fn named(signature: &Signature, ty: &Type) -> Signature {
     signature
 }
 
+/// `ty` as if it were written elsewhere, so that messages point there.
+pub(super) fn at(ty: &Type, span: Span) -> Type {
+    let mut ty = ty.clone();
+    Respan(span).visit_type_mut(&mut ty);
+    ty
+}
+
 struct OwnType<'a>(&'a Type);
 
 impl OwnType<'_> {
-    /// The type, as if it were written where `Self` is, so that messages point there.
-    fn at(&self, own: &Ident) -> Type {
-        let mut ty = self.0.clone();
-        Respan(own.span()).visit_type_mut(&mut ty);
-        ty
-    }
-
     /// `<Type>::Rest` for `Self::Rest`.
     fn qualified<T: syn::parse::Parse>(&self, path: &Path) -> Option<T> {
         let first = path.segments.first().filter(|first| first.ident == "Self" && path.segments.len() > 1)?;
-        let ty = self.at(&first.ident);
+        let ty = at(self.0, first.ident.span());
         let rest = path.segments.iter().skip(1);
         Some(parse_quote_spanned!(path.span()=> <#ty> #(:: #rest)*))
     }
@@ -37,7 +37,7 @@ impl VisitMut for OwnType<'_> {
     fn visit_type_mut(&mut self, ty: &mut Type) {
         if let Type::Path(TypePath { qself: None, path }) = ty {
             if path.is_ident("Self") {
-                *ty = self.at(&path.segments[0].ident);
+                *ty = at(self.0, path.span());
                 return;
             }
             if let Some(qualified) = self.qualified(path) {

@@ -22,7 +22,9 @@ pub struct Creation {
 
 impl Creation {
     /// All as the constructor's attribute says.
-    pub const NEW: Self = Creation { options: None, template: OnceLock::new() };
+    pub const fn new() -> Self {
+        Creation { options: None, template: OnceLock::new() }
+    }
 
     /// CPUs.
     pub fn cpus(&mut self, n: f64) {

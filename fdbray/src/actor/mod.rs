@@ -4,7 +4,7 @@ mod creation;
 mod state;
 
 pub use creation::Creation;
-pub use state::{Alone, Together};
+pub use state::{Access, Alone, Together, state_of_an_actor, state_of_an_actor_with_shared_methods};
 
 use crate::{
     RemoteFuture, Result,

@@ -4,34 +4,45 @@
 use crate::{Error, Result, encoding::encode};
 use fdbray_worker::{
     actors,
+    exec::Input,
     registry::{Function, Output},
 };
-use std::{
-    fmt,
-    ops::{Deref, DerefMut},
-    sync::Arc,
-};
-use tokio::sync::{Mutex, RwLock};
+use std::{fmt, sync::Arc};
+use tokio::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// How entry points get at states of one type. Made once for each actor, so that a type that cannot be a state is told
+/// once.
+pub struct Access<C> {
+    /// The state of the actor whose method is called.
+    pub of: fn(&Input) -> Result<Arc<C>>,
+    /// Makes a state that of the actor whose constructor runs.
+    pub install: fn(C, &'static Function) -> Output,
+}
+
+/// For an actor whose methods all run alone.
+pub const fn state_of_an_actor<T: Send + 'static>() -> Access<Alone<T>> {
+    Access { of: |input| input.actor(), install }
+}
+
+/// For an actor that has methods with `&self`, which run beside each other.
+pub const fn state_of_an_actor_with_shared_methods<T: Send + Sync + 'static>() -> Access<Together<T>> {
+    Access { of: |input| input.actor(), install }
+}
 
 /// The state of an actor whose methods all run alone; it need not be `Sync`.
 pub struct Alone<T>(Mutex<T>);
 
-impl<T: Send + 'static> Alone<T> {
+impl<T> Alone<T> {
     /// Holds `state`.
     pub fn new(state: T) -> Self {
         Alone(Mutex::new(state))
-    }
-
-    /// Makes `state` that of the actor whose constructor runs.
-    pub fn install(state: T, function: &'static Function) -> Output {
-        install(Arc::new(Alone::new(state)), function)
     }
 
     /// For a method that runs alone.
     ///
     /// # Errors
     /// Another one runs.
-    pub fn exclusive(&self, function: &'static Function) -> Result<impl DerefMut<Target = T> + Send> {
+    pub fn exclusive(&self, function: &'static Function) -> Result<MutexGuard<'_, T>> {
         self.0.try_lock().map_err(|_| contended(function))
     }
 }
@@ -39,22 +50,17 @@ impl<T: Send + 'static> Alone<T> {
 /// The state of an actor that has methods which run beside each other.
 pub struct Together<T>(RwLock<T>);
 
-impl<T: Send + Sync + 'static> Together<T> {
+impl<T> Together<T> {
     /// Holds `state`.
     pub fn new(state: T) -> Self {
         Together(RwLock::new(state))
-    }
-
-    /// Makes `state` that of the actor whose constructor runs.
-    pub fn install(state: T, function: &'static Function) -> Output {
-        install(Arc::new(Together::new(state)), function)
     }
 
     /// For a method that runs alone.
     ///
     /// # Errors
     /// Another one runs.
-    pub fn exclusive(&self, function: &'static Function) -> Result<impl DerefMut<Target = T> + Send> {
+    pub fn exclusive(&self, function: &'static Function) -> Result<RwLockWriteGuard<'_, T>> {
         self.0.try_write().map_err(|_| contended(function))
     }
 
@@ -62,8 +68,14 @@ impl<T: Send + Sync + 'static> Together<T> {
     ///
     /// # Errors
     /// One runs that is to run alone.
-    pub fn shared(&self, function: &'static Function) -> Result<impl Deref<Target = T> + Send> {
+    pub fn shared(&self, function: &'static Function) -> Result<RwLockReadGuard<'_, T>> {
         self.0.try_read().map_err(|_| contended(function))
+    }
+}
+
+impl<C> fmt::Debug for Access<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Access")
     }
 }
 
@@ -79,8 +91,8 @@ impl<T> fmt::Debug for Together<T> {
     }
 }
 
-fn install<C: Send + Sync + 'static>(cell: Arc<C>, function: &'static Function) -> Output {
-    actors::install(cell)?;
+fn install<C: Send + Sync + 'static>(cell: C, function: &'static Function) -> Output {
+    actors::install(Arc::new(cell))?;
     encode(&()).map_err(|why| Error::encode(format!("the result of `{}`", (function.name)()), why))
 }
 

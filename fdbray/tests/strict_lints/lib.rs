@@ -157,3 +157,177 @@ mod module {
 pub fn go() -> Vec<RemoteFuture<u8>> {
     module::unused::map([private::remote(1), module::twice::remote(2)])
 }
+
+/// Counts.
+#[derive(Debug)]
+pub struct Counter {
+    n: i64,
+}
+
+#[actor]
+impl Counter {
+    /// Starts.
+    #[must_use]
+    #[actor(cpus = 0.5, max_restarts = 3)]
+    pub fn new(n: i64) -> Self {
+        Counter { n }
+    }
+
+    /// Opens.
+    ///
+    /// # Errors
+    /// Where there is no such file.
+    pub async fn open(path: &str) -> std::io::Result<Self> {
+        std::future::ready(()).await;
+        let bytes = std::fs::read(path)?;
+        Ok(Counter { n: i64::from(bytes[0]) })
+    }
+
+    /// Adds `k`: see [`get`](Self::get).
+    pub fn add(&mut self, k: i64) -> i64 {
+        self.n += k;
+        self.n
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn get(&self) -> i64 {
+        self.n
+    }
+
+    /// Writes.
+    ///
+    /// # Errors
+    /// Where it cannot.
+    #[actor(retries = 2)]
+    pub async fn flush(&mut self, path: &str) -> Result<(), std::io::Error> {
+        std::future::ready(()).await;
+        std::fs::write(path, self.n.to_string())
+    }
+
+    /// Whether this is another.
+    #[must_use]
+    pub fn same(&self, other: CounterHandle, ready: u8, options: u8) -> bool {
+        drop(other);
+        self.n > 0 && ready == options
+    }
+
+    /// Is old.
+    #[deprecated = "use `get`"]
+    #[must_use]
+    pub fn old(&self) -> i64 {
+        self.n
+    }
+
+    /// Is hidden.
+    #[doc(hidden)]
+    pub fn hidden(&mut self) {}
+
+    /// Not here.
+    #[cfg(target_os = "windows")]
+    pub fn none(&mut self, a: NoSuchType) {}
+
+    /// By value: local.
+    #[must_use]
+    pub fn into_inner(self) -> i64 {
+        self.n
+    }
+}
+
+mod narrow {
+    use fdbray::prelude::*;
+
+    pub(super) struct Small {
+        n: u8,
+    }
+
+    #[actor]
+    impl Small {
+        pub(super) fn new(n: u8) -> Self {
+            Small { n }
+        }
+        pub(super) fn ready(&self) -> u8 {
+            self.n
+        }
+        pub(super) async fn both(&self, other: SmallHandle) -> fdbray::Result<u8> {
+            Ok(other.ready().await? + self.local())
+        }
+        fn local(&self) -> u8 {
+            self.n
+        }
+    }
+}
+
+/// Has private actors whose functions are `pub`.
+#[allow(unreachable_pub)]
+pub mod bank {
+    use fdbray::prelude::*;
+
+    struct Bank {
+        key: Key,
+    }
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Key(u8);
+
+    #[actor]
+    impl Bank {
+        pub fn new(key: Key) -> Self {
+            Bank { key }
+        }
+        pub fn change(&mut self, key: Key) -> Key {
+            std::mem::replace(&mut self.key, key)
+        }
+    }
+
+    struct Till(u8);
+
+    #[actor(pub(super))]
+    impl Till {
+        pub fn new(key: &Key) -> Self {
+            Till(key.0)
+        }
+        pub fn take(&self, key: &Key) -> Key {
+            Key(self.0 + key.0)
+        }
+        pub fn unused(&self, r#type: u8) -> u8 {
+            self.0 + r#type
+        }
+    }
+
+    /// Uses both.
+    #[must_use]
+    pub fn changed() -> impl Sized {
+        let till = Till::remote(Key(1));
+        (Bank::options().cpus(1).remote(Key(1)).change(till.take(Key(2))), till)
+    }
+}
+
+/// Uses them.
+///
+/// # Errors
+/// When the actors have ended.
+pub async fn actors() -> fdbray::Result<bool> {
+    struct Inner(u8);
+    #[actor]
+    #[allow(unreachable_pub)]
+    impl Inner {
+        pub fn new() -> Self {
+            Inner(1)
+        }
+        pub fn count(&mut self) -> u8 {
+            self.0
+        }
+    }
+    let small = narrow::Small::remote(Inner::remote().count());
+    ActorHandle::ready(&small).await?;
+    let both = small.both(small.clone()).await?;
+    let counter: CounterHandle = Counter::remote_open("path");
+    let options: CounterOptions = Counter::options().max_restarts(1);
+    let other = options.remote(counter.add(i64::from(both)));
+    counter.flush("path").await?;
+    let same = counter.same(&other, 1, 2).await?;
+    other.stop().await?;
+    counter.kill().await?;
+    Ok(same)
+}

@@ -1,0 +1,60 @@
+//! For the tests of actors: actors that tell what ran in which order, what ran beside what, and how they ended.
+
+mod holders;
+mod journal;
+mod together;
+
+pub use holders::{
+    Bundle, Keeper, KeeperHandle, Member, MemberHandle, Roll, ended_members, read_by, write_by,
+};
+pub use journal::{Journal, JournalHandle, JournalOptions, Refused};
+pub use together::{Together, TogetherHandle};
+
+pub use crate::crash::{eventually, send, within};
+
+use fdbray::{ProcessId, remote, task};
+use std::{path::Path, time::Duration};
+
+/// Gives `n` back after a while.
+#[remote(cpus = 0)]
+pub async fn late(n: u64, millis: u64) -> u64 {
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+    n
+}
+
+/// Has no value.
+#[remote(cpus = 0)]
+pub fn refuses(n: u64) -> Result<u64, Refused> {
+    Err(Refused { n })
+}
+
+/// The process that runs it.
+#[remote(cpus = 0)]
+pub fn pid() -> u32 {
+    std::process::id()
+}
+
+/// The same, and it holds a CPU.
+#[remote(cpus = 1)]
+pub fn pid_with_cpu() -> u32 {
+    std::process::id()
+}
+
+/// The member of the cluster that runs it.
+#[remote(cpus = 0)]
+pub fn member() -> Option<ProcessId> {
+    task::current().map(|task| task.worker)
+}
+
+/// Waits until there is this file.
+///
+/// # Panics
+/// If it does not come within a minute.
+pub async fn file(path: &Path) {
+    let there = async {
+        while !path.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within(60, &format!("{} is written", path.display()), there).await;
+}
