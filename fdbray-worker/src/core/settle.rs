@@ -10,6 +10,7 @@ use crate::{
     error::Error,
     id::{ObjectId, ProcessId},
     payload::Payload,
+    registry::Role,
 };
 use std::sync::Arc;
 
@@ -33,7 +34,10 @@ impl Core {
             self.enqueue(next);
         }
         let Some(record) = self.table.get_mut(seq) else { return };
-        let keeps_arguments = matches!(outcome, Outcome::Stored { .. });
+        // They may be needed to compute a value again that is kept elsewhere, or to make an actor again.
+        let spec = self.templates.get(record.template).filter(|spec| spec.role == Role::Constructor);
+        let spent = spec.is_some_and(|spec| u32::from(record.restarts) >= spec.restarts);
+        let keeps_arguments = matches!(outcome, Outcome::Stored { .. }) && !spent;
         fx.wake.append(record.cell.settle(outcome));
         if !keeps_arguments {
             self.forget_arguments(seq, fx);

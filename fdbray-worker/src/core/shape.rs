@@ -239,8 +239,12 @@ impl Templates {
         &self.all[template as usize].0
     }
 
+    pub(super) fn get(&self, template: u32) -> Option<&TemplateSpec> {
+        self.all.get(template as usize).map(|(spec, _)| spec)
+    }
+
     pub(super) fn role_of(&self, template: u32) -> Role {
-        self.all.get(template as usize).map_or(Role::Function, |(spec, _)| spec.role)
+        self.get(template).map_or(Role::Function, |spec| spec.role)
     }
 
     pub(super) fn shape_of(&self, template: u32) -> u32 {

@@ -329,8 +329,9 @@ impl Core {
         }
         let Some(record) = self.table.get_mut(seq) else { return };
         record.state = State::Queued;
-        let nested = record.flags.nested;
-        self.queue_up(seq, nested);
+        // The newest first, so that call trees run depth-first; but what an actor is called keeps its order.
+        let first = record.flags.nested && record.line.is_none();
+        self.queue_up(seq, first);
     }
 
     /// Gives the budget back what the pending call `seq` held.

@@ -145,8 +145,10 @@ impl Journal {
 impl Drop for Journal {
     fn drop(&mut self) {
         if let Some(file) = &self.end {
-            // The test waits for the file and says so if it never comes.
-            let _ = fs::write(file, self.lines.len().to_string());
+            // The test waits for the file, which is whole when it is there, and says so if it never comes.
+            let unfinished = format!("{file}.unfinished");
+            let _ = fs::write(&unfinished, self.lines.len().to_string())
+                .and_then(|()| fs::rename(unfinished, file));
         }
     }
 }
