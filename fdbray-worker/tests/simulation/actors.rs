@@ -97,8 +97,7 @@ impl World {
             return None;
         }
         assert!(self.actors.ended.contains(&(p, actor)), "p{p}: {actor:?} is called, which was never made");
-        let (actor, why) = ("node".to_owned(), "its state is gone".to_owned());
-        Some(Error::ActorEnded { actor, why, passed: Default::default() })
+        Some(Error::control("its state is gone"))
     }
 
     /// A method starts; `first` if its call never did before.
@@ -153,17 +152,5 @@ impl World {
             order.started
         );
         order.started = order.started.max(at);
-    }
-
-    /// What a method ends with that panics.
-    pub fn panicked(&self, p: P) -> Error {
-        Error::Panicked {
-            function: "node".to_owned(),
-            message: "planned".to_owned(),
-            location: String::new(),
-            backtrace: String::new(),
-            worker: self.all[p].id,
-            passed: Default::default(),
-        }
     }
 }

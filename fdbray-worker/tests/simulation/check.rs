@@ -174,7 +174,7 @@ fn moot(plan: &Plan, node: usize) -> bool {
     let lid = plan.nodes[node].lid;
     let cancelled =
         |n: &super::plan::Node| n.ops.iter().any(|op| matches!(op, Op::Cancel(r) if n.registers[*r] == lid));
-    let killed = super::expect::may_be_killed(plan, plan.nodes[node].actor.unwrap_or(lid));
+    let killed = expect::may_be_killed(plan, plan.nodes[node].actor.unwrap_or(lid));
     if plan.nodes[node].deadline.is_some() || killed || plan.nodes.iter().any(cancelled) {
         return true;
     }

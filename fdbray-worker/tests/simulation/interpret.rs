@@ -387,7 +387,11 @@ impl World {
         assert_eq!(frame.sum, logical.sum, "p{p}: node {} computed something else", frame.node);
         if frame.attempt <= node.fails && !matches!(frame.role, Role::Main) {
             let error = ApplicationError::new("planned", &std::fmt::Error, None);
-            return Flow::End(Err(if node.panics { self.panicked(p) } else { Error::Application(error) }));
+            return Flow::End(Err(if node.panics {
+                Error::simulated_panic(self.all[p].id)
+            } else {
+                Error::Application(error)
+            }));
         }
         if logical.actor {
             return Flow::End(Ok((Payload::copy_from(b""), Vec::new())));
