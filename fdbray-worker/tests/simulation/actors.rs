@@ -38,8 +38,9 @@ pub struct Actors {
 #[derive(Default)]
 struct Order {
     made: usize,
-    /// The last of those that were started.
-    started: usize,
+    /// The last started of those that share, and of those that run alone.
+    shared: usize,
+    alone: usize,
 }
 
 impl Actors {
@@ -132,12 +133,13 @@ impl World {
             "p{p}: a call of {actor:?} starts, which was made again elsewhere"
         );
         if let Some(call) = first {
-            self.check_order(p, call, arguments);
+            self.check_order(p, call, role, arguments);
         }
     }
 
-    /// Calls of one caller start in the order made. One whose argument was lost is late, and holds up no other.
-    fn check_order(&mut self, p: P, call: ObjectId, arguments: &Payload) {
+    /// Calls of one caller start in the order made; those that share a state, and are not parted by one that does not, run
+    /// on several threads, in any order. One whose argument was lost is late, and holds up no other.
+    fn check_order(&mut self, p: P, call: ObjectId, role: Role, arguments: &Payload) {
         let Some((caller, at)) = self.actors.calls.get(&call).copied() else {
             panic!("p{p} starts {call}, which nobody called")
         };
@@ -146,11 +148,14 @@ impl World {
         let fetched = |lid: &usize| expect::is_large(&self.plan, *lid, self.scenario.inline);
         let late = troubled && self.plan.nodes[node].futures.iter().any(fetched);
         let order = self.actors.callers.entry(caller).or_default();
-        assert!(
-            late || order.started < at,
-            "p{p}: {call}, the {at}th call of {caller:?}, starts after the {}th",
-            order.started
-        );
-        order.started = order.started.max(at);
+        let last = match role {
+            Role::Shared(_) => order.alone,
+            _ => order.alone.max(order.shared),
+        };
+        assert!(late || last < at, "p{p}: {call}, the {at}th call of {caller:?}, starts after the {last}th");
+        match role {
+            Role::Shared(_) => order.shared = order.shared.max(at),
+            _ => order.alone = order.alone.max(at),
+        }
     }
 }
