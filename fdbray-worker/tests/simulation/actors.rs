@@ -18,6 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Who calls which actor: a task, or what no task made.
 type Caller = (P, Option<TaskKey>, ObjectId);
+/// What a method gives.
+type Value = (Payload, Vec<ObjectId>);
 
 /// What happened to the actors of a world.
 #[derive(Default)]
@@ -27,6 +29,8 @@ pub struct Actors {
     /// The last one of each actor.
     newest: BTreeMap<ObjectId, usize>,
     ended: BTreeSet<(P, Instance)>,
+    /// Those that a method has ended.
+    over: BTreeSet<(P, Instance)>,
     /// Methods that run: those that share, and whether one runs alone.
     running: BTreeMap<(P, Instance), (u32, bool)>,
     callers: BTreeMap<Caller, Order>,
@@ -50,11 +54,14 @@ impl Actors {
         self.calls.insert(call, (caller, order.made));
     }
 
-    pub fn method_ends(&mut self, p: P, actor: Instance, role: Role) {
+    pub fn method_ends(&mut self, p: P, actor: Instance, role: Role, outcome: &Result<Value, Error>) {
         let running = self.running.entry((p, actor)).or_default();
         match role {
-            Role::Shared(_) => running.0 -= 1,
+            Role::Shared(_) => return running.0 -= 1,
             _ => running.1 = false,
+        }
+        if matches!((role, outcome), (Role::Stop, Ok(_)) | (_, Err(Error::Panicked { .. }))) {
+            self.over.insert((p, actor));
         }
     }
 }
@@ -112,6 +119,7 @@ impl World {
     ) {
         let role = self.plan.calls[function as usize].role;
         self.count("(method)");
+        assert!(!self.actors.over.contains(&(p, actor)), "p{p}: a method of {actor:?} starts, which is over");
         let running = self.actors.running.entry((p, actor)).or_default();
         match role {
             Role::Shared(most) => {

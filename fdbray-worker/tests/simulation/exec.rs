@@ -161,7 +161,8 @@ impl World {
                             let ran = self.now - frame.began + 1;
                             let handles = self.made_an_actor(p, thread, &mut frame, id, outcome.is_ok());
                             if let Some(actor) = actor {
-                                self.actors.method_ends(p, actor, self.plan.calls[function as usize].role);
+                                let role = self.plan.calls[function as usize].role;
+                                self.actors.method_ends(p, actor, role, &outcome);
                             }
                             let broken = actor.is_some() && matches!(outcome, Err(Error::Panicked { .. }));
                             thread.finished.push(Finished { task, id, function, ran, outcome });
@@ -364,10 +365,10 @@ impl World {
         for mut frame in std::mem::take(&mut thread.stack) {
             self.release_all(p, frame.handles());
             if let Role::Task { task, id, function, actor } = frame.role {
-                if let Some(actor) = actor {
-                    self.actors.method_ends(p, actor, self.plan.calls[function as usize].role);
-                }
                 let outcome = Err(Error::control("aborted"));
+                if let Some(actor) = actor {
+                    self.actors.method_ends(p, actor, self.plan.calls[function as usize].role, &outcome);
+                }
                 thread.finished.push(Finished { task, id, function, ran: 1, outcome });
             }
         }

@@ -99,7 +99,8 @@ fn own(plan: &Plan, lid: usize, weather: Weather, inline: usize) -> u16 {
             may(SHUTDOWN, weather.ended);
             may(WORKER_DIED, call.retries < weather.losses + weather.failed_fetches);
             may(OVERLOADED, weather.tight);
-            call.retries
+            // What a method gave is not computed again.
+            if node.actor.is_some() { 0 } else { call.retries }
         }
         None => 2,
     };

@@ -43,6 +43,8 @@ pub struct CallOptions {
     /// In ten-thousandths.
     pub cpus: u64,
     pub disk: bool,
+    /// A little of it, as actors do.
+    pub shelf: bool,
     pub retries: u32,
     pub retry_errors: u32,
     pub sync: bool,

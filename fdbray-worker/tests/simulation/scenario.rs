@@ -103,8 +103,15 @@ impl Scenario {
     }
 }
 
+/// What actors hold for life, and tasks do not need: one that waits gives its slot back, and might never have it again.
+pub const SHELF: &str = "shelf";
+
 pub fn resources(cpus: u64, disk: bool) -> Resources {
-    let named = if disk { vec![("disk".to_owned(), 2 * ONE)] } else { Vec::new() };
+    // Everywhere there is more room for actors than there are actors.
+    let mut named = vec![(SHELF.to_owned(), ONE)];
+    if disk {
+        named.insert(0, ("disk".to_owned(), 2 * ONE));
+    }
     Resources { cpus: cpus * ONE, named, ..Resources::default() }
 }
 
@@ -146,6 +153,7 @@ fn taste(inline: usize, random: &mut Random) -> Taste {
         calls.push(CallOptions {
             cpus: random.pick(&[ONE, ONE, ONE, ONE / 2, ONE / 10, 2 * ONE, 0]),
             disk: random.percent(15),
+            shelf: false,
             retries: if random.percent(15) { 0 } else { retries },
             retry_errors: if random.percent(30) { 3 } else { 0 },
             sync: random.percent(50),
@@ -157,7 +165,7 @@ fn taste(inline: usize, random: &mut Random) -> Taste {
     if random.percent(4) {
         calls.push(CallOptions { impossible: true, cpus: 1_000 * ONE, ..calls[0] });
     }
-    let actors = if random.percent(60) { actors(&calls, random) } else { Vec::new() };
+    let actors = if random.percent(60) { actors(random) } else { Vec::new() };
     let flat = random.percent(15);
     Taste {
         nodes: if flat { random.scale(50, 800) } else { random.scale(4, 250) } as usize,
@@ -175,9 +183,8 @@ fn taste(inline: usize, random: &mut Random) -> Taste {
 }
 
 /// Constructors and methods.
-fn actors(calls: &[CallOptions], random: &mut Random) -> Vec<CallOptions> {
-    // What actors hold for life must leave room for every call.
-    let small = calls.iter().all(|call| call.cpus <= ONE || call.impossible);
+fn actors(random: &mut Random) -> Vec<CallOptions> {
+    let shelf = random.percent(50);
     let roles = [
         Role::Constructor,
         Role::Constructor,
@@ -191,8 +198,9 @@ fn actors(calls: &[CallOptions], random: &mut Random) -> Vec<CallOptions> {
     for role in roles {
         let makes = role == Role::Constructor;
         all.push(CallOptions {
-            cpus: if makes && small { random.pick(&[0, 0, ONE / 100]) } else { 0 },
+            cpus: 0,
             disk: false,
+            shelf: makes && shelf,
             retries: if makes { random.pick(&[0, 3, 100]) } else { random.pick(&[0, 0, 3, 100]) },
             retry_errors: random.pick(&[0, 0, 2]),
             sync: random.percent(50),

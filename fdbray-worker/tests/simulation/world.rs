@@ -9,7 +9,7 @@ use super::{
     net::Net,
     plan::{Lid, Plan},
     random::{Random, mix},
-    scenario::Scenario,
+    scenario::{SHELF, Scenario},
 };
 use fdbray_worker::{
     cell::Cell,
@@ -225,7 +225,9 @@ impl World {
     /// Templates have the same numbers as the calls of the plan.
     fn know_templates(&mut self, p: P) {
         for (i, call) in self.plan.calls.clone().into_iter().enumerate() {
-            let named = if call.disk { vec![("disk".to_owned(), ONE)] } else { Vec::new() };
+            let needs = [("disk", call.disk, ONE), (SHELF, call.shelf, ONE / 1_000)];
+            let needed = needs.into_iter().filter(|(_, yes, _)| *yes);
+            let named = needed.map(|(name, _, amount)| (name.to_owned(), amount)).collect();
             let spec = TemplateSpec {
                 here: false,
                 function: i as u32,
