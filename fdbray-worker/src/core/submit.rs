@@ -316,7 +316,8 @@ impl Core {
         }
         let Some(record) = self.table.get_mut(seq) else { return };
         record.state = State::Queued;
-        let nested = record.flags.nested;
+        // Nested calls go first; but those of an actor in the order made.
+        let nested = record.flags.nested && record.line.is_none();
         self.queue_up(seq, nested);
     }
 
