@@ -33,7 +33,8 @@ impl Core {
             self.enqueue(next);
         }
         let Some(record) = self.table.get_mut(seq) else { return };
-        let keeps_arguments = matches!(outcome, Outcome::Stored { .. });
+        // What a method gave is not computed again: the actor's state has moved on.
+        let keeps_arguments = matches!(outcome, Outcome::Stored { .. }) && record.line.is_none();
         fx.wake.append(record.cell.settle(outcome));
         if !keeps_arguments {
             self.forget_arguments(seq, fx);
