@@ -31,11 +31,19 @@ pub struct Actors {
     ended: BTreeSet<(P, Instance)>,
     /// Those that a method has ended.
     over: BTreeSet<(P, Instance)>,
-    /// Methods that run: those that share, and whether one runs alone.
-    running: BTreeMap<(P, Instance), (u32, bool)>,
+    /// Methods that run.
+    running: BTreeMap<(P, Instance), Running>,
     callers: BTreeMap<Caller, Order>,
     /// By whom a call was made, and as the how manieth.
     calls: BTreeMap<ObjectId, (Caller, usize)>,
+}
+
+/// Methods of one instance that run.
+#[derive(Default)]
+struct Running {
+    /// Those that share, by how many of them may.
+    shared: BTreeMap<u32, u32>,
+    alone: bool,
 }
 
 /// The calls of one caller.
@@ -57,8 +65,8 @@ impl Actors {
     pub fn method_ends(&mut self, p: P, actor: Instance, role: Role, outcome: &Result<Value, Error>) {
         let running = self.running.entry((p, actor)).or_default();
         match role {
-            Role::Shared(_) => return running.0 -= 1,
-            _ => running.1 = false,
+            Role::Shared(most) => return *running.shared.entry(most).or_default() -= 1,
+            _ => running.alone = false,
         }
         if matches!((role, outcome), (Role::Stop, Ok(_)) | (_, Err(Error::Panicked { .. }))) {
             self.over.insert((p, actor));
@@ -123,13 +131,18 @@ impl World {
         let running = self.actors.running.entry((p, actor)).or_default();
         match role {
             Role::Shared(most) => {
-                assert!(!running.1, "p{p}: a shared method of {actor:?} starts beside one that runs alone");
-                assert!(running.0 < most, "p{p}: more than {most} shared methods of {actor:?} run at once");
-                running.0 += 1;
+                assert!(
+                    !running.alone,
+                    "p{p}: a shared method of {actor:?} starts beside one that runs alone"
+                );
+                let alike = running.shared.entry(most).or_default();
+                assert!(*alike < most, "p{p}: more than {most} shared methods of {actor:?} run at once");
+                *alike += 1;
             }
             _ => {
-                assert_eq!(*running, (0, false), "p{p}: a method of {actor:?} does not run alone");
-                running.1 = true;
+                let others = running.alone || running.shared.values().any(|count| *count > 0);
+                assert!(!others, "p{p}: a method of {actor:?} does not run alone");
+                running.alone = true;
             }
         }
         // Who was paused learns what it missed when it goes on, perhaps after this.
