@@ -185,6 +185,19 @@ impl Error {
         Error::Control { message: message.to_string() }
     }
 
+    /// A panic that nobody had, for the simulator.
+    #[doc(hidden)]
+    pub fn simulated_panic(worker: ProcessId) -> Self {
+        Error::Panicked {
+            function: "simulated".to_owned(),
+            message: "simulated".to_owned(),
+            location: String::new(),
+            backtrace: String::new(),
+            worker,
+            passed: Passed::default(),
+        }
+    }
+
     /// `what` could not be encoded.
     pub fn encode(what: impl Into<String>, message: impl fmt::Display) -> Self {
         Error::Encode { what: what.into(), message: message.to_string(), passed: Passed::default() }

@@ -96,6 +96,11 @@ impl Borrow {
     pub fn ask_again(&mut self) {
         (self.wanted, self.asking) = (true, true);
     }
+
+    /// The attempt that gave what this process was told of.
+    pub fn attempt(&self) -> u32 {
+        self.places.as_ref().map_or(0, |places| places.attempt)
+    }
 }
 
 impl Core {
@@ -341,7 +346,8 @@ impl Core {
             return self.end_borrowed(id, Outcome::Failed(Arc::new(error)), fx);
         }
         borrow.asking = true;
-        self.say(id.owner, &Message::Want { seq: id.seq, not_from: Some(from) }, fx);
+        let not_from = Some((from, borrow.attempt()));
+        self.say(id.owner, &Message::Want { seq: id.seq, not_from }, fx);
     }
 
     pub(super) fn told_value(&mut self, owner: ProcessId, seq: u64, value: Payload, fx: &mut Effects) {

@@ -22,7 +22,7 @@ use std::{
     fmt,
 };
 
-/// Actors that are looked at to say how many threads they could use.
+/// Actors that are looked at to say how many threads they could use, and calls of each.
 const LOOKS: usize = 64;
 
 /// The actors that live in this process.
@@ -94,10 +94,10 @@ impl Hosted {
     fn startable(&self, id: ObjectId) -> u32 {
         let Some(actor) = self.actors.get(&id).filter(|actor| !actor.exclusive) else { return 0 };
         let mut count = 0;
-        for (_, call) in &actor.mailbox {
+        for (_, call) in actor.mailbox.iter().take(LOOKS) {
             match self.role(call.function) {
-                Role::Shared(most) if actor.shared + count < most.max(1) => count += 1,
-                Role::Shared(_) => break,
+                // What is behind one that must wait can start once others have made a batch.
+                Role::Shared(most) => count += u32::from(actor.shared + count < most.max(1)),
                 _ => {
                     count += u32::from(count == 0 && actor.shared == 0);
                     break;
@@ -292,11 +292,11 @@ impl Core {
         let actor = self.hosted.actors.get(&id)?;
         let (lease, first) = actor.mailbox.front()?;
         let (lease, function) = (*lease, first.function);
-        let exclusive = !matches!(self.hosted.role(function), Role::Shared(_));
-        let most = batch_of(self.templates.run_time(function));
-        let alike = |(from, call): &&(u32, Queued)| {
-            *from == lease && exclusive != matches!(self.hosted.role(call.function), Role::Shared(_))
-        };
+        let role = self.hosted.role(function);
+        let exclusive = !matches!(role, Role::Shared(_));
+        // Nothing runs after the last.
+        let most = if role == Role::Stop { 1 } else { batch_of(self.templates.run_time(function)) };
+        let alike = |(from, call): &&(u32, Queued)| *from == lease && self.hosted.role(call.function) == role;
         let count = actor.mailbox.iter().take(most.min(MOST_IN_BATCH)).take_while(alike).count();
         let peer = self.hosted.peer_of(lease)?;
         let actor = self.hosted.actors.get_mut(&id)?;

@@ -35,7 +35,7 @@ impl Core {
         &mut self,
         peer: ProcessId,
         seq: u64,
-        not_from: Option<ProcessId>,
+        not_from: Option<(ProcessId, u32)>,
         fx: &mut Effects,
     ) {
         if self.table.get(seq).is_none() {
@@ -45,9 +45,12 @@ impl Core {
             }
             return;
         }
-        if let Some(holder) = not_from {
+        if let Some((holder, attempt)) = not_from {
             if self.is_actor(seq) {
-                self.actor_lost(seq, holder, false, fx);
+                // It may have been made again meanwhile, in the same process.
+                if self.table.get(seq).is_some_and(|r| r.attempt == attempt) {
+                    self.actor_lost(seq, holder, false, fx);
+                }
             } else {
                 self.not_had_from(seq, holder, fx);
             }

@@ -395,7 +395,8 @@ impl Core {
         {
             borrow.cell.reopen();
             borrow.ask_again();
-            self.say(actor.owner, &Message::Want { seq: actor.seq, not_from: peer }, fx);
+            let not_from = peer.map(|peer| (peer, borrow.attempt()));
+            self.say(actor.owner, &Message::Want { seq: actor.seq, not_from }, fx);
         }
     }
 

@@ -184,8 +184,8 @@ pub enum Message<'a> {
     Want {
         /// The object, of the receiver.
         seq: u64,
-        /// A process from which the value could not be fetched.
-        not_from: Option<ProcessId>,
+        /// A process from which the value could not be had, and the attempt that was said to have given it.
+        not_from: Option<(ProcessId, u32)>,
     },
     /// Borrower to owner: cancel the work.
     CancelObject {

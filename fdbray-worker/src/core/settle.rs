@@ -34,10 +34,11 @@ impl Core {
             self.enqueue(next);
         }
         let Some(record) = self.table.get_mut(seq) else { return };
-        // They may be needed to compute a value again that is kept elsewhere, or to make an actor again.
+        // They may be needed to compute a value again that is kept elsewhere (but not what a method gave: the actor's
+        // state has moved on), or to make an actor again.
         let spec = self.templates.get(record.template).filter(|spec| spec.role == Role::Constructor);
         let spent = spec.is_some_and(|spec| u32::from(record.restarts) >= spec.restarts);
-        let keeps_arguments = matches!(outcome, Outcome::Stored { .. }) && !spent;
+        let keeps_arguments = matches!(outcome, Outcome::Stored { .. }) && !spent && record.line.is_none();
         fx.wake.append(record.cell.settle(outcome));
         if !keeps_arguments {
             self.forget_arguments(seq, fx);

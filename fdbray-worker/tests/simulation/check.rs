@@ -43,7 +43,10 @@ impl World {
 
     fn anything_left(&self) -> bool {
         let left = |p: &super::world::Process| {
-            p.core.left_over() != [0; 5] || p.core.pending_bytes() > 0 || !p.handles.is_empty()
+            p.core.left_over() != [0; 5]
+                || p.core.pending_bytes() > 0
+                || !p.handles.is_empty()
+                || !p.states.is_empty()
         };
         self.all.iter().any(|p| p.alive && left(p))
     }
@@ -126,15 +129,17 @@ impl World {
     }
 
     /// Invariant 3: no attempt starts twice, and what must not be retried starts once.
-    pub fn count_start(&mut self, id: ObjectId, attempt: u32, function: u32) {
+    /// Says whether it is the first.
+    pub fn count_start(&mut self, id: ObjectId, attempt: u32, function: u32) -> bool {
         let starts = self.started.entry(id).or_default();
         assert!(starts.insert(attempt), "attempt {attempt} of {id} starts twice");
         let count = starts.len();
         let call = self.plan.calls[function as usize];
         assert!(
-            call.retries > 0 || call.retry_errors > 0 || count == 1,
+            call.retries > 0 || call.retry_errors > 0 || call.restarts > 0 || count == 1,
             "{id} starts again, though its calls are never retried (invariant 3)"
         );
+        count == 1
     }
 
     /// Whether an error that a program awaited is excused by the plan or by what happened.
@@ -169,7 +174,8 @@ fn moot(plan: &Plan, node: usize) -> bool {
     let lid = plan.nodes[node].lid;
     let cancelled =
         |n: &super::plan::Node| n.ops.iter().any(|op| matches!(op, Op::Cancel(r) if n.registers[*r] == lid));
-    if plan.nodes[node].deadline.is_some() || plan.nodes.iter().any(cancelled) {
+    let killed = expect::may_be_killed(plan, plan.nodes[node].actor.unwrap_or(lid));
+    if plan.nodes[node].deadline.is_some() || killed || plan.nodes.iter().any(cancelled) {
         return true;
     }
     let calls = |n: &super::plan::Node| {

@@ -8,7 +8,9 @@ use fdbray_worker::core::Effects;
 
 impl World {
     pub fn carry_out(&mut self, p: P, fx: Effects) {
-        let Effects { flush, wake, runners, resume, abort, abandon, fetch, dial, close, .. } = fx;
+        let Effects {
+            flush, wake, runners, resume, abort, abandon, fetch, dial, close, ended_actors, ..
+        } = fx;
         for flush in flush {
             let delay = if flush.urgent { 0 } else { self.random.range(0, 20_000) };
             let peer = self.at(flush.peer);
@@ -41,6 +43,9 @@ impl World {
         for peer in dial {
             let peer = self.at(peer);
             self.dial(p, peer);
+        }
+        for actor in ended_actors {
+            self.actor_ended(p, actor);
         }
         for (peer, _) in close {
             let peer = self.at(peer);

@@ -146,23 +146,31 @@ impl World {
                 }
                 Flow::End(outcome) => {
                     let Some(mut frame) = thread.stack.pop() else { continue };
-                    let handles: Vec<Handle> = frame.registers.drain(..).flatten().collect();
                     match frame.role {
                         Role::Main => {
                             self.say(|| format!("p{p}: a main program ends: {outcome:?}"));
                             self.mains_open -= 1;
-                            self.release_all(p, handles);
+                            self.release_all(p, frame.handles());
                             return false;
                         }
                         Role::Keeper => {
-                            self.release_all(p, handles);
+                            self.release_all(p, frame.handles());
                             return false;
                         }
-                        Role::Task { task, id, function } => {
+                        Role::Task { task, id, function, actor } => {
                             let ran = self.now - frame.began + 1;
                             let attempt = frame.attempt;
+                            let handles = self.made_an_actor(p, thread, &mut frame, id, outcome.is_ok());
+                            if let Some(actor) = actor {
+                                let role = self.plan.calls[function as usize].role;
+                                self.actors.method_ends(p, actor, role, &outcome);
+                            }
+                            let broken = actor.is_some() && matches!(outcome, Err(Error::Panicked { .. }));
                             thread.finished.push(Finished { task, id, attempt, function, ran, outcome });
                             thread.dropping.extend(handles);
+                            if broken && !thread.batch.is_empty() {
+                                self.report_rest(p, thread);
+                            }
                         }
                         Role::Inline { key, id, function } => {
                             let ran = self.now - frame.began + 1;
@@ -171,7 +179,7 @@ impl World {
                             let finished = Finished { task, id, attempt, function, ran, outcome };
                             self.say(|| format!("p{p} ends {id} inline"));
                             self.call(p, |core, fx| core.finish_inline(key, finished, fx));
-                            self.release_all(p, handles);
+                            self.release_all(p, frame.handles());
                         }
                     }
                 }
@@ -196,9 +204,23 @@ impl World {
         let mark = self.all[p].marks.entry(start.mark).or_default();
         *mark = (*mark).max(start.task.number);
         self.say(|| format!("p{p} starts {} attempt {} as {:?}", start.id, start.attempt, start.task));
-        self.count_start(start.id, start.attempt, start.function);
+        let Start { task, id, attempt, function, actor, .. } = start;
+        if let Some(error) = actor.and_then(|actor| self.state_is_gone(p, actor)) {
+            return thread.finished.push(Finished {
+                task,
+                id,
+                attempt,
+                function,
+                ran: 1,
+                outcome: Err(error),
+            });
+        }
+        let first = self.count_start(id, start.attempt, function);
+        if let Some(actor) = actor {
+            self.method_starts(p, actor, function, first.then_some(id), &start.arguments);
+        }
         let key = thread.key.expect("a batch has a key");
-        let role = Role::Task { task: start.task, id: start.id, function: start.function };
+        let role = Role::Task { task, id, function, actor };
         let origin = fdbray_worker::core::Origin::Task(key);
         let frame = self.enter(p, role, start.attempt, &start.arguments, &start.futures, origin);
         thread.stack.push(frame);
@@ -253,6 +275,15 @@ impl World {
             thread.alone = true;
             self.call_runner(p, 1_000);
         }
+    }
+
+    /// What a panic has left behind is told at once, and what waits behind it in the batch is not run.
+    fn report_rest(&mut self, p: P, thread: &mut Thread) {
+        let Some(key) = thread.key else { return };
+        let mut rest: Vec<Start> = thread.batch.drain(..).collect();
+        let mut finished = std::mem::take(&mut thread.finished);
+        self.call(p, |core, fx| core.report(key, &mut finished, &mut rest, fx));
+        self.release_all(p, std::mem::take(&mut thread.dropping));
     }
 
     fn finish(&mut self, p: P, thread: &mut Thread) {
@@ -348,10 +379,12 @@ impl World {
 
     fn drop_async(&mut self, p: P, thread: &mut Thread) {
         for mut frame in std::mem::take(&mut thread.stack) {
-            let handles = frame.registers.drain(..).flatten().collect();
-            self.release_all(p, handles);
-            if let Role::Task { task, id, function } = frame.role {
+            self.release_all(p, frame.handles());
+            if let Role::Task { task, id, function, actor } = frame.role {
                 let (attempt, outcome) = (frame.attempt, Err(Error::control("aborted")));
+                if let Some(actor) = actor {
+                    self.actors.method_ends(p, actor, self.plan.calls[function as usize].role, &outcome);
+                }
                 thread.finished.push(Finished { task, id, attempt, function, ran: 1, outcome });
             }
         }

@@ -4,7 +4,7 @@
 //! than faults, nothing may end with `WorkerDied`.
 
 use super::plan::{Lid, Node, Op, Plan};
-use fdbray_worker::error::Error;
+use fdbray_worker::{error::Error, registry::Role};
 
 pub const APPLICATION: u16 = 1;
 pub const CANCELLED: u16 = 2;
@@ -15,6 +15,8 @@ pub const OWNER_DIED: u16 = 32;
 pub const OBJECT_LOST: u16 = 64;
 pub const UNSCHEDULABLE: u16 = 128;
 pub const SHUTDOWN: u16 = 256;
+pub const PANICKED: u16 = 512;
+pub const ACTOR_ENDED: u16 = 1024;
 
 /// What happened in the world so far, as far as it excuses errors.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,6 +47,8 @@ pub fn kind(error: &Error) -> u16 {
         Error::ObjectLost { .. } => OBJECT_LOST,
         Error::Unschedulable { .. } => UNSCHEDULABLE,
         Error::Shutdown => SHUTDOWN,
+        Error::Panicked { .. } => PANICKED,
+        Error::ActorEnded { .. } => ACTOR_ENDED,
         _ => 0,
     }
 }
@@ -68,6 +72,7 @@ pub fn allowed(plan: &Plan, weather: Weather, inline: usize) -> Vec<u16> {
                     all |= kinds[node.registers[*of]];
                 }
             }
+            all |= node.actor.map_or(0, |actor| kinds[actor] | of_actor(plan, actor, weather));
             kinds[node.lid] |= all | through_others(plan, node, weather);
         }
         if kinds == before {
@@ -78,20 +83,24 @@ pub fn allowed(plan: &Plan, weather: Weather, inline: usize) -> Vec<u16> {
 
 fn own(plan: &Plan, lid: usize, weather: Weather, inline: usize) -> u16 {
     let logical = &plan.futures[lid];
-    let large = logical.pad + 16 + 20 * logical.inside.len() > inline;
+    let large = is_large(plan, lid, inline);
     let mut kinds = 0;
     let retries = match logical.node {
         Some(node) => {
             let node = &plan.nodes[node];
             let call = plan.calls[node.call];
             let mut may = |kind, yes| kinds |= if yes { kind } else { 0 };
-            may(APPLICATION, node.fails > call.retry_errors);
+            let fails = node.fails > call.retry_errors;
+            may(APPLICATION, fails && !node.panics);
+            may(PANICKED, fails && node.panics);
+            may(ACTOR_ENDED, logical.actor && may_end(plan, lid, weather));
             may(DEADLINE, node.deadline.is_some());
             may(UNSCHEDULABLE, call.impossible || weather.deserted);
             may(SHUTDOWN, weather.ended);
             may(WORKER_DIED, call.retries < weather.losses + weather.failed_fetches);
             may(OVERLOADED, weather.tight);
-            call.retries
+            // What a method gave is not computed again.
+            if node.actor.is_some() { 0 } else { call.retries }
         }
         None => 2,
     };
@@ -100,6 +109,12 @@ fn own(plan: &Plan, lid: usize, weather: Weather, inline: usize) -> u16 {
         kinds |= OBJECT_LOST;
     }
     kinds
+}
+
+/// Whether a value is fetched rather than sent.
+pub fn is_large(plan: &Plan, lid: Lid, inline: usize) -> bool {
+    let logical = &plan.futures[lid];
+    logical.pad + 16 + 20 * logical.inside.len() > inline
 }
 
 /// A node that awaits handles which it got from elsewhere suffers when those processes go.
@@ -157,4 +172,42 @@ fn made_by(plan: &Plan, op: &Op) -> Option<usize> {
         Op::Put { lid, .. } => Some(*lid),
         _ => None,
     }
+}
+
+/// What calls of an actor may end with besides what it may itself: of their worker and of the actor's owner they know little.
+fn of_actor(plan: &Plan, actor: Lid, weather: Weather) -> u16 {
+    let known = if weather.losses > 0 { ACTOR_ENDED | OWNER_DIED | OBJECT_LOST } else { 0 };
+    known | if may_end(plan, actor, weather) { ACTOR_ENDED } else { 0 }
+}
+
+/// Whether an actor may end before its last handle is gone.
+fn may_end(plan: &Plan, actor: Lid, weather: Weather) -> bool {
+    let Some(maker) = plan.futures[actor].node.map(|node| &plan.nodes[node]) else { return false };
+    let role = |node: &Node| plan.calls[node.call].role;
+    let calls = || plan.nodes.iter().filter(|node| node.actor == Some(actor));
+    // What is not shared and panics ends it once.
+    let breaks = calls().filter(|node| node.panics && role(node) == Role::Exclusive);
+    let broken: u32 = breaks.map(|node| tries(plan, node)).sum();
+    may_be_killed(plan, actor)
+        || calls().any(|node| role(node) == Role::Stop)
+        || plan.calls[maker.call].restarts < broken + weather.losses
+}
+
+/// Whether a program kills the actor.
+pub fn may_be_killed(plan: &Plan, actor: Lid) -> bool {
+    let kills =
+        |node: &Node| node.ops.iter().any(|op| matches!(op, Op::Kill(r) if node.registers[*r] == actor));
+    plan.nodes.iter().any(kills)
+}
+
+/// How often a node fails at most, in all attempts of all its callers.
+fn tries(plan: &Plan, node: &Node) -> u32 {
+    let retried = |node: &Node| node.fails.min(plan.calls[node.call].retry_errors);
+    let mut tries = node.fails.min(retried(node) + 1);
+    let mut at = node;
+    while let Some(caller) = caller(plan, at) {
+        tries = tries.saturating_mul(retried(caller) + 1);
+        at = caller;
+    }
+    tries
 }

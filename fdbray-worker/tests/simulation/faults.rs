@@ -68,6 +68,7 @@ impl World {
         let process = &mut self.all[dead];
         process.alive = false;
         process.threads.clear();
+        process.states.clear();
         process.handles.clear();
         process.released.clear();
         self.notice_end(dead);

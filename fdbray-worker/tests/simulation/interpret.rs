@@ -10,7 +10,7 @@ use super::{
 };
 use fdbray_worker::{
     cell::{Cell, Outcome, WaitSet},
-    core::{At, Nanos, Origin, Place, Submission, TaskKey, message::TaskName},
+    core::{At, Instance, Nanos, Origin, Place, Submission, TaskKey, message::TaskName},
     error::{ApplicationError, Error},
     id::ObjectId,
     payload::Payload,
@@ -57,7 +57,7 @@ struct Some_ {
 pub enum Role {
     Main,
     Keeper,
-    Task { task: TaskName, id: ObjectId, function: u32 },
+    Task { task: TaskName, id: ObjectId, function: u32, actor: Option<Instance> },
     Inline { key: TaskKey, id: ObjectId, function: u32 },
 }
 
@@ -98,6 +98,11 @@ impl Frame {
             Op::Await { of, .. } => Some(self.registers[of].as_ref()?.cell.id()),
             _ => None,
         }
+    }
+
+    /// Takes the handles that it still has.
+    pub fn handles(&mut self) -> Vec<Handle> {
+        self.registers.drain(..).flatten().collect()
     }
 
     fn handle(&self, register: Register) -> &Handle {
@@ -171,9 +176,12 @@ impl World {
         }
         let flow = match op {
             Op::Work(time) => Flow::Sleep(time),
-            Op::Call { node, futures, given } => {
-                let key = thread.key;
-                let handle = self.submit(p, key, frame, node, &futures, &given);
+            Op::Call { node, futures, given, on } => {
+                let parent = match frame.role {
+                    Role::Inline { key, .. } => Some(key),
+                    _ => thread.key,
+                };
+                let handle = self.submit(p, parent, frame, (node, on), &futures, &given);
                 frame.registers.push(Some(handle));
                 Flow::Next
             }
@@ -189,7 +197,7 @@ impl World {
                 frame.registers.push(Some(handle));
                 Flow::Next
             }
-            Op::Await { of, fold } => match self.poll(p, id, frame.handle(of).cell.clone()) {
+            Op::Await { of, fold } => match self.poll(p, id, frame.handle(of)) {
                 Poll::Ready(outcome) => {
                     self.awaited(p, frame, of, fold, outcome);
                     Flow::Next
@@ -222,6 +230,16 @@ impl World {
                 );
                 Flow::Next
             }
+            Op::Kill(r) => {
+                let cell = frame.handle(r).cell.clone();
+                self.say(|| format!("p{p} kills {}", cell.id()));
+                self.count("(kill)");
+                self.call(p, |core, fx| core.kill_actor(cell.id(), fx));
+                let own = cell.id().owner == self.all[p].id;
+                let now = cell.outcome();
+                assert!(!own || matches!(&now, Some(Outcome::Failed(_))), "p{p}: a killed actor is {now:?}");
+                Flow::Next
+            }
             Op::Keep(r, delay) => {
                 let moot = frame.moot;
                 if let Some(handle) = frame.registers[r].take() {
@@ -242,7 +260,7 @@ impl World {
         p: P,
         parent: Option<TaskKey>,
         frame: &mut Frame,
-        node: usize,
+        (node, on): (usize, Option<Register>),
         futures: &[Register],
         given: &[Register],
     ) -> Handle {
@@ -255,12 +273,14 @@ impl World {
         let beside = futures.first().filter(|_| self.random.percent(30)).map(|id| At::Value(*id));
         let any = self.random.index(self.all.len());
         let there = self.random.percent(8).then(|| At::Process(self.all[any].id));
-        let place = beside.or(there).map(|at| Place { at, hard: false });
+        // An actor's method runs where the actor is.
+        let place = beside.or(there).filter(|_| on.is_none()).map(|at| Place { at, hard: false });
+        let actor = on.map(|r| frame.handle(r).cell.id());
         let submission = Submission {
             described: false,
             gate: None,
             place,
-            actor: None,
+            actor,
             template: called.call as u32,
             arguments: &arguments,
             futures,
@@ -274,16 +294,24 @@ impl World {
             true => core.add_call(submission, fx),
             false => core.submit(submission, fx),
         });
-        self.say(|| format!("p{p} calls {} (node {node}, future {lid})", cell.id()));
+        if let Some(actor) = actor {
+            self.actors.called((p, parent, actor), cell.id());
+        }
+        self.say(|| format!("p{p} calls {} (node {node}, future {lid}, of {actor:?})", cell.id()));
         self.hold(p, cell, lid, frame.moot)
     }
 
     /// What `Handle::poll` does.
-    fn poll(&mut self, p: P, thread: u32, cell: Arc<Cell>) -> Poll<Outcome> {
+    fn poll(&mut self, p: P, thread: u32, handle: &Handle) -> Poll<Outcome> {
+        let cell = handle.cell.clone();
         let waker = self.waker(p, thread);
         let mut cx = Context::from_waker(&waker);
-        let mut polled = cell.poll_local(&mut cx);
-        if polled.is_pending() && cell.first_ask() {
+        let actor = self.plan.futures[handle.lid].actor;
+        let mut polled = if actor { cell.poll_end(&mut cx) } else { cell.poll_local(&mut cx) };
+        if polled.is_pending() && actor {
+            self.call(p, |core, fx| core.ask(cell.id(), false, fx));
+            polled = cell.poll_end(&mut cx);
+        } else if polled.is_pending() && cell.first_ask() {
             self.call(p, |core, fx| core.ask(cell.id(), true, fx));
             polled = cell.poll_local(&mut cx);
         }
@@ -323,7 +351,7 @@ impl World {
     pub fn is_ready(&mut self, p: P, id: u32, thread: &mut Thread) -> bool {
         let Some(frame) = thread.stack.last_mut() else { return true };
         match frame.op(&self.plan) {
-            Some(Op::Await { of, .. }) => self.poll(p, id, frame.handle(of).cell.clone()).is_ready(),
+            Some(Op::Await { of, .. }) => self.poll(p, id, frame.handle(of)).is_ready(),
             Some(Op::AwaitSome { of, count }) => self.poll_some(p, id, frame, &of, count),
             _ => true,
         }
@@ -335,7 +363,9 @@ impl World {
         match outcome {
             Outcome::Value(value) if fold => self.read(p, frame, lid, value.head(), Origin::Object(id)),
             Outcome::Value(_) => {}
-            Outcome::Stored { .. } => unreachable!("a poll gives no bytes that are elsewhere"),
+            Outcome::Stored { .. } => {
+                assert!(self.plan.futures[lid].actor, "a poll gives no bytes that are elsewhere")
+            }
             Outcome::Failed(error) if fold => {
                 self.count(error_name(kind(&error)));
                 self.check_error(p, frame, (id, lid, made), &error);
@@ -357,7 +387,14 @@ impl World {
         assert_eq!(frame.sum, logical.sum, "p{p}: node {} computed something else", frame.node);
         if frame.attempt <= node.fails && !matches!(frame.role, Role::Main) {
             let error = ApplicationError::new("planned", &std::fmt::Error, None);
-            return Flow::End(Err(Error::Application(error)));
+            return Flow::End(Err(if node.panics {
+                Error::simulated_panic(self.all[p].id)
+            } else {
+                Error::Application(error)
+            }));
+        }
+        if logical.actor {
+            return Flow::End(Ok((Payload::copy_from(b""), Vec::new())));
         }
         let inside: Vec<_> =
             node.returns.iter().map(|r| frame.handle(*r)).map(|h| (h.cell.id(), h.lid)).collect();
@@ -408,6 +445,8 @@ fn error_name(kind: u16) -> &'static str {
         expect::OBJECT_LOST => "[ObjectLost]",
         expect::UNSCHEDULABLE => "[Unschedulable]",
         expect::SHUTDOWN => "[Shutdown]",
+        expect::PANICKED => "[Panicked]",
+        expect::ACTOR_ENDED => "[ActorEnded]",
         _ => "[other]",
     }
 }

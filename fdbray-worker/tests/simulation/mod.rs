@@ -4,7 +4,7 @@
 //!
 //! | file | |
 //! |---|---|
-//! | `plan` | random programs, and what each of their futures must become |
+//! | `plan`, `plan_actors`, `writer` | random programs, and what each of their futures must become |
 //! | `expect` | which errors each future may end with, given the faults of the world |
 //! | `scenario` | how many processes, how large, on which network, with which faults |
 //! | `world`, `events` | processes, the clock, what happens |
@@ -15,7 +15,9 @@
 //! | `interpret` | one task: the steps of its program |
 //! | `value` | the bytes of arguments and values |
 //! | `check` | the invariants |
+//! | `actors` | those of actors: order, exclusivity, ends |
 
+mod actors;
 mod check;
 mod effects;
 mod events;
@@ -25,9 +27,11 @@ mod faults;
 mod interpret;
 mod net;
 mod plan;
+mod plan_actors;
 mod random;
 mod scenario;
 mod value;
 mod world;
+mod writer;
 
 pub use world::run;

@@ -4,7 +4,11 @@
 //! are in registers: first those inside its arguments, then those inside the values of arguments that are futures, then
 //! what its operations bring. Every call and every `put` is one logical future, whatever number of times it is attempted.
 
-use super::random::{Random, mix};
+use super::{
+    random::{Random, mix},
+    writer::Writer,
+};
+use fdbray_worker::registry::Role;
 
 /// A logical future.
 pub type Lid = usize;
@@ -27,6 +31,10 @@ pub struct Logical {
     pub inside: Vec<Lid>,
     pub sum: u64,
     pub pad: usize,
+    /// It is an actor, and has no value.
+    pub actor: bool,
+    /// It ends only after what actors do of which this is the one made first; see `plan_actors`.
+    pub lowest: Lid,
 }
 
 /// What a call asks for: one template of the core.
@@ -35,25 +43,35 @@ pub struct CallOptions {
     /// In ten-thousandths.
     pub cpus: u64,
     pub disk: bool,
+    /// A little of it, as actors do.
+    pub shelf: bool,
     pub retries: u32,
     pub retry_errors: u32,
     pub sync: bool,
     /// No worker has so much.
     pub impossible: bool,
+    pub role: Role,
+    /// How often an actor is made again.
+    pub restarts: u32,
 }
 
 #[derive(Debug)]
 pub struct Node {
     pub lid: Lid,
     pub call: usize,
+    /// The actor whose method it is.
+    pub actor: Option<Lid>,
     pub deadline: Option<u64>,
     pub argument_pad: usize,
     /// Fails in attempts up to this one.
     pub fails: u32,
+    /// By a panic.
+    pub panics: bool,
     /// Logical futures inside its arguments, and among them.
     pub given: Vec<Lid>,
     pub futures: Vec<Lid>,
     pub ops: Vec<Op>,
+    /// What is in its value; or what an actor keeps.
     pub returns: Vec<Register>,
     /// The lid of each register.
     pub registers: Vec<Lid>,
@@ -67,12 +85,14 @@ pub enum Op {
         node: usize,
         futures: Vec<Register>,
         given: Vec<Register>,
+        /// The actor that is called.
+        on: Option<Register>,
     },
     Put {
         lid: Lid,
         given: Vec<Register>,
     },
-    /// Waits; `fold`: an error ends the node, a value goes into its own and gives registers.
+    /// Waits; `fold`: an error ends the node, a value goes into its own and gives registers. For an actor: until it is there.
     Await {
         of: Register,
         fold: bool,
@@ -84,6 +104,8 @@ pub enum Op {
     },
     Drop(Register),
     Cancel(Register),
+    /// Ends an actor.
+    Kill(Register),
     /// Leaves a handle to the process, which awaits it later.
     Keep(Register, u64),
 }
@@ -94,6 +116,8 @@ pub struct Taste {
     pub nodes: usize,
     pub depth: usize,
     pub calls: Vec<CallOptions>,
+    /// Constructors and methods; empty where there are no actors.
+    pub actors: Vec<CallOptions>,
     pub inline: usize,
     /// The longest that one step takes.
     pub work: u64,
@@ -108,27 +132,35 @@ pub struct Taste {
 impl Plan {
     /// Adds one main program, and gives its node.
     pub fn grow(&mut self, taste: &Taste, random: &mut Random) -> usize {
-        self.calls.clone_from(&taste.calls);
+        self.calls = [&taste.calls[..], &taste.actors[..]].concat();
         let mut budget = taste.nodes;
-        self.node(taste, &mut budget, taste.depth, (Vec::new(), Vec::new()), random)
+        let callee = Callee::function(taste, random);
+        self.node(taste, &mut budget, taste.depth, callee, (Vec::new(), Vec::new()), random)
     }
 
-    fn node(
+    pub(super) fn node(
         &mut self,
         taste: &Taste,
         budget: &mut usize,
         depth: usize,
+        Callee { call, actor, floor }: Callee,
         (given, futures): (Vec<Lid>, Vec<Lid>),
         random: &mut Random,
     ) -> usize {
         *budget = budget.saturating_sub(1);
         let lid = self.futures.len();
-        self.futures.push(Logical { node: None, inside: Vec::new(), sum: 0, pad: 0 });
-        let mut writer = Writer { sum: mix(lid as u64 + 1), ..Writer::default() };
-        given.iter().for_each(|l| writer.register(*l));
+        self.futures.push(Logical::default());
+        let role = self.calls[call].role;
+        let floor = match role {
+            Role::Constructor => lid,
+            _ => actor.map_or(floor, |actor| actor.max(floor)),
+        };
+        let mut writer = Writer::new(mix(lid as u64 + 1), floor);
+        given.iter().for_each(|l| writer.register(*l, &self.futures));
         for future in &futures {
             writer.fold(self.futures[*future].sum);
-            self.futures[*future].inside.clone().into_iter().for_each(|l| writer.register(l));
+            writer.waits_for(*future, &self.futures);
+            writer.register_inside(*future, &self.futures);
         }
         writer.ops.push(Op::Work(random.scale(1_000, taste.work)));
         // What it was given outlives it sometimes.
@@ -146,16 +178,13 @@ impl Plan {
         }
         // A node that returns handles it was given passes them on.
         let returns = if random.percent(30) { writer.some(2, random) } else { Vec::new() };
-        let pad = self.pad(taste, random);
         let index = self.nodes.len();
-        self.futures[lid] = Logical {
-            node: Some(index),
-            inside: returns.iter().map(|r| writer.registers[*r]).collect(),
-            sum: writer.sum,
-            pad,
-        };
-        let call = random.index(taste.calls.len());
-        let tries = taste.calls[call].retry_errors;
+        let makes = role == Role::Constructor;
+        let inside = returns.iter().filter(|_| !makes).map(|r| writer.registers[*r]).collect();
+        let pad = if makes { 0 } else { self.pad(taste, random) };
+        let lowest = actor.map_or(Lid::MAX, |actor| actor.min(self.futures[actor].lowest)).min(writer.lowest);
+        self.futures[lid] = Logical { node: Some(index), inside, sum: writer.sum, pad, actor: makes, lowest };
+        let tries = self.calls[call].retry_errors;
         let fails = match taste.failures && random.percent(8) {
             true if random.percent(50) => u32::MAX,
             true => random.range(1, u64::from(tries) + 1) as u32,
@@ -164,9 +193,11 @@ impl Plan {
         self.nodes.push(Node {
             lid,
             call,
+            actor,
             deadline: (taste.deadlines && random.percent(6)).then(|| random.scale(100_000, 400_000_000)),
             argument_pad: if random.percent(5) { taste.inline * 2 } else { random.range(0, 40) as usize },
             fails,
+            panics: fails > 0 && role.is_method() && random.percent(60),
             given,
             futures,
             ops: writer.ops,
@@ -184,45 +215,52 @@ impl Plan {
         writer: &mut Writer,
         random: &mut Random,
     ) {
+        if !taste.actors.is_empty() && random.percent(30) {
+            return self.actor_op(taste, budget, depth, writer, random);
+        }
         let dice = if taste.flat { random.range(0, 45) } else { random.range(0, 99) };
         match dice {
             0..=39 if *budget > 0 => {
                 let (futures, given) = match random.percent(if taste.flat { 5 } else { 50 }) {
-                    true => (writer.some(2, random), writer.some(2, random)),
+                    true => (writer.some_ending(2, random), writer.some(2, random)),
                     false => (Vec::new(), Vec::new()),
                 };
                 let lids = |registers: &[Register]| registers.iter().map(|r| writer.registers[*r]).collect();
                 let arguments = (lids(&given), lids(&futures));
-                let node = self.node(taste, budget, depth - 1, arguments, random);
+                let callee = Callee { floor: writer.floor, ..Callee::function(taste, random) };
+                let node = self.node(taste, budget, depth - 1, callee, arguments, random);
                 let passed = [futures.clone(), given.clone()].concat();
-                writer.ops.push(Op::Call { node, futures, given });
+                writer.ops.push(Op::Call { node, futures, given, on: None });
                 writer.move_away(&passed, random);
-                writer.register(self.nodes[node].lid);
+                writer.register(self.nodes[node].lid, &self.futures);
             }
             40..=47 => {
                 let given = writer.some(2, random);
                 let lid = self.futures.len();
                 let inside = given.iter().map(|r| writer.registers[*r]).collect();
                 let pad = self.pad(taste, random);
-                self.futures.push(Logical { node: None, inside, sum: mix(lid as u64 + 1), pad });
+                let put = Logical { inside, sum: mix(lid as u64 + 1), pad, ..Logical::default() };
+                self.futures.push(put);
                 writer.ops.push(Op::Put { lid, given: given.clone() });
                 writer.move_away(&given, random);
-                writer.register(lid);
+                writer.register(lid, &self.futures);
             }
             48..=69 => {
-                for of in writer.some(1, random) {
+                for of in writer.some_ending(1, random) {
                     let fold = !writer.doubtful[of] && random.percent(90);
                     writer.ops.push(Op::Await { of, fold });
+                    let lid = writer.registers[of];
+                    writer.waits_for(lid, &self.futures);
                     if fold {
-                        let lid = writer.registers[of];
                         writer.fold(self.futures[lid].sum);
-                        self.futures[lid].inside.clone().into_iter().for_each(|l| writer.register(l));
+                        writer.register_inside(lid, &self.futures);
                         writer.move_away(&[of], random);
                     }
                 }
             }
             70..=75 => {
-                let of = writer.some(6, random);
+                let of = writer.some_ending(6, random);
+                of.iter().for_each(|r| writer.waits_for(writer.registers[*r], &self.futures));
                 let count = if of.is_empty() { 0 } else { random.range(1, of.len() as u64) as usize };
                 writer.ops.push(Op::AwaitSome { of, count });
             }
@@ -233,7 +271,7 @@ impl Plan {
                 }
             }
             84..=89 if taste.cancels => {
-                for r in writer.some(1, random) {
+                for r in writer.some_of(1, random, |w, r| !w.actors[r]) {
                     writer.doubtful[r] = true;
                     writer.ops.push(Op::Cancel(r));
                 }
@@ -248,7 +286,7 @@ impl Plan {
         }
     }
 
-    fn pad(&self, taste: &Taste, random: &mut Random) -> usize {
+    pub(super) fn pad(&self, taste: &Taste, random: &mut Random) -> usize {
         match taste.large && random.percent(20) {
             true => taste.inline + random.range(0, taste.inline as u64) as usize,
             false => random.range(0, 24) as usize,
@@ -256,48 +294,23 @@ impl Plan {
     }
 }
 
-/// A node that is being written.
-#[derive(Default)]
-struct Writer {
-    ops: Vec<Op>,
-    registers: Vec<Lid>,
-    live: Vec<bool>,
-    doubtful: Vec<bool>,
-    sum: u64,
+/// What is called.
+pub(super) struct Callee {
+    pub call: usize,
+    pub actor: Option<Lid>,
+    /// See [`Writer::floor`].
+    pub floor: Lid,
 }
 
-impl Writer {
-    fn register(&mut self, lid: Lid) {
-        self.registers.push(lid);
-        self.live.push(true);
-        self.doubtful.push(false);
+impl Callee {
+    fn function(taste: &Taste, random: &mut Random) -> Self {
+        Callee { call: random.index(taste.calls.len()), actor: None, floor: 0 }
     }
+}
 
-    /// A handle that is passed on or awaited by value is gone; by reference it stays.
-    fn move_away(&mut self, passed: &[Register], random: &mut Random) {
-        for r in passed {
-            if self.live[*r] && random.percent(50) {
-                self.live[*r] = false;
-                self.ops.push(Op::Drop(*r));
-            }
-        }
-    }
-
-    fn fold(&mut self, sum: u64) {
-        self.sum = fold(self.sum, sum);
-    }
-
-    /// Up to `most` registers that have a handle.
-    fn some(&self, most: u64, random: &mut Random) -> Vec<Register> {
-        let live: Vec<Register> = (0..self.live.len()).filter(|r| self.live[*r]).collect();
-        if live.is_empty() {
-            return live;
-        }
-        let count = if most == 1 { 1 } else { random.range(0, most) };
-        // The newest are the likeliest.
-        let pick =
-            |random: &mut Random| live[live.len() - 1 - (random.scale(1, live.len() as u64) - 1) as usize];
-        (0..count).map(|_| pick(random)).collect()
+impl Default for Logical {
+    fn default() -> Self {
+        Logical { node: None, inside: Vec::new(), sum: 0, pad: 0, actor: false, lowest: Lid::MAX }
     }
 }
 

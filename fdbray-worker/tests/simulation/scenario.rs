@@ -4,9 +4,12 @@ use super::{
     plan::{CallOptions, Taste},
     random::Random,
 };
-use fdbray_worker::core::{
-    MILLISECOND, Nanos,
-    shape::{ONE, Resources},
+use fdbray_worker::{
+    core::{
+        MILLISECOND, Nanos,
+        shape::{ONE, Resources},
+    },
+    registry::Role,
 };
 
 #[derive(Debug)]
@@ -100,8 +103,15 @@ impl Scenario {
     }
 }
 
+/// What actors hold for life, and tasks do not need: one that waits gives its slot back, and might never have it again.
+pub const SHELF: &str = "shelf";
+
 pub fn resources(cpus: u64, disk: bool) -> Resources {
-    let named = if disk { vec![("disk".to_owned(), 2 * ONE)] } else { Vec::new() };
+    // Everywhere there is more room for actors than there are actors.
+    let mut named = vec![(SHELF.to_owned(), ONE)];
+    if disk {
+        named.insert(0, ("disk".to_owned(), 2 * ONE));
+    }
     Resources { cpus: cpus * ONE, named, ..Resources::default() }
 }
 
@@ -143,20 +153,25 @@ fn taste(inline: usize, random: &mut Random) -> Taste {
         calls.push(CallOptions {
             cpus: random.pick(&[ONE, ONE, ONE, ONE / 2, ONE / 10, 2 * ONE, 0]),
             disk: random.percent(15),
+            shelf: false,
             retries: if random.percent(15) { 0 } else { retries },
             retry_errors: if random.percent(30) { 3 } else { 0 },
             sync: random.percent(50),
             impossible: false,
+            role: Role::Function,
+            restarts: 0,
         });
     }
     if random.percent(4) {
         calls.push(CallOptions { impossible: true, cpus: 1_000 * ONE, ..calls[0] });
     }
+    let actors = if random.percent(60) { actors(random) } else { Vec::new() };
     let flat = random.percent(15);
     Taste {
         nodes: if flat { random.scale(50, 800) } else { random.scale(4, 250) } as usize,
         depth: if flat { 1 } else { random.range(1, 7) as usize },
         calls,
+        actors,
         inline,
         work: random.pick(&[50_000, 2_000_000, 100_000_000]),
         cancels: random.percent(50),
@@ -165,4 +180,34 @@ fn taste(inline: usize, random: &mut Random) -> Taste {
         large: random.percent(60),
         flat,
     }
+}
+
+/// Constructors and methods.
+fn actors(random: &mut Random) -> Vec<CallOptions> {
+    let shelf = random.percent(50);
+    let roles = [
+        Role::Constructor,
+        Role::Constructor,
+        Role::Shared(random.range(1, 4) as u32),
+        Role::Shared(random.range(1, 4) as u32),
+        Role::Exclusive,
+        Role::Exclusive,
+        Role::Stop,
+    ];
+    let mut all = Vec::new();
+    for role in roles {
+        let makes = role == Role::Constructor;
+        all.push(CallOptions {
+            cpus: 0,
+            disk: false,
+            shelf: makes && shelf,
+            retries: if makes { random.pick(&[0, 3, 100]) } else { random.pick(&[0, 0, 3, 100]) },
+            retry_errors: random.pick(&[0, 0, 2]),
+            sync: random.percent(50),
+            impossible: false,
+            role,
+            restarts: if makes { random.range(0, 3) as u32 } else { 0 },
+        });
+    }
+    all
 }

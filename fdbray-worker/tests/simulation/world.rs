@@ -1,18 +1,20 @@
 //! Processes, the clock, and the order of events.
 
 use super::{
+    actors::Actors,
     events::{Due, Event},
     exec::Thread,
     expect::Weather,
+    interpret::Handle,
     net::Net,
     plan::{Lid, Plan},
     random::{Random, mix},
-    scenario::Scenario,
+    scenario::{SHELF, Scenario},
 };
 use fdbray_worker::{
     cell::Cell,
     core::{
-        Core, Effects, Nanos, PeerInfo, Settings,
+        Core, Effects, Instance, Nanos, PeerInfo, Settings,
         shape::{ONE, Resources, TemplateSpec},
     },
     id::{ObjectId, ProcessId},
@@ -74,6 +76,7 @@ pub struct World {
     pub started: BTreeMap<ObjectId, BTreeSet<u32>>,
     /// What each future was seen to have become, by process.
     pub seen: BTreeMap<(P, ObjectId), u64>,
+    pub actors: Actors,
     /// Objects whose bytes on a disk were damaged.
     pub damaged: BTreeSet<ObjectId>,
     /// Values that left the memory of a process that kept them.
@@ -106,6 +109,8 @@ pub struct Process {
     pub called: usize,
     /// Start marks, by place.
     pub marks: BTreeMap<u32, u32>,
+    /// The states of its actors, with the handles that they have.
+    pub states: BTreeMap<Instance, Vec<Handle>>,
     /// Handles of user code, for [`super::check`].
     pub handles: BTreeMap<ObjectId, (Arc<Cell>, Lid, u32)>,
     /// Handles dropped that the core was not told of.
@@ -133,6 +138,7 @@ impl World {
             weather,
             started: BTreeMap::new(),
             seen: BTreeMap::new(),
+            actors: Actors::default(),
             damaged: BTreeSet::new(),
             aside: BTreeSet::new(),
             mains_open: 0,
@@ -198,6 +204,7 @@ impl World {
             next_thread: 0,
             called: 0,
             marks: BTreeMap::new(),
+            states: BTreeMap::new(),
             handles: BTreeMap::new(),
             released: Vec::new(),
             tick_at: Nanos::MAX,
@@ -218,20 +225,24 @@ impl World {
     /// Templates have the same numbers as the calls of the plan.
     fn know_templates(&mut self, p: P) {
         for (i, call) in self.plan.calls.clone().into_iter().enumerate() {
-            let named = if call.disk { vec![("disk".to_owned(), ONE)] } else { Vec::new() };
+            let needs = [("disk", call.disk, ONE), (SHELF, call.shelf, ONE / 1_000)];
+            let needed = needs.into_iter().filter(|(_, yes, _)| *yes);
+            let named = needed.map(|(name, _, amount)| (name.to_owned(), amount)).collect();
             let spec = TemplateSpec {
                 here: false,
                 function: i as u32,
                 name: "node",
                 shape: Resources { cpus: call.cpus, named, ..Resources::default() },
                 retries: call.retries,
-                restarts: 0,
-                role: Default::default(),
+                restarts: call.restarts,
+                role: call.role,
                 retry_errors: call.retry_errors,
                 logs: true,
             };
             self.all[p].core.template(spec);
         }
+        let roles = self.plan.calls.iter().map(|call| call.role).collect();
+        self.all[p].core.tell_roles(roles);
     }
 
     pub fn at(&self, id: ProcessId) -> P {

@@ -53,7 +53,7 @@ fn messages_corpus() -> Vec<Vec<u8>> {
         Message::LeaseRequest { request: 1, shape: Resources::default(), slots: 2 },
         Message::LeaseGrant { request: 1, lease: 1, slots: 2, mark: 5, more: true },
         Message::Borrow { seq: 7, epoch: 1 },
-        Message::Want { seq: 7, not_from: Some(process) },
+        Message::Want { seq: 7, not_from: Some((process, 1)) },
         Message::Value { seq: 7, value: b"value" },
         Message::ValueStored { seq: 7, places, len: 1 << 20 },
         Message::Copied { seq: 7, attempt: 1, has: true },

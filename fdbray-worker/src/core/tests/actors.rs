@@ -8,11 +8,22 @@ const NEW: u32 = 1;
 const GET: u32 = 2;
 const ADD: u32 = 3;
 const STOP: u32 = 4;
+const GET_FEW: u32 = 5;
+/// As [`ADD`], and may be called again.
+const AGAIN: u32 = 6;
 /// Calls of [`GET`] that may run at once.
 const TOGETHER: u32 = 3;
 
 fn roles() -> Vec<Role> {
-    vec![Role::Function, Role::Constructor, Role::Shared(TOGETHER), Role::Exclusive, Role::Stop]
+    vec![
+        Role::Function,
+        Role::Constructor,
+        Role::Shared(TOGETHER),
+        Role::Exclusive,
+        Role::Stop,
+        Role::Shared(TOGETHER - 1),
+        Role::Exclusive,
+    ]
 }
 
 impl Node {
@@ -30,12 +41,23 @@ impl Node {
         restarts: u32,
         futures: &[&Arc<Cell>],
     ) -> Arc<Cell> {
+        self.on_actor_from(None, function, actor, restarts, futures)
+    }
+
+    fn on_actor_from(
+        &mut self,
+        parent: Option<TaskKey>,
+        function: u32,
+        actor: Option<ObjectId>,
+        restarts: u32,
+        futures: &[&Arc<Cell>],
+    ) -> Arc<Cell> {
         let spec = TemplateSpec {
             here: false,
             function,
             name: "f",
             shape: Resources::default(),
-            retries: if function == NEW { 3 } else { 0 },
+            retries: if matches!(function, NEW | AGAIN) { 3 } else { 0 },
             retry_errors: 0,
             restarts,
             role: roles()[function as usize],
@@ -49,7 +71,7 @@ impl Node {
             futures: futures.iter().map(|cell| cell.id()).collect(),
             contained: Vec::new(),
             deadline: None,
-            parent: None,
+            parent,
             gate: None,
             place: None,
             actor,
@@ -75,6 +97,20 @@ impl Node {
     /// Everything that can start now, a batch each.
     fn start_all(&mut self) -> Vec<(TaskKey, Vec<Start>)> {
         std::iter::from_fn(|| self.start()).collect()
+    }
+
+    /// The thread of the batch has run all of it.
+    fn end(&mut self, key: TaskKey, starts: &[Start], value: &[u8]) {
+        let finished = |start: &Start| Finished {
+            task: start.task,
+            id: start.id,
+            attempt: start.attempt,
+            function: start.function,
+            ran: 1_000,
+            outcome: Ok((Payload::copy_from(value), Vec::new())),
+        };
+        let mut finished = starts.iter().map(finished).collect();
+        self.core.finish(key, &mut finished, &mut Vec::new(), &mut self.fx);
     }
 
     /// The thread of the batch panics in its first call, and gives the others back.
@@ -127,18 +163,7 @@ fn run_all(worker: &mut Node, peer: &mut Node) {
     loop {
         talk(peer, worker);
         let Some((key, starts)) = worker.start() else { return };
-        for start in &starts {
-            let finished = Finished {
-                task: start.task,
-                id: start.id,
-                attempt: start.attempt,
-                function: start.function,
-                ran: 1_000,
-                outcome: Ok((Payload::copy_from(&start.id.seq.to_le_bytes()), Vec::new())),
-            };
-            worker.core.report(key, &mut vec![finished], &mut Vec::new(), &mut worker.fx);
-        }
-        worker.core.finish(key, &mut Vec::new(), &mut Vec::new(), &mut worker.fx);
+        worker.end(key, &starts, b"done");
     }
 }
 
@@ -163,6 +188,25 @@ fn what_changes_the_state_runs_alone_and_what_reads_it_together_in_the_order_mad
     let rest: u32 = worker.start_all().iter().map(|batch| functions(batch).len() as u32).sum();
     assert_eq!(rest, 4);
     drop(calls);
+}
+
+#[test]
+fn calls_that_a_task_makes_before_the_actor_is_there_run_in_the_order_made_too() {
+    let (mut driver, mut worker) = (Node::with_actors(1, 0), Node::with_actors(2, 2));
+    meet(&mut driver, &mut worker);
+    let _task = driver.call(&[]);
+    talk(&mut driver, &mut worker);
+    let (task, _) = worker.start_one();
+    let actor = worker.on_actor_from(Some(task), NEW, None, 0, &[]);
+    let calls: Vec<_> =
+        (0..3).map(|_| worker.on_actor_from(Some(task), ADD, Some(actor.id()), 0, &[])).collect();
+    worker.construct();
+    let mut started = Vec::new();
+    while let Some((key, starts)) = worker.start() {
+        started.extend(starts.iter().map(|start| start.id));
+        worker.end(key, &starts, b"");
+    }
+    assert_eq!(started, calls.iter().map(|call| call.id()).collect::<Vec<_>>());
 }
 
 #[test]
@@ -348,4 +392,81 @@ fn a_borrower_calls_the_actor_where_it_lives_and_finds_it_again_where_it_is_made
     let third = other.method(ADD, &handle);
     talk(&mut driver, &mut other);
     assert!(error(&third).contains("killed"), "{}", error(&third));
+}
+
+#[test]
+fn a_large_result_that_is_lost_is_not_computed_again_since_the_state_has_moved_on() {
+    let (mut driver, mut worker, actor) = pair(1);
+    let call = driver.method(AGAIN, &actor);
+    talk(&mut driver, &mut worker);
+    let (key, start) = worker.start_one();
+    worker.finish(key, &start, &[7; 2 * INLINE_BYTES], &[]);
+    talk(&mut driver, &mut worker);
+    assert!(matches!(call.outcome(), Some(Outcome::Stored { .. })));
+    driver.drop_handle(&actor);
+    driver.core.member_left(worker.id(), true, &|_| None, &mut driver.fx);
+    assert!(error(&call).contains("lost"));
+}
+
+#[test]
+fn what_was_called_before_and_after_a_stop_is_never_in_one_batch_with_it() {
+    let (mut driver, mut worker, actor) = pair(0);
+    // It is known that they are quick.
+    for function in [ADD, STOP] {
+        let other = driver.create(0);
+        let call = driver.method(function, &other);
+        talk(&mut driver, &mut worker);
+        worker.construct();
+        run_all(&mut worker, &mut driver);
+        assert!(value(&call).is_some());
+    }
+    let _calls = [ADD, ADD, STOP, ADD].map(|f| driver.method(f, &actor));
+    talk(&mut driver, &mut worker);
+    let (key, starts) = worker.start().unwrap();
+    assert_eq!(starts.iter().map(|s| s.function).collect::<Vec<_>>(), [ADD, ADD]);
+    worker.end(key, &starts, b"");
+    let (key, starts) = worker.start().unwrap();
+    assert_eq!(starts.iter().map(|s| s.function).collect::<Vec<_>>(), [STOP]);
+    worker.end(key, &starts, b"");
+    assert!(worker.start().is_none());
+}
+
+#[test]
+fn methods_of_different_limits_are_never_in_one_batch() {
+    let (mut driver, mut worker, actor) = pair(0);
+    let first = driver.method(GET, &actor);
+    run_all(&mut worker, &mut driver);
+    let _rest = [GET, GET, GET_FEW, GET, GET].map(|f| driver.method(f, &actor));
+    talk(&mut driver, &mut worker);
+    let batches: Vec<_> = worker.start_all().iter().map(functions).collect();
+    assert_eq!(batches, [vec![GET, GET], vec![GET_FEW], vec![GET, GET]]);
+    assert!(value(&first).is_some());
+}
+
+#[test]
+fn an_actor_that_was_made_again_where_it_was_is_not_given_up_for_a_late_word_of_its_first_end() {
+    let (mut driver, mut worker, actor) = pair(1);
+    let mut other = Node::with_actors(3, 0);
+    meet(&mut driver, &mut other);
+    meet(&mut worker, &mut other);
+    let handle = other.core.adopt(actor.id(), Origin::Here, &mut other.fx);
+    let _call = other.method(ADD, &handle);
+    talk(&mut driver, &mut other);
+    talk(&mut worker, &mut other);
+    let (key, starts) = worker.start().unwrap();
+    worker.panic(key, starts);
+    // Its owner has made it again before it hears what the borrower has found.
+    let late = {
+        talk(&mut worker, &mut other);
+        other.say(&driver)
+    };
+    talk(&mut driver, &mut worker);
+    worker.construct();
+    talk(&mut driver, &mut worker);
+    driver.hear(&other, &late);
+    talk(&mut driver, &mut worker);
+    assert!(worker.start().is_none(), "it is made once more");
+    let call = driver.method(ADD, &actor);
+    run_all(&mut worker, &mut driver);
+    assert!(value(&call).is_some());
 }
