@@ -252,8 +252,8 @@ pub use fdbray_macros::remote;
 /// 256 calls of each or as many as `concurrency` says. Who came first runs first, whichever it is, so that neither kind keeps
 /// the other waiting for ever. Sync methods run on a pool of threads, `async` ones on tokio.
 ///
-/// The type has to be `Send`, and `Sync` only if it has `&self` methods. A method that waits for a call of its own actor
-/// waits for ever if either takes `&mut self`.
+/// The type has to be `Send`, and `Sync` only if it has `&self` methods. A method must not wait for a call of its own actor
+/// where either takes `&mut self`: that call could not begin before this one has ended.
 ///
 /// # Life
 /// An actor ends when no handle of it is left in any process, in no value and no other actor; calls that were made by then

@@ -5,6 +5,9 @@
 // Written to see what the types do with it, not for style.
 #![allow(clippy::all, dead_code)]
 
+#[path = "inference/actors.rs"]
+mod actors;
+
 use fdbray::prelude::*;
 use futures_util::{StreamExt, future};
 use serde::{Deserialize, Serialize};
@@ -341,6 +344,10 @@ async fn items() {
     let _ = (old(1), old::remote(1));
 }
 
+fn put_levels() -> RemoteFuture<[u8; 2]> {
+    fdbray::put(&[1, 2]).unwrap()
+}
+
 #[test]
 fn futures_are_send_sync_unpin_clone_and_debug_whatever_they_are_of() {
     fn is<T: Send + Sync + Unpin + Clone + std::fmt::Debug>() {}
@@ -354,5 +361,6 @@ fn futures_are_send_sync_unpin_clone_and_debug_whatever_they_are_of() {
         send(calls());
         send(awaiting());
         send(items());
+        send(actors::all(put_levels()));
     };
 }

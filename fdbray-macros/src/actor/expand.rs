@@ -65,6 +65,8 @@ impl Actor {
         let handle = self.handle_name();
         let methods = self.methods.iter().map(|method| self.method(method));
         let state = self.state();
+        // No other attribute goes on an impl block of a trait.
+        let conditions: Vec<_> = carried.iter().filter(|a| a.path().is_ident("cfg")).collect();
         // `Deserialize` is not said to be derived: clippy would warn of the `unsafe` that registration expands to.
         let doc = format!(
             "A handle of an actor, a remote `{}`: see [`fdbray::actor`](macro@::fdbray::actor).",
@@ -85,14 +87,16 @@ impl Actor {
                 #state
                 #(#methods)*
             }
-            #(#carried)*
+            #(#conditions)*
+            #[allow(deprecated)]
             #[automatically_derived]
             impl ::fdbray::__private::ActorHandle for #handle {
                 fn __actor(&self) -> &::fdbray::__private::Actor {
                     &self.0
                 }
             }
-            #(#carried)*
+            #(#conditions)*
+            #[allow(deprecated)]
             #[automatically_derived]
             impl ::fdbray::__private::serde::Serialize for #handle {
                 fn serialize<S: ::fdbray::__private::serde::Serializer>(
@@ -102,7 +106,8 @@ impl Actor {
                     ::fdbray::__private::serde::Serialize::serialize(&self.0, serializer)
                 }
             }
-            #(#carried)*
+            #(#conditions)*
+            #[allow(deprecated)]
             impl<'de> ::fdbray::__private::serde::Deserialize<'de> for #handle {
                 fn deserialize<D: ::fdbray::__private::serde::Deserializer<'de>>(
                     deserializer: D,

@@ -2,7 +2,7 @@
 
 use proc_macro2::Span;
 use syn::{
-    Expr, Ident, Path, Signature, Type, TypePath, parse_quote_spanned,
+    Expr, Ident, Path, Receiver, Signature, Type, TypePath, parse_quote_spanned,
     spanned::Spanned,
     visit_mut::{self, VisitMut},
 };
@@ -34,6 +34,9 @@ impl OwnType<'_> {
 }
 
 impl VisitMut for OwnType<'_> {
+    /// Stays: nothing is generated from it.
+    fn visit_receiver_mut(&mut self, _: &mut Receiver) {}
+
     fn visit_type_mut(&mut self, ty: &mut Type) {
         if let Type::Path(TypePath { qself: None, path }) = ty {
             if path.is_ident("Self") {

@@ -115,7 +115,7 @@ mod tests {
         {
             let (one, other) = (together.shared(function).unwrap(), together.shared(function).unwrap());
             assert_eq!(*one + *other, 2);
-            let error = together.exclusive(function).map(drop).expect_err("others run").to_string();
+            let error = together.exclusive(function).expect_err("others run").to_string();
             assert!(error.contains("stop") && error.contains("a bug in fdbray"), "{error}");
         }
         *together.exclusive(function).unwrap() += 1;
