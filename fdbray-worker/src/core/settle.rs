@@ -24,7 +24,9 @@ impl Core {
             return;
         }
         record.state = State::Settled;
-        if let Some(line) = record.line {
+        // It may end once more, when its value is lost.
+        let line = record.line.take();
+        if let Some(line) = line {
             self.ended_on_line(line.get() - 1);
         }
         self.lines.hear_of(ObjectId { owner: self.settings.me, seq });
@@ -38,7 +40,7 @@ impl Core {
         // state has moved on), or to make an actor again.
         let spec = self.templates.get(record.template).filter(|spec| spec.role == Role::Constructor);
         let spent = spec.is_some_and(|spec| u32::from(record.restarts) >= spec.restarts);
-        let keeps_arguments = matches!(outcome, Outcome::Stored { .. }) && !spent && record.line.is_none();
+        let keeps_arguments = matches!(outcome, Outcome::Stored { .. }) && !spent && line.is_none();
         fx.wake.append(record.cell.settle(outcome));
         if !keeps_arguments {
             self.forget_arguments(seq, fx);
