@@ -253,7 +253,8 @@ pub use fdbray_macros::remote;
 /// the other waiting for ever. Sync methods run on a pool of threads, `async` ones on tokio.
 ///
 /// The type has to be `Send`, and `Sync` only if it has `&self` methods. A method must not wait for a call of its own actor
-/// where either takes `&mut self`: that call could not begin before this one has ended.
+/// where either takes `&mut self`: that call could not begin before this one has ended. A `&mut self` method that awaits one
+/// gets [`Error::Control`] instead; cycles by way of other actors or tasks are not found.
 ///
 /// # Life
 /// An actor ends when no handle of it is left in any process, in no value and no other actor; calls that were made by then

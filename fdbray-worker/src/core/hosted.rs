@@ -323,6 +323,23 @@ impl Core {
         Some(key)
     }
 
+    /// A method that runs alone awaits the future `id`: if that is a call of the same actor, which can only start when the
+    /// method has ended, it fails instead.
+    pub fn awaits_itself(&mut self, key: TaskKey, id: ObjectId, fx: &mut Effects) {
+        let Some((actor, true)) = self.worker.active_ref(key).and_then(|active| active.actor) else { return };
+        let called = self.table.get(id.seq).filter(|_| self.owns(id)).and_then(|record| record.line);
+        if called.is_none_or(|line| self.actor_of_line(line.get() - 1) != Some(actor)) {
+            return;
+        }
+        let Some(name) = self.table.get(id.seq).map(|r| self.templates.spec(r.template).name) else { return };
+        let error = Error::control(format!(
+            "a method of actor {actor} that runs alone awaits `{name}` of the same actor, which could start only when that              method has ended: call it without awaiting it, or call the function itself"
+        ));
+        self.abandon(id.seq, fx);
+        self.fail(id.seq, error, fx);
+        self.turn(fx);
+    }
+
     /// A thread gives back calls that it has not started.
     pub(super) fn give_back_calls(&mut self, lease: u32, unstarted: &mut Vec<Start>) {
         let Some(line) = self.hosted.lines.get_mut(&lease) else { return unstarted.clear() };

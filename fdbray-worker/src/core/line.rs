@@ -125,6 +125,10 @@ impl Lines {
 }
 
 impl Core {
+    pub(super) fn actor_of_line(&self, line: u32) -> Option<ObjectId> {
+        self.lines.all.get(line as usize)?.as_ref().map(|line| line.actor)
+    }
+
     /// The line of an actor, with one call more.
     pub(super) fn join_line(&mut self, actor: ObjectId) -> u32 {
         let lines = &mut self.lines;

@@ -42,6 +42,7 @@ use crate::{
     id::{ObjectId, ProcessId},
     objects::Stats,
     payload::Payload,
+    registry::Role,
 };
 use std::{
     sync::{Arc, OnceLock},
@@ -125,6 +126,9 @@ pub(crate) fn failed(error: Error) -> Handle {
 pub(crate) fn ask(cell: &Arc<Cell>) {
     exec::note_waiting();
     let Some(process) = process() else { return };
+    if let Some(current) = exec::running().filter(|current| current.function.role == Role::Exclusive) {
+        process.with_core(true, |core, fx| core.awaits_itself(current.slot, cell.id(), fx));
+    }
     // The value of an own future comes by itself, unless it is kept elsewhere.
     let comes = is_own(process, cell.id()) && !cell.is_stored();
     if cell.first_ask() && !comes {

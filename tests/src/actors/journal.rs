@@ -126,6 +126,22 @@ impl Journal {
         panic!("stumbled over {} lines", self.lines.len())
     }
 
+    /// Awaits a call of itself, which can start only when this has ended.
+    ///
+    /// # Errors
+    /// What that call ends with.
+    pub fn asks_itself(&mut self, itself: JournalHandle) -> fdbray::Result<usize> {
+        itself.write(0, 1).wait()
+    }
+
+    /// The same, async.
+    ///
+    /// # Errors
+    /// What that call ends with.
+    pub async fn asks_itself_later(&mut self, itself: JournalHandle) -> fdbray::Result<usize> {
+        itself.write(0, 2).await
+    }
+
     /// Says that it runs, by a file, and never returns.
     pub fn blocks(&mut self, file: &str) {
         // Without it the test ends with what it waited for.

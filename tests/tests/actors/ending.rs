@@ -142,6 +142,16 @@ async fn a_cancelled_call_leaves_the_others() {
 }
 
 #[fdbray::test]
+async fn a_method_that_awaits_a_call_of_its_own_actor_is_told_that_it_would_never_end() {
+    let journal = Journal::remote();
+    for call in [journal.asks_itself(&journal), journal.asks_itself_later(&journal)] {
+        let error = within(LIMIT, "it is told", call).await.unwrap_err().to_string();
+        assert!(error.contains("write") && error.contains("could start only when"), "{error}");
+    }
+    assert_eq!(journal.write(0, 3).await.unwrap(), 1);
+}
+
+#[fdbray::test]
 async fn a_panic_in_a_method_that_reads_fails_its_call_alone() {
     let journal = Journal::remote();
     within(LIMIT, "a line", journal.write(0, 1)).await.unwrap();
