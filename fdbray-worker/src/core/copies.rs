@@ -263,7 +263,7 @@ mod tests {
         let ids = [1, 2, 3].map(|seq| ObjectId { owner, seq });
         let mut copies = Copies::default();
         for (id, idle) in ids.iter().zip([VIEWED, VIEWED, KEPT]) {
-            copies.add(*id, copy(id.seq, idle));
+            assert!(copies.add(*id, copy(id.seq, idle)).is_none());
         }
         for now in (1..10).map(|n| n * VIEWED / 2) {
             assert!(copies.get(ids[0], 1, now).is_some());
@@ -271,6 +271,10 @@ mod tests {
             assert_eq!(copies.peek(ids[1], 1).is_none(), now >= VIEWED);
             assert!(copies.peek(ids[2], 1).is_some());
         }
+        assert!(
+            copies.add(ids[2], copy(9, KEPT)).is_some_and(|before| before.head() == [3]),
+            "is given back"
+        );
         assert_eq!(copies.take_idle(2 * KEPT).len(), 2);
         assert_eq!((copies.is_empty(), copies.looks.len()), (true, 0));
     }

@@ -1,7 +1,7 @@
 //! Where values are, where tasks run because of that, and what becomes of copies.
 
 use super::{
-    super::{Found, Got, SetAside},
+    super::{Found, Got, SetAside, message::Places},
     *,
 };
 use crate::{error::Error, objects::Spilled};
@@ -310,6 +310,27 @@ fn bytes_that_come_late_of_an_attempt_that_was_lost_are_not_the_value() {
     assert!(matches!(call.outcome(), Some(Outcome::Stored { .. })));
     core.fetched(id, 2, got(8), fx);
     assert_eq!(value(&call).unwrap(), [8; LARGE]);
+}
+
+#[test]
+fn a_borrower_that_has_the_value_of_one_attempt_is_not_made_to_have_that_of_another() {
+    let (mut node, owner) = (Node::new(1, 0), ProcessId::new(2).unwrap());
+    let id = ObjectId { owner, seq: 9 };
+    let Node { core, fx } = &mut node;
+    let cell = core.adopt(id, Origin::Here, fx);
+    core.ask(id, true, fx);
+    let places = |attempt| Places { holder: owner, copies: Vec::new(), attempt };
+    core.told_stored(owner, id.seq, places(1), LARGE as u64, fx);
+    core.ask(id, true, fx);
+    core.fetched(id, 1, Got::Value { value: Payload::copy_from(&[7; LARGE]), copied: true }, fx);
+    assert_eq!(value(&cell).unwrap(), [7; LARGE]);
+    core.told_stored(owner, id.seq, places(2), LARGE as u64, fx);
+    assert_eq!([1, 2].map(|attempt| core.object(id, attempt).is_some()), [true, false]);
+    // Nor does it keep it as such.
+    for (attempt, keeps) in [(2, false), (1, true)] {
+        core.keep_copy(id, attempt, fx);
+        assert_eq!(core.objects.stored.has(id), keeps, "attempt {attempt}");
+    }
 }
 
 #[test]
