@@ -23,7 +23,9 @@ impl Core {
             return;
         }
         record.state = State::Settled;
-        if let Some(line) = record.line {
+        // It may end once more, when its value is lost.
+        let line = record.line.take();
+        if let Some(line) = line {
             self.ended_on_line(line.get() - 1);
         }
         self.lines.hear_of(ObjectId { owner: self.settings.me, seq });
@@ -34,7 +36,7 @@ impl Core {
         }
         let Some(record) = self.table.get_mut(seq) else { return };
         // What a method gave is not computed again: the actor's state has moved on.
-        let keeps_arguments = matches!(outcome, Outcome::Stored { .. }) && record.line.is_none();
+        let keeps_arguments = matches!(outcome, Outcome::Stored { .. }) && line.is_none();
         fx.wake.append(record.cell.settle(outcome));
         if !keeps_arguments {
             self.forget_arguments(seq, fx);

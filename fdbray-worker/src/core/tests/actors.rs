@@ -394,9 +394,17 @@ fn a_large_result_that_is_lost_is_not_computed_again_since_the_state_has_moved_o
     worker.finish(key, &start, &[7; 2 * INLINE_BYTES], &[]);
     talk(&mut driver, &mut worker);
     assert!(matches!(call.outcome(), Some(Outcome::Stored { .. })));
+    // What was called after it goes on.
+    let next = driver.method(AGAIN, &actor);
     driver.drop_handle(&actor);
-    driver.core.member_left(worker.id(), true, &|_| None, &mut driver.fx);
+    let mut other = Node::with_actors(3, 1);
+    meet(&mut driver, &mut other);
+    driver.core.member_left(worker.id(), true, &|_| Some(0), &mut driver.fx);
     assert!(error(&call).contains("lost"));
+    talk(&mut driver, &mut other);
+    other.construct();
+    run_all(&mut other, &mut driver);
+    assert!(value(&next).is_some());
 }
 
 #[test]
