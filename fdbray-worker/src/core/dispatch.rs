@@ -349,6 +349,9 @@ impl Core {
         let needs = self.templates.shape(shape);
         let workers = self.peers.workers().find(|(id, _)| *id == place);
         let most = workers.map_or(0, |(_, capacity)| capacity.times(needs, MOST_SLOTS));
+        // What holds its slots may wait for what is queued here; then it has more to grant.
+        let moves = self.now < self.owner.queue(shape).moved + 2 * DRAINS_SOON;
+        let most = if moves || most == 0 { most } else { u32::MAX };
         let (has, unused) = self.slots_at(shape, place);
         if has < most {
             self.ask_for(shape, place, most - has, waiting.saturating_sub(unused.into()), fx);

@@ -24,10 +24,9 @@ type Value = (Payload, Vec<ObjectId>);
 /// What happened to the actors of a world.
 #[derive(Default)]
 pub struct Actors {
-    /// Every instance with its number, in the order made.
-    made: BTreeMap<(P, Instance), usize>,
-    /// The last one of each actor.
-    newest: BTreeMap<ObjectId, usize>,
+    made: BTreeSet<(P, Instance)>,
+    /// The instances of each actor that have started calls, in order.
+    serving: BTreeMap<ObjectId, Vec<(P, Instance)>>,
     ended: BTreeSet<(P, Instance)>,
     /// Those that a method has ended.
     over: BTreeSet<(P, Instance)>,
@@ -91,9 +90,7 @@ impl World {
             self.say(|| format!("p{p} has made {instance:?}"));
             self.count("(actor)");
             self.all[p].states.insert(instance, kept);
-            let number = self.actors.made.len();
-            assert!(self.actors.made.insert((p, instance), number).is_none(), "{instance:?} is made twice");
-            self.actors.newest.insert(id, number);
+            assert!(self.actors.made.insert((p, instance)), "{instance:?} is made twice");
         }
         frame.handles()
     }
@@ -145,17 +142,27 @@ impl World {
                 running.alone = true;
             }
         }
-        // Who was paused learns what it missed when it goes on, perhaps after this.
-        let paused = self.all[p].paused_until >= self.now;
-        let newest = self.actors.newest[&actor.0];
-        let number = self.actors.made[&(p, actor)];
-        assert!(
-            paused || number == newest,
-            "p{p}: a call of {actor:?} starts, which was made again elsewhere"
-        );
+        self.check_alone(p, actor);
         if let Some(call) = first {
             self.check_order(p, call, role, arguments);
         }
+    }
+
+    /// Of one actor never two instances start calls in turn: the first must have ended. Who is paused learns only afterwards
+    /// that it was given up.
+    fn check_alone(&mut self, p: P, actor: Instance) {
+        let serving = self.actors.serving.entry(actor.0).or_default();
+        let Some(last) = serving.last().copied().filter(|last| *last != (p, actor)) else {
+            return serving.extend((serving.is_empty()).then_some((p, actor)));
+        };
+        let before = serving.contains(&(p, actor));
+        if !before {
+            serving.push((p, actor));
+        }
+        let paused = |p: P| self.all[p].paused_until >= self.now;
+        assert!(!before || paused(p), "p{p}: {actor:?} starts a call, which was made again as {last:?}");
+        let gone = self.actors.ended.contains(&last) || !self.all[last.0].alive || paused(last.0);
+        assert!(before || gone, "p{p}: {actor:?} starts a call, and {last:?} lives");
     }
 
     /// Calls of one caller start in the order made; those that share a state, and are not parted by one that does not, run

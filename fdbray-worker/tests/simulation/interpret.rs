@@ -366,12 +366,13 @@ impl World {
             Outcome::Stored { .. } => {
                 assert!(self.plan.futures[lid].actor, "a poll gives no bytes that are elsewhere")
             }
-            Outcome::Failed(error) if fold => {
+            Outcome::Failed(error) => {
                 self.count(error_name(kind(&error)));
                 self.check_error(p, frame, (id, lid, made), &error);
-                frame.failed = Some(Error::from(error));
+                if fold {
+                    frame.failed = Some(Error::from(error));
+                }
             }
-            Outcome::Failed(_) => {}
         }
     }
 

@@ -43,7 +43,7 @@ impl Plan {
             (None, 0..=60) | (_, 90..) if *budget > 0 => {
                 let call = self.pick(random, |role| role == Role::Constructor);
                 let callee = Callee { call, actor: None, floor: writer.floor };
-                self.call(taste, budget, depth, callee, None, writer, random);
+                self.call(taste, budget, depth, callee, None, (writer, random));
             }
             _ => {}
         }
@@ -62,7 +62,7 @@ impl Plan {
         let call = self.pick(random, |role| role.is_method() && (role == Role::Stop) == stops);
         let actor = writer.registers[on];
         let callee = Callee { call, actor: Some(actor), floor: writer.floor };
-        let made = self.call(taste, budget, depth, callee, Some(on), writer, random);
+        let made = self.call(taste, budget, depth, callee, Some(on), (writer, random));
         let lid = writer.registers[made];
         if stops {
             self.doubt(actor, writer);
@@ -79,8 +79,7 @@ impl Plan {
         depth: usize,
         callee: Callee,
         on: Option<Register>,
-        writer: &mut Writer,
-        random: &mut Random,
+        (writer, random): (&mut Writer, &mut Random),
     ) -> Register {
         let with = random.percent(if taste.flat { 5 } else { 40 });
         let (futures, given) = match with {
