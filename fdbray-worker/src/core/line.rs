@@ -9,6 +9,7 @@ use super::{
     grant::TaskKey,
     lease::{Lease, LeaseName},
     message::Message,
+    objects::TRIES,
     table::State,
 };
 use crate::{
@@ -59,6 +60,8 @@ struct Line {
     held: BTreeMap<u64, VecDeque<u64>>,
     /// Calls that have not ended.
     calls: u32,
+    /// How often in a row the process could not be reached in which the actor lives.
+    tries: u32,
     /// No attempt to find the actor before this.
     not_before: Nanos,
     listed: bool,
@@ -140,6 +143,7 @@ impl Core {
                 ready: VecDeque::new(),
                 held: BTreeMap::new(),
                 calls: 0,
+                tries: 0,
                 not_before: 0,
                 listed: false,
             };
@@ -310,6 +314,7 @@ impl Core {
         let place = self.owner.add_line(Lease::over_line(peer, name, line, self.now));
         if let Some(entry) = self.lines.get(line) {
             entry.opening = None;
+            entry.tries = 0;
             entry.lease = Some(place);
         }
         self.lines.touch(line);
@@ -381,8 +386,15 @@ impl Core {
             self.lines.opening.remove(&key);
             if let Some(entry) = self.lines.get(line) {
                 entry.opening = None;
+                entry.tries += 1;
                 // The owner may need a while to see that nobody is there.
                 entry.not_before = self.now + PAUSE;
+                if entry.tries > TRIES {
+                    entry.tries = 0;
+                    let object = entry.actor;
+                    let why = format!("process {peer}, in which it lives, cannot be reached from here");
+                    self.fail_line(line, &Error::ObjectLost { object, why, passed: Default::default() }, fx);
+                }
             }
             self.line_lost(line, fx);
         }
