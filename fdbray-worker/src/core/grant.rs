@@ -105,6 +105,8 @@ pub(super) struct Active {
     pub over: bool,
     /// The actor whose calls it runs, and whether it runs them alone.
     pub actor: Option<(ObjectId, bool)>,
+    /// It ends that actor, made in this batch, once it is answered; whether because it was stopped.
+    pub ends: Option<(TaskKey, bool)>,
 }
 
 /// What is kept for an owner until it has taken over.
@@ -307,6 +309,7 @@ impl Worker {
             held: Vec::new(),
             over: false,
             actor: None,
+            ends: None,
         };
         let place = self.free_active.pop().unwrap_or_else(|| {
             self.active.push(None);

@@ -359,9 +359,9 @@ impl Core {
 
     /// A batch of calls, or an async one, is over.
     pub(super) fn calls_over(&mut self, key: TaskKey) {
-        let Some((id, exclusive)) = self.worker.active(key).and_then(|active| active.actor.take()) else {
-            return;
-        };
+        // What ends the actor is over only when it is answered: until then nothing else starts.
+        let Some(active) = self.worker.active(key).filter(|active| active.ends.is_none()) else { return };
+        let Some((id, exclusive)) = active.actor.take() else { return };
         if let Some(actor) = self.hosted.actors.get_mut(&id) {
             if exclusive {
                 actor.exclusive = false;
@@ -373,21 +373,28 @@ impl Core {
         }
     }
 
-    /// What ended says that an actor is over: one that changed its state panicked, or it was stopped.
-    pub(super) fn ends_actor(&self, key: TaskKey, finished: &[Finished]) -> Option<(ObjectId, bool)> {
-        let (id, exclusive) = self.worker.active_ref(key)?.actor?;
+    /// Notes if what ended says that an actor is over: one that changed its state panicked, or it was stopped.
+    pub(super) fn note_end_of_actor(&mut self, key: TaskKey, finished: &[Finished]) {
+        let Some((id, true)) = self.worker.active_ref(key).and_then(|active| active.actor) else { return };
+        let Some(made_in) = self.hosted.actors.get(&id).map(|actor| actor.made_in) else { return };
         let ends = |done: &Finished| match (&done.outcome, self.hosted.role(done.function)) {
             (Ok(_), Role::Stop) => Some(true),
             (Err(Error::Panicked { .. }), _) => Some(false),
             _ => None,
         };
-        let stopped = finished.iter().find_map(ends).filter(|_| exclusive)?;
-        Some((id, stopped))
+        if let Some(stopped) = finished.iter().find_map(ends)
+            && let Some(active) = self.worker.active(key)
+        {
+            active.ends = Some((made_in, stopped));
+        }
     }
 
-    /// Ends an actor of which this worker has found that it is over, and tells its owner.
-    pub(super) fn actor_over(&mut self, id: ObjectId, stopped: bool, fx: &mut Effects) {
-        if self.hosted.actors.contains_key(&id) {
+    /// Ends an actor of which this worker has noted that it is over, and tells its owner, once the call that ended it is
+    /// answered.
+    pub(super) fn end_actor_once_answered(&mut self, key: TaskKey, fx: &mut Effects) {
+        let Some(active) = self.worker.active(key).filter(|active| active.unregistered == 0) else { return };
+        let (Some((made_in, stopped)), Some((id, _))) = (active.ends.take(), active.actor) else { return };
+        if self.hosted.actors.get(&id).is_some_and(|actor| actor.made_in == made_in) {
             self.say(id.owner, &Message::ActorGone { seq: id.seq, stopped }, fx);
             self.end_hosted(id, fx);
         }

@@ -170,12 +170,10 @@ impl Core {
                 self.worker.lent.take(&shape);
             }
             self.worker.resuming.retain(|k| *k != key);
-            let over = self.ends_actor(key, finished);
+            self.note_end_of_actor(key, finished);
             self.answer(key, finished, fx);
+            self.end_actor_once_answered(key, fx);
             self.calls_over(key);
-            if let Some((actor, stopped)) = over {
-                self.actor_over(actor, stopped, fx);
-            }
             self.end_active_if_done(key);
         }
         self.resume_waiting(fx);
@@ -192,11 +190,9 @@ impl Core {
         fx: &mut Effects,
     ) {
         self.give_back(unstarted, fx);
-        let over = self.ends_actor(key, finished);
+        self.note_end_of_actor(key, finished);
         self.answer(key, finished, fx);
-        if let Some((actor, stopped)) = over {
-            self.actor_over(actor, stopped, fx);
-        }
+        self.end_actor_once_answered(key, fx);
         self.turn(fx);
     }
 
@@ -290,6 +286,7 @@ impl Core {
             let pins: Vec<ObjectId> = held.iter().flat_map(contained).copied().collect();
             self.answer(key, &mut held, fx);
             self.unpin_all(pins);
+            self.end_actor_once_answered(key, fx);
             self.end_active_if_done(key);
         }
     }
