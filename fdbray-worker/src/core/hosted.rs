@@ -12,7 +12,6 @@ use super::{
     shape::Resources,
 };
 use crate::{
-    error::Error,
     id::{ObjectId, ProcessId},
     registry::Role,
 };
@@ -361,7 +360,7 @@ impl Core {
         let (id, exclusive) = self.worker.active_ref(key)?.actor?;
         let ends = |done: &Finished| match (&done.outcome, self.hosted.role(done.function)) {
             (Ok(_), Role::Stop) => Some(true),
-            (Err(Error::Panicked { .. }), _) => Some(false),
+            (Err(error), _) if error.is_own_panic() => Some(false),
             _ => None,
         };
         let stopped = finished.iter().find_map(ends).filter(|_| exclusive)?;
