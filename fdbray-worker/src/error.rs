@@ -242,6 +242,11 @@ impl Error {
         }
     }
 
+    /// Whether the call that ended so has itself panicked, rather than returned the panic of one that it awaited.
+    pub fn is_own_panic(&self) -> bool {
+        matches!(self, Error::Panicked { passed, .. } if passed.0.is_empty())
+    }
+
     /// Whether the same call may well succeed when it is made again.
     pub fn retryable(&self) -> bool {
         matches!(

@@ -379,7 +379,7 @@ impl Core {
         let Some(made_in) = self.hosted.actors.get(&id).map(|actor| actor.made_in) else { return };
         let ends = |done: &Finished| match (&done.outcome, self.hosted.role(done.function)) {
             (Ok(_), Role::Stop) => Some(true),
-            (Err(Error::Panicked { .. }), _) => Some(false),
+            (Err(error), _) if error.is_own_panic() => Some(false),
             _ => None,
         };
         if let Some(stopped) = finished.iter().find_map(ends)

@@ -123,6 +123,8 @@ fn ended(current: Current, output: Result<Output, Box<dyn Any + Send>>) -> Ended
     match output {
         Ok(Ok(Encoded { payload, handles })) => Ok((runtime::keep(payload)?, handles)),
         Ok(Err(Error::Application(e))) => Err(Error::Application(e.of_function(function()))),
+        // It panicked elsewhere: see [`Error::is_own_panic`].
+        Ok(Err(error @ Error::Panicked { .. })) => Err(error.passed_to(function())),
         Ok(Err(error)) => Err(error),
         Err(panic) => {
             let message = match panic.downcast_ref::<&str>() {

@@ -235,7 +235,7 @@ fn run_batch(process: &Arc<Process>, slot: &Slot, key: TaskKey, starts: &mut Vec
             (value, ids)
         });
         // What changed an actor's state and panicked has left it in any state.
-        let broken = task.actor.is_some() && matches!(outcome, Err(Error::Panicked { .. }));
+        let broken = task.actor.is_some() && outcome.as_ref().is_err_and(Error::is_own_panic);
         batch.done.push(Finished { task: name, id, attempt, function, ran: took, outcome });
         if broken {
             drop(batch);

@@ -67,7 +67,7 @@ impl Actors {
             Role::Shared(most) => return *running.shared.entry(most).or_default() -= 1,
             _ => running.alone = false,
         }
-        if matches!((role, outcome), (Role::Stop, Ok(_)) | (_, Err(Error::Panicked { .. }))) {
+        if outcome.as_ref().map_or_else(Error::is_own_panic, |_| role == Role::Stop) {
             self.over.insert((p, actor));
         }
     }

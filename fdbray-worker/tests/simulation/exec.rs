@@ -165,7 +165,7 @@ impl World {
                                 let role = self.plan.calls[function as usize].role;
                                 self.actors.method_ends(p, actor, role, &outcome);
                             }
-                            let broken = actor.is_some() && matches!(outcome, Err(Error::Panicked { .. }));
+                            let broken = actor.is_some() && outcome.as_ref().is_err_and(Error::is_own_panic);
                             thread.finished.push(Finished { task, id, attempt, function, ran, outcome });
                             thread.dropping.extend(handles);
                             if broken && !thread.batch.is_empty() {

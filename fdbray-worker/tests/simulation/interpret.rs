@@ -378,7 +378,9 @@ impl World {
 
     fn end(&mut self, p: P, frame: &mut Frame) -> Flow {
         if let Some(error) = frame.failed.take() {
-            return Flow::End(Err(error));
+            // As the panic boundary says it.
+            let panicked = matches!(error, Error::Panicked { .. });
+            return Flow::End(Err(if panicked { error.passed_to("node") } else { error }));
         }
         let node = &self.plan.nodes[frame.node];
         if matches!(frame.role, Role::Keeper) {

@@ -99,7 +99,8 @@ impl World {
             link.wanted = Some((from, to));
             return;
         }
-        if !self.all[to].dialable {
+        // Who executes listens: there may be an actor in it that others call.
+        if !self.all[to].dialable && self.all[to].capacity.is_none() {
             // Its own connection is used, if it makes one within reasonable time.
             let delay = 10_000 * MILLISECOND;
             let why = Some("it cannot be dialled");

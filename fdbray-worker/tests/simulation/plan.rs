@@ -221,10 +221,14 @@ impl Plan {
         let dice = if taste.flat { random.range(0, 45) } else { random.range(0, 99) };
         match dice {
             0..=39 if *budget > 0 => {
-                let (futures, given) = match random.percent(if taste.flat { 5 } else { 50 }) {
+                let (futures, mut given) = match random.percent(if taste.flat { 5 } else { 50 }) {
                     true => (writer.some_ending(2, random), writer.some(2, random)),
                     false => (Vec::new(), Vec::new()),
                 };
+                // So that actors are called from several processes.
+                if !taste.actors.is_empty() && random.percent(40) {
+                    given.extend(writer.some_of(1, random, |w, r| w.actors[r]));
+                }
                 let lids = |registers: &[Register]| registers.iter().map(|r| writer.registers[*r]).collect();
                 let arguments = (lids(&given), lids(&futures));
                 let callee = Callee { floor: writer.floor, ..Callee::function(taste, random) };

@@ -114,16 +114,14 @@ impl Node {
     }
 
     /// The thread of the batch panics in its first call, and gives the others back.
-    fn panic(&mut self, key: TaskKey, mut starts: Vec<Start>) {
+    fn panic(&mut self, key: TaskKey, starts: Vec<Start>) {
+        let error = Error::simulated_panic(self.id());
+        self.fail_first(key, starts, error);
+    }
+
+    fn fail_first(&mut self, key: TaskKey, mut starts: Vec<Start>, error: Error) {
         let first = starts.remove(0);
-        let outcome = Err(Error::Panicked {
-            function: "f".to_owned(),
-            message: String::new(),
-            location: String::new(),
-            backtrace: String::new(),
-            worker: self.id(),
-            passed: Default::default(),
-        });
+        let outcome = Err(error);
         let done = Finished {
             task: first.task,
             id: first.id,
@@ -312,6 +310,19 @@ fn an_actor_on_a_worker_that_may_live_is_made_again_only_when_that_has_surely_no
     other.construct();
     run_all(&mut other, &mut driver);
     assert!(value(&call).is_some());
+}
+
+#[test]
+fn an_actor_goes_on_that_has_awaited_a_call_that_panicked() {
+    let (mut driver, mut worker, actor) = pair(0);
+    let calls = [driver.method(ADD, &actor), driver.method(ADD, &actor)];
+    talk(&mut driver, &mut worker);
+    let (key, starts) = worker.start().unwrap();
+    let elsewhere = Error::simulated_panic(worker.id()).passed_to("f");
+    worker.fail_first(key, starts, elsewhere);
+    run_all(&mut worker, &mut driver);
+    assert!(error(&calls[0]).contains("panicked"));
+    assert!(value(&calls[1]).is_some());
 }
 
 #[test]
