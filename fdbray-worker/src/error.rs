@@ -80,6 +80,30 @@ pub enum Error {
         /// The calls that it passed through.
         passed: Passed,
     },
+    /// No actor of the cluster has this name.
+    #[non_exhaustive]
+    NoSuchActor {
+        /// The name.
+        name: String,
+    },
+    /// The actor that has this name is of another type than the one asked for.
+    #[non_exhaustive]
+    OtherActor {
+        /// The name.
+        name: String,
+        /// The type that was asked for.
+        expected: String,
+        /// The type of the actor that has the name.
+        found: String,
+    },
+    /// The name that an actor was to have belongs to another one: the new one is not made.
+    #[non_exhaustive]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// The type of the actor that has it.
+        by: String,
+    },
     /// The future was cancelled.
     #[non_exhaustive]
     Cancelled {
@@ -235,7 +259,10 @@ impl Error {
             | Error::Encode { passed, .. }
             | Error::Decode { passed, .. }
             | Error::NotRegistered { passed, .. } => &passed.0,
-            Error::Incompatible { .. }
+            Error::NoSuchActor { .. }
+            | Error::OtherActor { .. }
+            | Error::NameTaken { .. }
+            | Error::Incompatible { .. }
             | Error::StoreFull { .. }
             | Error::Control { .. }
             | Error::Shutdown => &[],
@@ -275,7 +302,10 @@ impl Error {
             | Error::Encode { passed, .. }
             | Error::Decode { passed, .. }
             | Error::NotRegistered { passed, .. } => Some(passed),
-            Error::Incompatible { .. }
+            Error::NoSuchActor { .. }
+            | Error::OtherActor { .. }
+            | Error::NameTaken { .. }
+            | Error::Incompatible { .. }
             | Error::StoreFull { .. }
             | Error::Control { .. }
             | Error::Shutdown => None,
@@ -304,6 +334,19 @@ impl fmt::Display for Error {
             Error::ActorEnded { actor, why, .. } => {
                 write!(f, "the actor made by `{actor}` has ended: {why}")?
             }
+            Error::NoSuchActor { name } => write!(
+                f,
+                "no actor has the name `{name}`: it was not made, or has ended; `get_or_create` makes it where it is not there"
+            )?,
+            Error::OtherActor { name, expected, found } => write!(
+                f,
+                "the actor with the name `{name}` is a `{found}`, not a `{expected}`: use its own handle, or another name"
+            )?,
+            Error::NameTaken { name, by } => write!(
+                f,
+                "the name `{name}` belongs to an actor of type `{by}`: look that up with `named` or `get_or_create`, or use \
+                 another name"
+            )?,
             Error::Cancelled { function, .. } => write!(f, "the call of `{function}` was cancelled")?,
             Error::DeadlineExceeded { function, .. } => {
                 write!(f, "the deadline of the call of `{function}` passed before it had a result")?;

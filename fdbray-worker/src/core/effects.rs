@@ -46,6 +46,13 @@ pub struct Effects {
     pub room: bool,
     /// Actors of this process that have ended.
     pub ended_actors: Vec<Instance>,
+    /// Actors that the cluster owns, of which somebody here wants to know where they are; answer with
+    /// [`super::Core::actor_found`] and its like.
+    pub find_actors: Vec<ObjectId>,
+    /// Actors that were to be [confirmed](super::Core::confirm), and whether they are there.
+    pub confirmed: Vec<(ObjectId, bool)>,
+    /// Numbers of own actors whose end was to be told, and whether they were lost or broke rather than ended in order.
+    pub over: Vec<(u64, bool)>,
     /// Values to drop outside the lock.
     pub drops: Vec<Payload>,
     /// Values on disk to drop outside the lock, where that may take a moment.

@@ -16,7 +16,7 @@ use crate::{
     id::{ObjectId, ProcessId},
     registry::Role,
 };
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
@@ -34,6 +34,8 @@ pub(super) struct Hosted {
     ready: VecDeque<ObjectId>,
     /// Whose turn it is, theirs or that of tasks.
     actors_next: bool,
+    /// Those of which no call may start now.
+    pub closed: FxHashSet<ObjectId>,
     /// What each function is, by its place in the registry.
     pub roles: Vec<Role>,
 }
@@ -92,6 +94,9 @@ impl Hosted {
 
     /// How many batches of the actor could start.
     fn startable(&self, id: ObjectId) -> u32 {
+        if self.closed.contains(&id) {
+            return 0;
+        }
         let Some(actor) = self.actors.get(&id).filter(|actor| !actor.exclusive) else { return 0 };
         let mut count = 0;
         for (_, call) in actor.mailbox.iter().take(LOOKS) {
@@ -107,8 +112,13 @@ impl Hosted {
         count
     }
 
+    /// Whether a call of the actor runs.
+    pub fn runs(&self, id: ObjectId) -> bool {
+        self.actors.get(&id).is_some_and(|actor| actor.exclusive || actor.shared > 0)
+    }
+
     /// Puts the actor among those that may have something to start.
-    fn list(&mut self, id: ObjectId) {
+    pub fn list(&mut self, id: ObjectId) {
         if self.startable_at_all(id)
             && let Some(actor) = self.actors.get_mut(&id)
             && !std::mem::replace(&mut actor.listed, true)
@@ -118,6 +128,9 @@ impl Hosted {
     }
 
     fn startable_at_all(&self, id: ObjectId) -> bool {
+        if self.closed.contains(&id) {
+            return false;
+        }
         let Some(actor) = self.actors.get(&id).filter(|actor| !actor.exclusive) else { return false };
         match actor.mailbox.front().map(|(_, call)| self.role(call.function)) {
             None => false,
@@ -328,7 +341,7 @@ impl Core {
     pub fn awaits_itself(&mut self, key: TaskKey, id: ObjectId, fx: &mut Effects) {
         let Some((actor, true)) = self.worker.active_ref(key).and_then(|active| active.actor) else { return };
         let called = self.table.get(id.seq).filter(|_| self.owns(id)).and_then(|record| record.line);
-        if called.is_none_or(|line| self.actor_of_line(line.get() - 1) != Some(actor)) {
+        if called.is_none_or(|line| !self.lines.leads_to(line.get() - 1, actor)) {
             return;
         }
         let Some(name) = self.table.get(id.seq).map(|r| self.templates.spec(r.template).name) else { return };

@@ -31,6 +31,7 @@
 
 mod blocking;
 mod borrow;
+mod clustered;
 mod copies;
 mod dispatch;
 mod drain;
@@ -123,6 +124,7 @@ pub struct Core {
     objects: Objects,
     lines: line::Lines,
     hosted: hosted::Hosted,
+    clustered: clustered::Clustered,
     timers: Timers,
     /// Shapes with new tasks or new room, to be looked at when this turn ends.
     dirty: Dirty,
@@ -154,6 +156,7 @@ impl Core {
             objects: Objects::default(),
             lines: Default::default(),
             hosted: Default::default(),
+            clustered: Default::default(),
             timers: Timers::default(),
             dirty: Dirty::default(),
             unreferenced: Vec::new(),

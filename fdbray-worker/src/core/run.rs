@@ -96,6 +96,7 @@ impl Core {
     /// Takes tasks for one thread to run one after the other; `None` when there is nothing that may start. They are
     /// accounted for until [`Core::finish`].
     pub fn next_batch(&mut self, out: &mut Vec<Start>) -> Option<TaskKey> {
+        self.check_fence();
         if self.actors_turn() {
             self.next_of_actors(out).or_else(|| self.next_of_tasks(out))
         } else {

@@ -35,6 +35,9 @@ impl Core {
         {
             self.enqueue(next);
         }
+        if matches!(outcome, Outcome::Failed(_)) {
+            self.clustered.over(self.settings.me, seq, fx);
+        }
         let Some(record) = self.table.get_mut(seq) else { return };
         // They may be needed to compute a value again that is kept elsewhere (but not what a method gave: the actor's
         // state has moved on), or to make an actor again.
@@ -210,6 +213,7 @@ impl Core {
             }
             let Some(record) = self.table.remove(id.seq) else { continue };
             self.end_line(id, fx);
+            self.clustered.over(id.owner, id.seq, fx);
             if let Some(extra) = record.extra {
                 let Extra { futures, inside_arguments, inside_value, holder, copies, .. } = *extra;
                 self.unpin_all(futures.into_iter().chain(inside_arguments).chain(inside_value));

@@ -3,7 +3,7 @@
 use super::{Process, failed, not_started, process};
 use crate::{
     cell::Cell,
-    core::{At, Place, Submission, shape::Resources, shape::TemplateSpec},
+    core::{At, Gate, Place, Submission, shape::Resources, shape::TemplateSpec},
     error::{Error, Result},
     exec::{self, Argument, push_varint},
     handle::Handle,
@@ -40,6 +40,22 @@ pub(super) fn submit_to(
         });
         Handle::counted(cell)
     })
+}
+
+/// Submits one call that waits behind `gate`.
+pub(super) fn submit_behind(
+    gate: Gate,
+    template: &Template,
+    arguments: impl IntoIterator<Item = Argument>,
+) -> Handle {
+    let Some(process) = process() else { return failed(not_started()) };
+    let mut bytes = Vec::new();
+    let call = match prepare(process, template, arguments, &mut bytes) {
+        Ok(call) => call,
+        Err(error) => return failed(error),
+    };
+    let submission = Submission { gate: Some(gate), ..call.submission(process, template, &bytes) };
+    Handle::counted(process.with_core(false, |core, fx| core.submit(submission, fx)))
 }
 
 /// Submits many calls as one batch.

@@ -4,6 +4,8 @@
 //! for good, and never takes a change between two pages for that.
 
 use super::FutureId;
+use super::actors::{Named, Owner};
+use super::encoding;
 use super::entries::entries;
 use super::error::DurableError;
 use super::inbox::process;
@@ -61,9 +63,10 @@ impl Durable {
         }
         kinds.push((Kind::Entry, keys.all_spreading()));
         kinds.push((Kind::Named, keys.named()));
+        kinds.push((Kind::Actor, keys.actors()));
         kinds.push((Kind::Waiter, keys.all_waiters()));
         kinds.push((Kind::Chunk, keys.all_chunks()));
-        for owned in [keys.inboxes(), keys.bells(), keys.all_staged()] {
+        for owned in [keys.inboxes(), keys.bells(), keys.all_staged(), keys.all_namings()] {
             kinds.push((Kind::Owned, owned));
         }
         for (kind, prefix) in kinds {
@@ -98,6 +101,7 @@ enum Kind {
     Record,
     Entry,
     Named,
+    Actor,
     Waiter,
     Chunk,
     Owned,
@@ -128,6 +132,10 @@ impl Page<'_> {
             Kind::Named => match std::str::from_utf8(value).ok().and_then(|id| id.parse().ok()) {
                 Some(id) => self.entry(id, key, value).await?,
                 None => self.wrong(key, "does not name a future"),
+            },
+            Kind::Actor => match encoding::decode::<Named>(key, value)?.owner {
+                Owner::Cluster(id) => self.entry(id, key, value).await?,
+                Owner::Process { process, .. } => self.process(process).await?,
             },
             Kind::Waiter => match of(&rest[..rest.len().saturating_sub(1)]) {
                 Some(id) => match self.get(id).await? {

@@ -78,6 +78,27 @@ impl Keys {
         self.named().str(key)
     }
 
+    pub(super) fn actors(&self) -> Key {
+        self.below("actor")
+    }
+
+    pub(super) fn actor(&self, name: &str) -> Key {
+        self.actors().str(name)
+    }
+
+    pub(super) fn all_namings(&self) -> Key {
+        self.below("naming")
+    }
+
+    /// The names of actors that a process owns.
+    pub(super) fn namings_of(&self, process: ProcessId) -> Key {
+        self.all_namings().u64(process.get())
+    }
+
+    pub(super) fn naming(&self, process: ProcessId, name: &str) -> Key {
+        self.namings_of(process).str(name)
+    }
+
     pub(super) fn ready(&self) -> Key {
         self.below("ready")
     }

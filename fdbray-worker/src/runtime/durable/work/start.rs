@@ -8,6 +8,7 @@ use crate::{
     control::durable::{Arguments, Claimed, Durable, Record, ShapeId, Token},
     core::{Submission, shape::TemplateSpec},
     handle::Handle,
+    registry::Role,
     runtime::{Process, start::resources},
 };
 use std::{sync::Arc, time::Instant};
@@ -90,7 +91,7 @@ impl Durables {
                         shape: resources(spec.shape.clone()),
                         retries: 0,
                         restarts: 0,
-                        role: Default::default(),
+                        role: if spec.actor.is_some() { Role::Constructor } else { Role::Function },
                         retry_errors: 0,
                         logs: false,
                         here: true,
@@ -131,6 +132,8 @@ impl Durables {
                 waiter: record.waiter,
                 suspect_since: record.suspect.then(Instant::now),
                 handle: handle.clone(),
+                actor: record.spec.actor.is_some(),
+                lives: false,
                 futures: held.into_iter().map(Handle::counted).collect(),
             };
             state.running.insert(record.id, running);
