@@ -83,7 +83,7 @@ impl Creation {
     /// Makes an actor by its `constructor`.
     pub fn create<const N: usize>(&self, constructor: &'static Function, arguments: [Argument; N]) -> Actor {
         let Some(options) = &self.options else {
-            return Actor { handle: runtime::submit(Template::plain(constructor), arguments) };
+            return Actor::new(runtime::submit(Template::plain(constructor), arguments));
         };
         let new = || Template::new(constructor, Options::clone(options), None);
         let template = self.template.get_or_init(new);
@@ -92,7 +92,7 @@ impl Creation {
         } else {
             runtime::submit(&new(), arguments)
         };
-        Actor { handle }
+        Actor::new(handle)
     }
 
     fn set(&mut self, change: impl FnOnce(&mut Options)) {

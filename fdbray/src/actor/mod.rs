@@ -1,6 +1,7 @@
 //! Actors without their own types: what the handles and options that `#[actor]` makes are made of.
 
 mod creation;
+mod limit;
 mod state;
 
 pub use creation::Creation;
@@ -19,12 +20,13 @@ use fdbray_worker::{
     registry::{Entry, Function, Output, Registered, Role},
     template::Template,
 };
+use limit::Limit;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{self, DeserializeOwned},
     ser,
 };
-use std::{fmt, future::Future, sync::OnceLock};
+use std::{fmt, future::Future, sync::OnceLock, time::Duration};
 
 /// What the handle of every actor can do, besides the actor's own methods.
 ///
@@ -73,7 +75,7 @@ pub trait ActorHandle: Clone + fmt::Debug + Serialize + DeserializeOwned + Send 
     /// # Errors
     /// As for any call of a method: the actor was never made, has ended before, or was lost meanwhile.
     fn stop(&self) -> impl Future<Output = Result<()>> + Send + use<Self> {
-        method::<(), 0>(&STOP, self.__actor(), [])
+        method::<(), 0>(&STOP, &Actor::new(self.__actor().handle.clone()), [])
     }
 
     /// Ends the actor at once, also if what this returns is not awaited: what runs is dropped where it awaits, or runs to
@@ -85,12 +87,56 @@ pub trait ActorHandle: Clone + fmt::Debug + Serialize + DeserializeOwned + Send 
         actors::kill(&self.__actor().handle);
         std::future::ready(Ok(()))
     }
+
+    /// Another handle of the same actor, each call of whose methods may take `limit` from when it is made; then it ends with
+    /// [`Error::DeadlineExceeded`](crate::Error::DeadlineExceeded), is dropped where it awaits, and is not begun if it has not
+    /// been. So what is called later need not wait behind it, except for one that runs on a thread, which ends by itself.
+    ///
+    /// Clones of that handle have the same limit. It takes the place of an earlier one, and stays in this process: a handle
+    /// that comes out of an argument, a result or another value has none. [`ready`](Self::ready), [`stop`](Self::stop) and
+    /// [`kill`](Self::kill) are as without.
+    ///
+    /// ```no_run
+    /// # use fdbray::prelude::*;
+    /// # use std::time::Duration;
+    /// # struct Model;
+    /// #[actor]
+    /// impl Model {
+    ///     # pub fn new() -> Self { Model }
+    ///     pub async fn answer(&self, question: String) -> String {
+    ///         // ..
+    ///         # question
+    ///     }
+    /// }
+    ///
+    /// # async fn f(model: ModelHandle) -> fdbray::Result<()> {
+    /// let quick = model.with_deadline(Duration::from_millis(200));
+    /// match quick.answer("why?").await {
+    ///     Err(Error::DeadlineExceeded { .. }) => println!("that takes too long"),
+    ///     answer => println!("{}", answer?),
+    /// }
+    /// # Ok(()) }
+    /// ```
+    #[must_use = "the handle that it is called on stays as it is"]
+    fn with_deadline(&self, limit: Duration) -> Self {
+        let limited = self.clone();
+        limited.__actor().limit.set(limit);
+        limited
+    }
 }
 
 /// A counted handle of an actor, without its type.
 #[derive(Clone)]
 pub struct Actor {
     handle: Handle,
+    /// Of the calls made through this handle.
+    limit: Limit,
+}
+
+impl Actor {
+    fn new(handle: Handle) -> Self {
+        Actor { handle, limit: Limit::default() }
+    }
 }
 
 impl fmt::Debug for Actor {
@@ -123,7 +169,7 @@ impl<'de> Deserialize<'de> for Actor {
             return Err(refused());
         }
         let handle = adopt(ObjectId::deserialize(deserializer)?).ok_or_else(refused)?;
-        Ok(Actor { handle })
+        Ok(Actor::new(handle))
     }
 }
 
@@ -133,7 +179,7 @@ pub fn method<R, const N: usize>(
     actor: &Actor,
     arguments: [Argument; N],
 ) -> RemoteFuture<R> {
-    let handle = actors::call(Template::plain(function), &actor.handle, arguments);
+    let handle = actors::call(Template::plain(function), &actor.handle, actor.limit.limit(), arguments);
     RemoteFuture::new(handle, Some(function))
 }
 
