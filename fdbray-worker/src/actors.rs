@@ -7,10 +7,17 @@ use crate::{
     runtime,
     template::Template,
 };
+use std::time::Duration;
 
-/// Calls a method of the actor. Calls of one task, or of the main program, run in the order made.
-pub fn call(template: &Template, actor: &Handle, arguments: impl IntoIterator<Item = Argument>) -> Handle {
-    runtime::call_actor(template, actor, arguments)
+/// Calls a method of the actor. Calls of one task, or of the main program, run in the order made. One that has not ended
+/// within `limit`, if there is one, ends with [`Error::DeadlineExceeded`].
+pub fn call(
+    template: &Template,
+    actor: &Handle,
+    limit: Option<Duration>,
+    arguments: impl IntoIterator<Item = Argument>,
+) -> Handle {
+    runtime::call_actor(template, actor, limit, arguments)
 }
 
 /// Ends the actor at once, also if what this returns is not awaited: its calls end with [`Error::ActorEnded`].

@@ -3,7 +3,7 @@
 pub use crate::{
     ActorHandle, Call, IntoArg, ProcessId, RemoteFuture, Result,
     actor::{
-        Access, Actor, Alone, Creation, Together, method, name, state_of_an_actor,
+        Access, Actor, Alone, Creating, Creation, Together, method, name, state_of_an_actor,
         state_of_an_actor_with_shared_methods,
     },
     lend::{Bits, Borrowed, NoBits},

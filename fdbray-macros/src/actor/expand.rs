@@ -61,7 +61,7 @@ impl Actor {
 
     /// The handle and its methods.
     fn handle(&self) -> TokenStream {
-        let Actor { name, visibility, carried, .. } = self;
+        let Actor { ty, name, visibility, carried, .. } = self;
         let handle = self.handle_name();
         let methods = self.methods.iter().map(|method| self.method(method));
         let state = self.state();
@@ -93,6 +93,12 @@ impl Actor {
             impl ::fdbray::__private::ActorHandle for #handle {
                 fn __actor(&self) -> &::fdbray::__private::Actor {
                     &self.0
+                }
+                fn __of(actor: ::fdbray::__private::Actor) -> Self {
+                    #handle(actor)
+                }
+                fn __type_name() -> &'static str {
+                    ::core::any::type_name::<#ty>()
                 }
             }
             #(#conditions)*
@@ -151,10 +157,18 @@ impl Actor {
         let Actor { ty, .. } = self;
         let Function { ident, attributes, model, options, .. } = constructor;
         let (handle, remote, cell) = (self.handle_name(), constructor.remote(), self.cell());
+        let (get_or_create, function) = (constructor.get_or_create(), constructor.registered());
+        let get_doc = format!(
+            "The actor that has the [name](Self::name) which was given, or, if none has it, one made with `{}::{}`. However many \
+             do this at once, one is made. Fails if the name is that of an actor of another type.",
+            self.name.unraw(),
+            ident.unraw()
+        );
+        let get_doc = quote!(#[doc = #get_doc]);
         let (visibility, doc) = (self.at_most(&constructor.visibility), self.creates(constructor));
         let (parameters, types, whole) =
             (registered::parameters(model), model.types(), model.returns.whole());
-        let arguments = arguments(constructor);
+        let arguments = arguments(constructor, &quote!(__function));
         let registered = Registered {
             model,
             role: quote!(Constructor),
@@ -171,8 +185,22 @@ impl Actor {
             #doc
             #(#attributes)*
             #visibility fn #remote(&self, #(#parameters),*) -> #handle {
+                let __encoding = self.0.encoding();
+                let __function = Self::#function();
+                #handle(self.0.create::<#ty, _>(__function, #arguments))
+            }
+            #get_doc
+            #(#attributes)*
+            #visibility fn #get_or_create(&self, #(#parameters),*) -> ::fdbray::__private::Creating<#handle> {
+                let __encoding = self.0.encoding();
+                let __function = Self::#function();
+                self.0.get_or_create::<#ty, #handle, _>(__function, #arguments)
+            }
+            #[doc(hidden)]
+            #(#attributes)*
+            fn #function() -> &'static ::fdbray::__private::Function {
                 #registered
-                #handle(self.0.create(&__FUNCTION, #arguments))
+                &__FUNCTION
             }
         }
     }
@@ -181,7 +209,7 @@ impl Actor {
     fn method(&self, method: &Method) -> TokenStream {
         let Actor { ty, .. } = self;
         let Function { ident, visibility, attributes, model, options } = &method.function;
-        let (handle, arguments) = (self.handle_name(), arguments(&method.function));
+        let (handle, arguments) = (self.handle_name(), arguments(&method.function, &quote!(&__FUNCTION)));
         let (parameters, types, value) =
             (registered::parameters(model), model.types(), model.returns.value());
         let doc = self.undocumented(&method.function, "Calls", "of the actor");
@@ -270,11 +298,11 @@ impl Actor {
     }
 }
 
-/// The arguments that a stub was given, encoded.
-fn arguments(function: &Function) -> TokenStream {
+/// The arguments that a stub was given, encoded for the function that is `registered`.
+fn arguments(function: &Function, registered: &TokenStream) -> TokenStream {
     let arguments = function.model.parameters.iter().enumerate().map(|(i, parameter)| {
         let (name, ty, number) = (&parameter.name, &parameter.ty, i + 1);
-        quote!(::fdbray::__private::argument::<#ty>(#name, #number, &__FUNCTION))
+        quote!(::fdbray::__private::argument::<#ty>(#name, #number, #registered))
     });
     quote!([#(#arguments),*])
 }

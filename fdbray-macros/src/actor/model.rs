@@ -143,6 +143,20 @@ impl Function {
             format_ident!("remote_{}", self.ident.unraw(), span = self.ident.span())
         }
     }
+
+    /// What it is called when it is called only if no actor has the name.
+    pub(super) fn get_or_create(&self) -> Ident {
+        if self.ident == "new" {
+            format_ident!("get_or_create", span = self.ident.span())
+        } else {
+            format_ident!("get_or_create_{}", self.ident.unraw(), span = self.ident.span())
+        }
+    }
+
+    /// The function that gives what is registered of it.
+    pub(super) fn registered(&self) -> Ident {
+        format_ident!("__{}", self.ident.unraw(), span = self.ident.span())
+    }
 }
 
 /// What a function of the block is.

@@ -14,6 +14,7 @@ use std::{
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 /// The states of the actors that live in this process. That only one method at a time changes a state is the core's affair.
@@ -58,9 +59,10 @@ fn drop_quietly(state: State) {
 pub(crate) fn call_actor(
     template: &Template,
     actor: &Handle,
+    limit: Option<Duration>,
     arguments: impl IntoIterator<Item = Argument>,
 ) -> Handle {
-    calls::submit_to(template, Some(actor), arguments)
+    calls::submit_to(template, Some((actor, limit)), arguments)
 }
 
 /// See [`crate::actors::kill`].

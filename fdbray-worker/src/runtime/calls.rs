@@ -3,7 +3,7 @@
 use super::{Process, failed, not_started, process};
 use crate::{
     cell::Cell,
-    core::{At, Gate, Place, Submission, shape::Resources, shape::TemplateSpec},
+    core::{At, Gate, Nanos, Place, Submission, shape::Resources, shape::TemplateSpec},
     error::{Error, Result},
     exec::{self, Argument, push_varint},
     handle::Handle,
@@ -12,7 +12,12 @@ use crate::{
     payload::Encoded,
     template::Template,
 };
-use std::{cell::RefCell, ops::Range, sync::Arc, time::Instant};
+use std::{
+    cell::RefCell,
+    ops::Range,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// Calls of a batch that are made under one lock.
 const CHUNK: usize = 256;
@@ -22,10 +27,10 @@ pub fn submit(template: &Template, arguments: impl IntoIterator<Item = Argument>
     submit_to(template, None, arguments)
 }
 
-/// The same, of a method of `actor` if there is one.
+/// The same, of a method of the actor `to` if there is one, within its limit if that has one.
 pub(super) fn submit_to(
     template: &Template,
-    actor: Option<&Handle>,
+    to: Option<(&Handle, Option<Duration>)>,
     arguments: impl IntoIterator<Item = Argument>,
 ) -> Handle {
     let Some(process) = process() else { return failed(not_started()) };
@@ -35,8 +40,12 @@ pub(super) fn submit_to(
             Err(error) => return failed(error),
         };
         let cell = process.with_core(false, |core, fx| {
-            let submission = call.submission(process, template, scratch);
-            core.submit(Submission { actor: actor.map(Handle::id), ..submission }, fx)
+            let mut submission = call.submission(process, template, scratch);
+            if let Some((actor, limit)) = to {
+                submission.actor = Some(actor.id());
+                submission.deadline = limit.map(|limit| deadline(process, limit)).or(submission.deadline);
+            }
+            core.submit(submission, fx)
         });
         Handle::counted(cell)
     })
@@ -147,13 +156,19 @@ impl Prepared {
             described: false,
             futures: self.futures.clone(),
             contained: self.contained.clone(),
-            deadline: template.deadline().map(|d| process.nanos_at(Instant::now() + d)),
+            deadline: template.deadline().map(|limit| deadline(process, limit)),
             parent: exec::running().map(|c| c.key),
             gate: template.gate(),
             place: template.options().place.as_ref().map(place),
             actor: None,
         }
     }
+}
+
+/// When a call that is made now has to have ended.
+fn deadline(process: &Process, limit: Duration) -> Nanos {
+    let now = process.nanos_at(Instant::now());
+    now.saturating_add(Nanos::try_from(limit.as_nanos()).unwrap_or(Nanos::MAX))
 }
 
 fn place(said: &options::Place) -> Place {

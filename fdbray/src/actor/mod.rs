@@ -3,7 +3,7 @@
 mod creation;
 mod state;
 
-pub use creation::Creation;
+pub use creation::{Creating, Creation};
 pub use state::{Access, Alone, Together, state_of_an_actor, state_of_an_actor_with_shared_methods};
 
 use crate::{
@@ -17,6 +17,7 @@ use fdbray_worker::{
     id::ObjectId,
     options::Defaults,
     registry::{Entry, Function, Output, Registered, Role},
+    runtime::durable,
     template::Template,
 };
 use serde::{
@@ -24,7 +25,7 @@ use serde::{
     de::{self, DeserializeOwned},
     ser,
 };
-use std::{fmt, future::Future, sync::OnceLock};
+use std::{fmt, future::Future, sync::OnceLock, time::Duration};
 
 /// What the handle of every actor can do, besides the actor's own methods.
 ///
@@ -56,6 +57,36 @@ pub trait ActorHandle: Clone + fmt::Debug + Serialize + DeserializeOwned + Send 
     #[doc(hidden)]
     fn __actor(&self) -> &Actor;
 
+    #[doc(hidden)]
+    fn __of(actor: Actor) -> Self;
+
+    #[doc(hidden)]
+    fn __type_name() -> &'static str;
+
+    /// The actor that has this name in the cluster.
+    ///
+    /// ```no_run
+    /// # use fdbray::prelude::*;
+    /// # struct Counter(i64);
+    /// # #[actor]
+    /// # impl Counter {
+    /// #     pub fn new(start: i64) -> Self { Counter(start) }
+    /// #     pub fn add(&mut self, k: i64) { self.0 += k; }
+    /// # }
+    /// # async fn f() -> fdbray::Result<()> {
+    /// let total = CounterHandle::named("total").await?;
+    /// total.add(5).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::NoSuchActor`](crate::Error::NoSuchActor); [`Error::OtherActor`](crate::Error::OtherActor) if its type is
+    /// another one; or the control plane does not answer.
+    fn named(name: &str) -> impl Future<Output = Result<Self>> + Send + use<Self> {
+        let name = name.to_owned();
+        async move { Ok(Self::__of(Actor::new(durable::named(&name, Self::__type_name()).await?))) }
+    }
+
     /// Waits until the actor has been made.
     ///
     /// # Errors
@@ -73,17 +104,51 @@ pub trait ActorHandle: Clone + fmt::Debug + Serialize + DeserializeOwned + Send 
     /// # Errors
     /// As for any call of a method: the actor was never made, has ended before, or was lost meanwhile.
     fn stop(&self) -> impl Future<Output = Result<()>> + Send + use<Self> {
-        method::<(), 0>(&STOP, self.__actor(), [])
+        method::<(), 0>(&STOP, &Actor::new(self.__actor().handle.clone()), [])
     }
 
     /// Ends the actor at once, also if what this returns is not awaited: what runs is dropped where it awaits, or runs to
     /// its end unseen, and all calls that have not ended end with [`Error::ActorEnded`](crate::Error::ActorEnded).
     ///
     /// # Errors
-    /// None at present: an actor that has ended already stays so.
+    /// The cluster owns the actor ([`detached`](macro@crate::actor#actors-of-the-cluster)), and the control plane does not
+    /// answer. An actor that has ended already stays so.
     fn kill(&self) -> impl Future<Output = Result<()>> + Send + use<Self> {
-        actors::kill(&self.__actor().handle);
-        std::future::ready(Ok(()))
+        actors::kill(&self.__actor().handle)
+    }
+
+    /// Another handle of the same actor, each call of whose methods may take `limit` from when it is made; then it ends with
+    /// [`Error::DeadlineExceeded`](crate::Error::DeadlineExceeded), is dropped where it awaits, and is not begun if it has not
+    /// been. So what is called later need not wait behind it, except for one that runs on a thread, which ends by itself.
+    ///
+    /// Clones of that handle have the same limit. It takes the place of an earlier one, and stays in this process: a handle
+    /// that comes out of an argument, a result or another value has none. [`ready`](Self::ready), [`stop`](Self::stop) and
+    /// [`kill`](Self::kill) are as without.
+    ///
+    /// ```no_run
+    /// # use fdbray::prelude::*;
+    /// # use std::time::Duration;
+    /// # struct Model;
+    /// #[actor]
+    /// impl Model {
+    ///     # pub fn new() -> Self { Model }
+    ///     pub async fn answer(&self, question: String) -> String {
+    ///         // ..
+    ///         # question
+    ///     }
+    /// }
+    ///
+    /// # async fn f(model: ModelHandle) -> fdbray::Result<()> {
+    /// let quick = model.with_deadline(Duration::from_millis(200));
+    /// match quick.answer("why?").await {
+    ///     Err(Error::DeadlineExceeded { .. }) => println!("that takes too long"),
+    ///     answer => println!("{}", answer?),
+    /// }
+    /// # Ok(()) }
+    /// ```
+    #[must_use = "the handle that it is called on stays as it is"]
+    fn with_deadline(&self, limit: Duration) -> Self {
+        Self::__of(Actor { handle: self.__actor().handle.clone(), limit: Some(limit) })
     }
 }
 
@@ -91,6 +156,14 @@ pub trait ActorHandle: Clone + fmt::Debug + Serialize + DeserializeOwned + Send 
 #[derive(Clone)]
 pub struct Actor {
     handle: Handle,
+    /// Of the calls made through this handle.
+    limit: Option<Duration>,
+}
+
+impl Actor {
+    fn new(handle: Handle) -> Self {
+        Actor { handle, limit: None }
+    }
 }
 
 impl fmt::Debug for Actor {
@@ -101,10 +174,10 @@ impl fmt::Debug for Actor {
 
 impl Serialize for Actor {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let collected = if is_described() {
+        let collected = if is_described() && !self.handle.id().is_durable() {
             Err(
-                "the handle of an actor cannot be inside an argument or a result of a durable call, which may outlive the \
-                 actor",
+                "the handle of an actor that a process owns cannot be inside an argument or a result of a durable call, which \
+                 may outlive the actor; make the actor `detached`",
             )
         } else if serializer.is_human_readable() {
             Err(ELSEWHERE)
@@ -123,7 +196,7 @@ impl<'de> Deserialize<'de> for Actor {
             return Err(refused());
         }
         let handle = adopt(ObjectId::deserialize(deserializer)?).ok_or_else(refused)?;
-        Ok(Actor { handle })
+        Ok(Actor::new(handle))
     }
 }
 
@@ -133,7 +206,7 @@ pub fn method<R, const N: usize>(
     actor: &Actor,
     arguments: [Argument; N],
 ) -> RemoteFuture<R> {
-    let handle = actors::call(Template::plain(function), &actor.handle, arguments);
+    let handle = actors::call(Template::plain(function), &actor.handle, actor.limit, arguments);
     RemoteFuture::new(handle, Some(function))
 }
 
