@@ -11,7 +11,7 @@ use crate::{
     error::Error,
     id::{ObjectId, ProcessId},
 };
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 /// How long a line waits before it looks again for an actor that was not where the store said.
 const PAUSE: Nanos = 20 * MILLISECOND;
@@ -21,13 +21,18 @@ const PAUSE: Nanos = 20 * MILLISECOND;
 pub(super) struct Clustered {
     /// Own actors whose end is told, and whether it was that they broke.
     followed: FxHashMap<u64, bool>,
-    /// Own actors that the cluster owns in truth.
-    claimed: FxHashSet<ObjectId>,
+    /// Own actors that the cluster owns in truth, and what they are called there.
+    claimed: FxHashMap<ObjectId, ObjectId>,
     /// Until then the store will not give them to another process.
     until: Nanos,
 }
 
 impl Clustered {
+    /// Whether `line` goes to the actor that lives here as `actor`.
+    pub fn leads_to(&self, line: Option<ObjectId>, actor: ObjectId) -> bool {
+        line.is_some_and(|line| line == actor || self.claimed.get(&actor) == Some(&line))
+    }
+
     /// The own actor `seq` will end because it was lost or broke.
     pub fn breaks(&mut self, seq: u64) {
         if let Some(broke) = self.followed.get_mut(&seq) {
@@ -54,11 +59,11 @@ impl Core {
         lives
     }
 
-    /// The same of one that the cluster owns, which runs only [for so long](Core::fence).
-    pub fn follow_claimed(&mut self, seq: u64) -> bool {
+    /// The same of one that the cluster owns, as `known_as`, and which runs only [for so long](Core::fence).
+    pub fn follow_claimed(&mut self, seq: u64, known_as: ObjectId) -> bool {
         let lives = self.follow_actor(seq);
         if lives {
-            self.clustered.claimed.insert(ObjectId { owner: self.me(), seq });
+            self.clustered.claimed.insert(ObjectId { owner: self.me(), seq }, known_as);
             self.check_fence();
         }
         lives
@@ -81,13 +86,13 @@ impl Core {
     pub(super) fn check_fence(&mut self) {
         let claimed = self.clustered.claimed.len();
         if claimed > self.hosted.closed.len() && self.now >= self.clustered.until {
-            self.hosted.closed = self.clustered.claimed.clone();
+            self.hosted.closed = self.clustered.claimed.keys().copied().collect();
         }
     }
 
     /// Whether a call of an actor runs here that this process has claimed.
     pub fn claimed_actors_run(&self) -> bool {
-        self.clustered.claimed.iter().any(|actor| self.hosted.runs(*actor))
+        self.clustered.claimed.keys().any(|actor| self.hosted.runs(*actor))
     }
 
     /// How a future that is not owned here ended, as far as is known.

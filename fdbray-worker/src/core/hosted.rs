@@ -341,7 +341,7 @@ impl Core {
     pub fn awaits_itself(&mut self, key: TaskKey, id: ObjectId, fx: &mut Effects) {
         let Some((actor, true)) = self.worker.active_ref(key).and_then(|active| active.actor) else { return };
         let called = self.table.get(id.seq).filter(|_| self.owns(id)).and_then(|record| record.line);
-        if called.is_none_or(|line| !self.lines.leads_to(line.get() - 1, actor)) {
+        if called.is_none_or(|line| !self.clustered.leads_to(self.lines.actor_of(line.get() - 1), actor)) {
             return;
         }
         let Some(name) = self.table.get(id.seq).map(|r| self.templates.spec(r.template).name) else { return };

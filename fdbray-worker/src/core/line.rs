@@ -128,10 +128,9 @@ impl Lines {
         }
     }
 
-    /// Whether a line goes to the actor that its host knows as `there`.
-    pub fn leads_to(&self, line: u32, there: ObjectId) -> bool {
-        let entry = self.all.get(line as usize).and_then(Option::as_ref);
-        entry.is_some_and(|l| l.actor == there || l.at.is_some_and(|(_, at)| at == there))
+    /// The actor to which a line goes.
+    pub fn actor_of(&self, line: u32) -> Option<ObjectId> {
+        self.all.get(line as usize)?.as_ref().map(|line| line.actor)
     }
 
     /// Whether any call waits to be sent.

@@ -1,7 +1,7 @@
 //! Actors that this worker has claimed: they stay when their constructor has run, and go in order when it leaves.
 
 use super::{
-    super::{Durables, convert},
+    super::{Durables, convert, object_id},
     Running,
     claim::BEAT,
 };
@@ -29,7 +29,7 @@ impl Durables {
             state.completing -= 1;
         }
         self.note_fence(&process);
-        if !process.with_core(false, |core, _| core.follow_claimed(seq)) {
+        if !process.with_core(false, |core, _| core.follow_claimed(seq, object_id(token.id))) {
             return self.claimed_actor_over(seq, true);
         }
         let Ok(durable) = self.durable().await else { return };
