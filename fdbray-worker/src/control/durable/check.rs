@@ -64,6 +64,7 @@ impl Durable {
         kinds.push((Kind::Entry, keys.all_spreading()));
         kinds.push((Kind::Named, keys.named()));
         kinds.push((Kind::Actor, keys.actors()));
+        kinds.push((Kind::Checkpoint, keys.checkpoints()));
         kinds.push((Kind::Waiter, keys.all_waiters()));
         kinds.push((Kind::Chunk, keys.all_chunks()));
         for owned in [keys.inboxes(), keys.bells(), keys.all_staged(), keys.all_namings()] {
@@ -102,6 +103,7 @@ enum Kind {
     Entry,
     Named,
     Actor,
+    Checkpoint,
     Waiter,
     Chunk,
     Owned,
@@ -136,6 +138,14 @@ impl Page<'_> {
             Kind::Actor => match encoding::decode::<Named>(key, value)?.owner {
                 Owner::Cluster(id) => self.entry(id, key, value).await?,
                 Owner::Process { process, .. } => self.process(process).await?,
+            },
+            Kind::Checkpoint => match of(&rest[..rest.len().min(2)]) {
+                Some(id) => match self.get(id).await? {
+                    Some(Some(record)) if record.spec.actor.is_some() && !record.settled() => {}
+                    None => {}
+                    _ => self.wrong(key, "is the checkpoint of no actor that lives"),
+                },
+                None => self.wrong(key, "no key of a checkpoint"),
             },
             Kind::Waiter => match of(&rest[..rest.len().saturating_sub(1)]) {
                 Some(id) => match self.get(id).await? {

@@ -86,6 +86,22 @@ impl Keys {
         self.actors().str(name)
     }
 
+    pub(super) fn checkpoints(&self) -> Key {
+        self.below("checkpoint")
+    }
+
+    pub(super) fn checkpoint(&self, id: FutureId) -> Key {
+        id.append(self.checkpoints())
+    }
+
+    pub(super) fn checkpoint_chunks(&self, id: FutureId, claim: u32, version: u64) -> Key {
+        self.checkpoint(id).u64(claim.into()).u64(version)
+    }
+
+    pub(super) fn checkpoint_chunk(&self, id: FutureId, claim: u32, version: u64, number: u64) -> Key {
+        self.checkpoint_chunks(id, claim, version).u64(number)
+    }
+
     pub(super) fn all_namings(&self) -> Key {
         self.below("naming")
     }

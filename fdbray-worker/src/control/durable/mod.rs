@@ -60,6 +60,8 @@
 //! | `("shapes")` | a number that changes when shapes come or go |
 //! | `("signal", shape)` | a number that changes when futures of this shape become ready: what its workers watch |
 //! | `("chunk", F, attempt, n)` | 90,000 bytes, the last one fewer: of the arguments (attempt 0) or of the value that this attempt computed |
+//! | `("checkpoint", F)` | MessagePack `{claim, version, len}`: the last checkpoint of an actor |
+//! | `("checkpoint", F, claim, version, n)` | 90,000 bytes of it, the last one fewer |
 //! | `("staged", F)` | nothing. Chunks of arguments were written ahead of a submission that has not come |
 //!
 //! `ready`, `claim`, `timer`, `waiting`, `hold`, `spread`, `key`, and `actor` of an actor that the cluster owns, follow from the
@@ -81,12 +83,13 @@
 //! | `transition`, `work` | how a transition runs |
 //! | `submit`, `claim`, `complete`, `end` | the transitions; `settle` and `place` are what they share |
 //! | `actors` | actors that the cluster owns, and the names of actors |
-//! | `inbox`, `chunks` | waiting; bytes that are too large for a record |
+//! | `inbox`, `chunks`, `checkpoint` | waiting; bytes that are too large for a record, or not in one |
 //! | `clock`, `recover` | what is done by whoever comes by |
 //! | `list`, `check` | looking |
 
 mod actors;
 mod check;
+mod checkpoint;
 mod chunks;
 mod claim;
 mod clock;

@@ -202,3 +202,37 @@ async fn what_a_process_owns_loses_its_names_with_that_process() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_last_checkpoint_of_an_actor_is_there_for_whoever_claims_it_until_it_ends() {
+    everywhere(|cluster| async move {
+        let (one, other) = (cluster.join(8).await, cluster.join(9).await);
+        let id = cluster.submit_one(actor(&cluster, None, 2)).await;
+        let claimed = cluster.take(one).await.token;
+        let early = cluster.save_checkpoint(one, claimed, 1, b"early").await;
+        assert!(matches!(early, Err(DurableError::Stale(_))), "it does not live: {early:?}");
+        assert!(cluster.lives(one, claimed, 1).await.unwrap());
+        assert_eq!(cluster.checkpoint(id).await.unwrap(), None);
+        let large: Vec<u8> = (0..1_234_u32).map(|n| n as u8).collect();
+        for (version, checkpoint) in
+            [&b"first"[..], &large, b"", &large[..200], b"last"].into_iter().enumerate()
+        {
+            cluster.save_checkpoint(one, claimed, version as u64, checkpoint).await.unwrap();
+            assert_eq!(cluster.checkpoint(id).await.unwrap().as_deref(), Some(checkpoint));
+        }
+        cluster.bury(one).await;
+        cluster.recover(one).await.unwrap();
+        let token = make(&cluster, other, 5).await;
+        assert_eq!(cluster.checkpoint(id).await.unwrap().as_deref(), Some(&b"last"[..]));
+        let late = cluster.save_checkpoint(one, claimed, 9, b"late").await;
+        assert!(matches!(late, Err(DurableError::NotMember(_))), "{late:?}");
+        // The versions of another claim begin anew.
+        cluster.save_checkpoint(other, token, 1, &large).await.unwrap();
+        let stale = cluster.save_checkpoint(other, claimed, 2, b"stale").await;
+        assert!(matches!(stale, Err(DurableError::Stale(_))), "{stale:?}");
+        assert_eq!(cluster.checkpoint(id).await.unwrap(), Some(large));
+        cluster.cancel(id).await.unwrap();
+        assert_eq!(cluster.checkpoint(id).await.unwrap(), None);
+    })
+    .await;
+}
