@@ -73,7 +73,7 @@ impl Core {
     /// starts, before this was said again. So there are never two of one.
     pub fn fence(&mut self, until: Nanos, fx: &mut Effects) {
         self.clustered.until = until;
-        if self.now < until {
+        if self.now < until && !self.worker.draining {
             for actor in std::mem::take(&mut self.hosted.closed) {
                 self.hosted.list(actor);
             }

@@ -7,7 +7,7 @@
 use super::{
     Core, Effects,
     grant::{Finished, Instance, Queued, Start, TaskKey},
-    message::{Message, TaskName},
+    message::{Gone, Message, TaskName},
     run::{MOST_IN_BATCH, batch_of},
     shape::Resources,
 };
@@ -110,6 +110,11 @@ impl Hosted {
             }
         }
         count
+    }
+
+    /// The actors that live here.
+    pub fn all(&self) -> impl Iterator<Item = ObjectId> {
+        self.actors.keys().copied()
     }
 
     /// Whether a call of the actor runs.
@@ -371,7 +376,7 @@ impl Core {
     }
 
     /// A batch of calls, or an async one, is over.
-    pub(super) fn calls_over(&mut self, key: TaskKey) {
+    pub(super) fn calls_over(&mut self, key: TaskKey, fx: &mut Effects) {
         // What ends the actor is over only when it is answered: until then nothing else starts.
         let Some(active) = self.worker.active(key).filter(|active| active.ends.is_none()) else { return };
         let Some((id, exclusive)) = active.actor.take() else { return };
@@ -383,6 +388,7 @@ impl Core {
             }
             self.hosted.list(id);
             self.worker.changed = true;
+            self.leave_if_idle(id, fx);
         }
     }
 
@@ -408,9 +414,14 @@ impl Core {
         let Some(active) = self.worker.active(key).filter(|active| active.unregistered == 0) else { return };
         let (Some((made_in, stopped)), Some((id, _))) = (active.ends.take(), active.actor) else { return };
         if self.hosted.actors.get(&id).is_some_and(|actor| actor.made_in == made_in) {
-            self.say(id.owner, &Message::ActorGone { seq: id.seq, stopped }, fx);
-            self.end_hosted(id, fx);
+            self.tell_gone(id, if stopped { Gone::Stopped } else { Gone::Broke }, fx);
         }
+    }
+
+    /// Ends an actor that lives here, and tells its owner.
+    pub(super) fn tell_gone(&mut self, id: ObjectId, why: Gone, fx: &mut Effects) {
+        self.say(id.owner, &Message::ActorGone { seq: id.seq, why }, fx);
+        self.end_hosted(id, fx);
     }
 
     /// Ends an actor that lives here. What runs runs on, for nothing.

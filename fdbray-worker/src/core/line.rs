@@ -8,7 +8,7 @@ use super::{
     Core, Effects, MILLISECOND, Nanos,
     grant::TaskKey,
     lease::{Lease, LeaseName},
-    message::Message,
+    message::{Gone, Message},
     objects::TRIES,
     table::State,
 };
@@ -525,14 +525,14 @@ impl Core {
     }
 
     /// The process in which the own actor lived has ended it: because it was asked to, or because the actor broke.
-    pub(super) fn actor_gone(&mut self, peer: ProcessId, seq: u64, stopped: bool, fx: &mut Effects) {
+    pub(super) fn actor_gone(&mut self, peer: ProcessId, seq: u64, why: Gone, fx: &mut Effects) {
         if self.table.get(seq).and_then(|r| r.extra.as_ref()?.holder) != Some(peer) || !self.is_actor(seq) {
             return;
         }
-        if stopped {
-            self.end_actor(seq, "it was stopped", fx)
-        } else {
-            self.actor_lost(seq, peer, false, fx)
+        match why {
+            Gone::Stopped => self.end_actor(seq, "it was stopped", fx),
+            Gone::Broke => self.actor_lost(seq, peer, false, fx),
+            Gone::Left => self.actor_left(seq, fx),
         }
     }
 

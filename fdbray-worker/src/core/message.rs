@@ -154,8 +154,8 @@ pub enum Message<'a> {
     ActorGone {
         /// The actor, of the receiver.
         seq: u64,
-        /// Because that was asked for; otherwise it broke.
-        stopped: bool,
+        /// Why.
+        why: Gone,
     },
     /// Borrower to owner: this process holds handles of the object.
     Borrow {
@@ -299,6 +299,17 @@ pub enum FutureArgument<'a> {
         /// How many.
         len: u64,
     },
+}
+
+/// Why an actor is not where it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Gone {
+    /// That was asked for.
+    Stopped,
+    /// It broke.
+    Broke,
+    /// Its worker leaves the cluster in order.
+    Left,
 }
 
 /// Who has the bytes of a value.

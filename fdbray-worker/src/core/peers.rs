@@ -356,7 +356,7 @@ impl Core {
             Message::LineOpen { request, actor } => self.line_asked(peer, request, actor, fx),
             Message::LineRefused { request } => self.line_refused(peer, request, fx),
             Message::LineClosed { lease, started } => self.line_closed(peer, lease, started, fx),
-            Message::ActorGone { seq, stopped } => self.actor_gone(peer, seq, stopped, fx),
+            Message::ActorGone { seq, why } => self.actor_gone(peer, seq, why, fx),
             Message::Borrow { seq, epoch } => self.borrowed_by(peer, seq, epoch, fx),
             Message::Borrowed { seq, epoch, known } => self.borrow_known(peer, seq, epoch, known, fx),
             Message::Release { seq, epoch } => self.released_by(peer, seq, epoch),

@@ -174,7 +174,7 @@ impl Core {
             self.note_end_of_actor(key, finished);
             self.answer(key, finished, fx);
             self.end_actor_once_answered(key, fx);
-            self.calls_over(key);
+            self.calls_over(key, fx);
             self.end_active_if_done(key);
         }
         self.resume_waiting(fx);

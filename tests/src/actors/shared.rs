@@ -110,6 +110,7 @@ pub async fn scenario(words: &[&str]) -> Option<fdbray::Result<()>> {
         ["till-add", k] => add(k).await,
         ["till-owned", until] => owned(Path::new(until)).await,
         ["till-calls", count] => calls(count).await,
+        ["till-moves", moves] => moves_on(moves).await,
         _ => return None,
     };
     Some(played)
@@ -149,6 +150,26 @@ async fn owned(until: &Path) -> fdbray::Result<()> {
     within(LIMIT, "it is made", till.ready()).await?;
     println!("made");
     super::file(until).await;
+    Ok(())
+}
+
+/// Owns one that may be made again once, and says each process that it is in, one after the other.
+async fn moves_on(moves: &str) -> fdbray::Result<()> {
+    let till = Till::options().max_restarts(1).remote(3, "");
+    let mut last = 0;
+    for _ in 0..=number(moves) {
+        let moved = async {
+            loop {
+                match till.pid().await {
+                    Ok(pid) if pid == last => tokio::time::sleep(Duration::from_millis(5)).await,
+                    other => return other,
+                }
+            }
+        };
+        last = within(LIMIT, "it is in another process", moved).await?;
+        assert_eq!(within(LIMIT, "its total", till.total()).await?, 3);
+        println!("in {last}");
+    }
     Ok(())
 }
 
