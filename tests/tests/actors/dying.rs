@@ -53,7 +53,7 @@ async fn or_it_is_made_again_with_a_fresh_state() {
 #[test]
 fn an_actor_moves_without_spending_a_restart_when_its_worker_leaves_in_order() {
     let cluster = cluster();
-    let mut workers: Vec<_> = (0..4).map(|_| cluster.worker(&["--cpus", "1"])).collect();
+    let workers: Vec<_> = (0..4).map(|_| cluster.worker(&["--cpus", "1"])).collect();
     let mut driver = cluster.driver(&["till-moves", "3"]);
     for signal in [Signal::TERM, Signal::TERM, Signal::KILL] {
         let pid: u32 = driver.says(60, "in ").parse().unwrap();
