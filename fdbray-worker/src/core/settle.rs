@@ -27,6 +27,7 @@ impl Core {
         // It may end once more, when its value is lost.
         let line = record.line.take();
         if let Some(line) = line {
+            self.tickets.done(seq);
             self.ended_on_line(line.get() - 1);
         }
         self.lines.hear_of(ObjectId { owner: self.settings.me, seq });
@@ -70,6 +71,7 @@ impl Core {
 
     /// The own future `seq` will not be computed again.
     pub(super) fn forget_arguments(&mut self, seq: u64, fx: &mut Effects) {
+        self.kept.forget(seq);
         let Some(record) = self.table.get_mut(seq) else { return };
         record.flags.forgotten = true;
         fx.drops.push(std::mem::replace(&mut record.arguments, Payload::copy_from(b"")));
@@ -209,6 +211,7 @@ impl Core {
                 continue;
             }
             let Some(record) = self.table.remove(id.seq) else { continue };
+            self.kept.forget(id.seq);
             self.end_line(id, fx);
             if let Some(extra) = record.extra {
                 let Extra { futures, inside_arguments, inside_value, holder, copies, .. } = *extra;
@@ -228,7 +231,7 @@ impl Core {
             self.table.len(),
             self.borrows.len(),
             self.objects.len(),
-            self.worker.tasks() + self.hosted.len() + self.lines.len(),
+            self.worker.tasks() + self.hosted.len() + self.lines.len() + self.tickets.len() + self.kept.len(),
             self.owner.leases_held(),
         ]
     }

@@ -59,6 +59,7 @@ impl Node {
             shape: Resources::default(),
             retries: if matches!(function, NEW | AGAIN) { 3 } else { 0 },
             retry_errors: 0,
+            checkpoints: None,
             restarts,
             role: roles()[function as usize],
             logs: false,

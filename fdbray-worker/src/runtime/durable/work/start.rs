@@ -92,6 +92,7 @@ impl Durables {
                         restarts: 0,
                         role: Default::default(),
                         retry_errors: 0,
+                        checkpoints: None,
                         logs: false,
                         here: true,
                     })
