@@ -227,7 +227,6 @@ impl Core {
         fx: &mut Effects,
     ) {
         let outcome = answer.map(|value| (value, Vec::new()));
-        // No run is learned from.
         let done = Finished { task, id, attempt, function: u32::MAX, ran, outcome };
         match self.hosted.lasting_of(actor) {
             Some(lasting) if lasting.holds_answers() && at > lasting.kept => {
@@ -298,6 +297,7 @@ impl Core {
             return finished.drain(..).for_each(|done| self.saved_by_itself(key, done, fx));
         }
         for done in finished.drain(..) {
+            self.templates.ran_here(done.function, done.ran);
             let role = self.hosted.role(done.function);
             let Some((id, lasting)) = self.hosted.lasting_of_line(lease) else { return };
             let at_once = !lasting.holds_answers()

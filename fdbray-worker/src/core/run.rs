@@ -253,6 +253,7 @@ impl Core {
             if self.has_made_an_actor(&done) {
                 self.made_actor(key, peer, done, fx);
             } else {
+                self.templates.ran_here(done.function, done.ran);
                 self.answer_one(peer, done, fx);
             }
         }
@@ -263,9 +264,9 @@ impl Core {
         self.worker.grants.get(&lease).map(|g| g.peer).or_else(|| self.hosted.peer_of(lease))
     }
 
+    /// Sends one answer now.
     pub(super) fn answer_one(&mut self, peer: ProcessId, done: Finished, fx: &mut Effects) {
-        let Finished { task, id, attempt, function, ran, outcome } = done;
-        self.templates.ran_here(function, ran);
+        let Finished { task, id, attempt, ran, outcome, .. } = done;
         match outcome {
             Ok((value, contained)) => {
                 for id in &contained {
