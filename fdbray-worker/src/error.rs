@@ -194,6 +194,17 @@ pub enum Error {
     },
     /// The runtime of this process has ended.
     Shutdown,
+    /// What a lasting actor has become could not be kept, or the actor not be made again from what was kept. A call that
+    /// ends so has had no effect.
+    #[non_exhaustive]
+    Checkpoint {
+        /// The actor's type, or the method that was called.
+        actor: String,
+        /// What went wrong and what to do.
+        why: String,
+        /// The calls that it passed through.
+        passed: Passed,
+    },
 }
 
 impl Error {
@@ -232,6 +243,11 @@ impl Error {
         Error::Decode { what: what.into(), message: message.to_string(), passed: Passed::default() }
     }
 
+    /// The checkpoint of `actor` is of no use.
+    pub fn checkpoint(actor: impl Into<String>, why: impl fmt::Display) -> Self {
+        Error::Checkpoint { actor: actor.into(), why: why.to_string(), passed: Passed::default() }
+    }
+
     /// The same error, as the reason why a call of `function` that needed the value failed too.
     #[must_use]
     pub fn passed_to(mut self, function: &str) -> Self {
@@ -252,6 +268,7 @@ impl Error {
             | Error::OwnerDied { passed, .. }
             | Error::ObjectLost { passed, .. }
             | Error::ActorEnded { passed, .. }
+            | Error::Checkpoint { passed, .. }
             | Error::Cancelled { passed, .. }
             | Error::DeadlineExceeded { passed, .. }
             | Error::Unschedulable { passed, .. }
@@ -295,6 +312,7 @@ impl Error {
             | Error::OwnerDied { passed, .. }
             | Error::ObjectLost { passed, .. }
             | Error::ActorEnded { passed, .. }
+            | Error::Checkpoint { passed, .. }
             | Error::Cancelled { passed, .. }
             | Error::DeadlineExceeded { passed, .. }
             | Error::Unschedulable { passed, .. }
@@ -347,6 +365,9 @@ impl fmt::Display for Error {
                 "the name `{name}` belongs to an actor of type `{by}`: look that up with `named` or `get_or_create`, or use \
                  another name"
             )?,
+            Error::Checkpoint { actor, why, .. } => {
+                write!(f, "the checkpoint of the actor of `{actor}` is of no use: {why}")?
+            }
             Error::Cancelled { function, .. } => write!(f, "the call of `{function}` was cancelled")?,
             Error::DeadlineExceeded { function, .. } => {
                 write!(f, "the deadline of the call of `{function}` passed before it had a result")?;

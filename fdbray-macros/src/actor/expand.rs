@@ -156,6 +156,7 @@ impl Actor {
     fn constructor(&self, constructor: &Function) -> TokenStream {
         let Actor { ty, .. } = self;
         let Function { ident, attributes, model, options, .. } = constructor;
+        let restored = self.checkpoints.map(|_| self.restored());
         let (handle, remote, cell) = (self.handle_name(), constructor.remote(), self.cell());
         let (get_or_create, function) = (constructor.get_or_create(), constructor.registered());
         let get_doc = format!(
@@ -175,10 +176,10 @@ impl Actor {
             name: self.name(constructor),
             signature: quote!(fn(#(#types),*) -> #whole),
             defaults: options.defaults(),
-            before: None,
+            before: restored,
             callee: quote!(<#ty>::#ident),
             receiver: None,
-            answer: quote!((#handle::__STATE.install)(::fdbray::__private::#cell::new(__value), __function)),
+            answer: quote!(#handle::__STATE.install(::fdbray::__private::#cell::new(__value), __function)),
         };
         let registered = registered.expand();
         quote! {
@@ -201,6 +202,21 @@ impl Actor {
             fn #function() -> &'static ::fdbray::__private::Function {
                 #registered
                 &__FUNCTION
+            }
+        }
+    }
+
+    /// What comes before a constructor, where an actor is made from a checkpoint in its place.
+    fn restored(&self) -> TokenStream {
+        let (ty, handle, cell) = (&self.ty, self.handle_name(), self.cell());
+        quote! {
+            if let ::core::option::Option::Some(__answer) = ::fdbray::__private::restored::<#ty, _>(
+                &__input,
+                __function,
+                &#handle::__STATE,
+                ::fdbray::__private::#cell::new,
+            ) {
+                return __answer;
             }
         }
     }
@@ -258,15 +274,24 @@ impl Actor {
                 quote_spanned!(span=> ::fdbray::__private::state_of_an_actor_with_shared_methods::<#ty>())
             }
         };
+        let saved = self.checkpoints.map(|span| {
+            let save = if self.is_alone() { "save_alone" } else { "save_together" };
+            let (save, ty) = (Ident::new(save, span), own_type::at(ty, span));
+            quote_spanned!(span=> .saved_by(::fdbray::__private::#save::<#ty>))
+        });
         quote! {
-            const __STATE: ::fdbray::__private::Access<::fdbray::__private::#cell<#ty>> = #access;
+            const __STATE: ::fdbray::__private::Access<::fdbray::__private::#cell<#ty>> = #access #saved;
         }
     }
 
     /// What the state is in.
     fn cell(&self) -> Ident {
-        let alone = self.methods.iter().all(|method| method.exclusive);
-        if alone { format_ident!("Alone") } else { format_ident!("Together") }
+        if self.is_alone() { format_ident!("Alone") } else { format_ident!("Together") }
+    }
+
+    /// Whether all its methods run alone.
+    fn is_alone(&self) -> bool {
+        self.methods.iter().all(|method| method.exclusive)
     }
 
     /// The stable name: the type's path and the function's name, unless it was given.

@@ -386,22 +386,13 @@ impl Core {
             if !matches!(record.state, State::Sent { number: n, .. } if n == number) {
                 continue;
             }
-            if number > started {
-                record.attempt -= 1;
-            } else {
-                record.died += 1;
-                let spec = self.templates.spec(record.template);
-                if u32::from(record.died) > spec.retries {
-                    let why = "it was ended while the call may have run".to_owned();
-                    let error =
-                        Error::ActorEnded { actor: spec.name.to_owned(), why, passed: Default::default() };
-                    self.fail(seq, error, fx);
-                    continue;
-                }
-            }
-            if let Some(record) = self.table.get_mut(seq) {
-                record.state = State::Queued;
-                self.queue_on_line(line, seq, true);
+            if self.may_be_sent_again(seq, number <= started) {
+                self.send_again(seq, number <= started);
+            } else if let Some(spec) = self.table.get(seq).map(|r| self.templates.spec(r.template)) {
+                let why = "it was ended while the call may have run".to_owned();
+                let error =
+                    Error::ActorEnded { actor: spec.name.to_owned(), why, passed: Default::default() };
+                self.fail(seq, error, fx);
             }
         }
         if let Some(entry) = self.lines.get(line) {

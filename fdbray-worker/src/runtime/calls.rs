@@ -242,6 +242,7 @@ fn number(process: &Arc<Process>, template: &Template) -> Result<u32> {
         restarts: options.max_restarts.unwrap_or(0),
         role: function.role,
         retry_errors: options.retry_errors.unwrap_or(0),
+        checkpoints: function.options.checkpoints,
         logs: options.logs.unwrap_or(true) && process.shows_output(),
         here: false,
     };

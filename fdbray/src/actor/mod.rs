@@ -1,8 +1,10 @@
 //! Actors without their own types: what the handles and options that `#[actor]` makes are made of.
 
+mod checkpoint;
 mod creation;
 mod state;
 
+pub use checkpoint::{Checkpoint, restored, save_alone, save_together};
 pub use creation::{Creating, Creation};
 pub use state::{Access, Alone, Together, state_of_an_actor, state_of_an_actor_with_shared_methods};
 
@@ -107,6 +109,18 @@ pub trait ActorHandle: Clone + fmt::Debug + Serialize + DeserializeOwned + Send 
         method::<(), 0>(&STOP, &Actor::new(self.__actor().handle.clone()), [])
     }
 
+    /// Has the actor take a [checkpoint](Checkpoint) now, also if what this returns is not awaited; that resolves when it is
+    /// kept. Takes effect in the order of this caller's calls. With `#[actor(checkpoint)]` nothing waits for this, since
+    /// every answer has a checkpoint behind it; with `#[actor(checkpoint = "on_demand")]` nothing else takes one.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`](crate::Error::Checkpoint): why there is none. [`Error::Control`](crate::Error::Control) if the
+    /// actor's type has no checkpoints. And as for any call of a method: the actor was never made, has ended before, or was
+    /// lost meanwhile.
+    fn checkpoint(&self) -> impl Future<Output = Result<()>> + Send + use<Self> {
+        method::<(), 0>(&SAVE, self.__actor(), [])
+    }
+
     /// Ends the actor at once, also if what this returns is not awaited: what runs is dropped where it awaits, or runs to
     /// its end unseen, and all calls that have not ended end with [`Error::ActorEnded`](crate::Error::ActorEnded).
     ///
@@ -176,8 +190,8 @@ impl Serialize for Actor {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let collected = if is_described() && !self.handle.id().is_durable() {
             Err(
-                "the handle of an actor that a process owns cannot be inside an argument or a result of a durable call, which \
-                 may outlive the actor; make the actor `detached`",
+                "the handle of an actor that a process owns cannot be inside a checkpoint, or an argument or a result of a \
+                 durable call, which may outlive the actor; make the actor `detached`",
             )
         } else if serializer.is_human_readable() {
             Err(ELSEWHERE)
@@ -231,6 +245,20 @@ inventory::submit!(Registered(&STOP));
 fn stopped(_: Input) -> Output {
     encode(&()).map_err(|why| crate::Error::encode("the end of an actor", why))
 }
+
+/// Saves the state of whatever actor it is called on, which goes to who keeps it. The runtime calls it by itself where
+/// checkpoints are due.
+static SAVE: Function = Function {
+    name: || "fdbray::ActorHandle::checkpoint",
+    signature: || "fn()",
+    file: file!(),
+    line: line!(),
+    entry: Entry::Sync(|input| input.save()),
+    role: Role::Checkpoint,
+    options: Defaults { cpus: Some(0.0), ..Defaults::NEW },
+    template: OnceLock::new(),
+};
+inventory::submit!(Registered(&SAVE));
 
 const ELSEWHERE: &str =
     "the handle of an actor can only be serialized inside an argument, a result or a put of fdbray";

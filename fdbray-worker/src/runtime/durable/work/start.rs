@@ -93,6 +93,7 @@ impl Durables {
                         restarts: 0,
                         role: if spec.actor.is_some() { Role::Constructor } else { Role::Function },
                         retry_errors: 0,
+                        checkpoints: None,
                         logs: false,
                         here: true,
                     })
