@@ -70,6 +70,10 @@ impl Kept {
         if self.0.is_empty() { None } else { self.0.get(&seq).cloned() }
     }
 
+    pub fn keep(&mut self, seq: u64, checkpoint: Bytes) {
+        self.0.insert(seq, checkpoint);
+    }
+
     /// The actor will not be made again.
     pub fn forget(&mut self, seq: u64) {
         if !self.0.is_empty() {
@@ -100,7 +104,7 @@ impl Core {
         };
         // One that cannot be made again needs none.
         if u32::from(record.restarts) < self.templates.spec(record.template).restarts {
-            self.kept.0.insert(seq, Bytes::copy_from_slice(checkpoint));
+            self.kept.keep(seq, Bytes::copy_from_slice(checkpoint));
         }
         self.say(peer, &Message::CheckpointKept { seq, attempt, version }, fx);
     }

@@ -28,6 +28,11 @@ pub(super) struct Clustered {
 }
 
 impl Clustered {
+    /// Whether the cluster owns the actor that lives here as `actor`.
+    pub fn has_claimed(&self, actor: ObjectId) -> bool {
+        !self.claimed.is_empty() && self.claimed.contains_key(&actor)
+    }
+
     /// Whether `line` goes to the actor that lives here as `actor`.
     pub fn leads_to(&self, line: Option<ObjectId>, actor: ObjectId) -> bool {
         line.is_some_and(|line| line == actor || self.claimed.get(&actor) == Some(&line))

@@ -13,6 +13,7 @@
 use super::{
     Core, Effects,
     checkpoint::{checkpoint_of, ledger_in},
+    effects::Keep,
     grant::{Finished, Start, TaskKey, Use},
     hosted::{Actor, Hosted},
     ledger::{Entry, Ledger},
@@ -390,7 +391,7 @@ impl Core {
         }
     }
 
-    /// Has a checkpoint kept by the actor's owner.
+    /// Has a checkpoint kept by the actor's owner; by the store, if that is the cluster.
     fn send_checkpoint(
         &mut self,
         id: ObjectId,
@@ -399,6 +400,10 @@ impl Core {
         checkpoint: &[u8],
         fx: &mut Effects,
     ) {
+        if self.clustered.has_claimed(id) {
+            let checkpoint = Bytes::copy_from_slice(checkpoint);
+            return fx.keep.push(Keep { actor: id, attempt, version, checkpoint });
+        }
         let message = Message::Checkpoint { seq: id.seq, attempt, version, checkpoint: Raw(checkpoint) };
         self.say(id.owner, &message, fx);
     }

@@ -68,7 +68,7 @@ mod timers;
 
 pub use blocking::Steal;
 pub use borrow::Origin;
-pub use effects::{Effects, Fetch, Flush, Got};
+pub use effects::{Effects, Fetch, Flush, Got, Keep};
 pub use gate::Gate;
 pub use grant::{Finished, Instance, Start, TaskKey};
 pub use peers::PeerInfo;

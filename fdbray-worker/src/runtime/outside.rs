@@ -200,7 +200,7 @@ impl Outside {
         {
             durables.carry_out(&mut fx.attach, &mut fx.detach, &mut fx.cancel);
         }
-        if !(fx.find_actors.is_empty() && fx.confirmed.is_empty() && fx.over.is_empty())
+        if !(fx.find_actors.is_empty() && fx.confirmed.is_empty() && fx.over.is_empty() && fx.keep.is_empty())
             && let Some(durables) = self.durables()
         {
             durables.carry_out_actors(fx);

@@ -1,7 +1,7 @@
 //! Actors that several processes share, by name or because the cluster owns them; and what drivers of the tests do with them.
 
 use super::{Refused, within};
-use fdbray::{Error, cluster, prelude::*};
+use fdbray::{Checkpoint, Error, cluster, prelude::*, settle};
 use std::{fs, io::Write, path::Path, time::Duration};
 
 /// Seconds within which a scenario gets on.
@@ -78,6 +78,44 @@ impl Till {
     }
 }
 
+/// One that loses nothing.
+#[derive(Debug)]
+pub struct Vault {
+    total: i64,
+}
+
+impl Checkpoint for Vault {
+    type Saved = i64;
+
+    fn save(&self) -> fdbray::Result<i64> {
+        Ok(self.total)
+    }
+
+    fn restore(total: i64) -> fdbray::Result<Self> {
+        Ok(Vault { total })
+    }
+}
+
+#[actor(checkpoint)]
+impl Vault {
+    /// With so much in it.
+    #[actor(max_restarts = 1000)]
+    pub fn new(total: i64) -> Self {
+        Vault { total }
+    }
+
+    /// Adds to it.
+    pub fn add(&mut self, k: i64) -> i64 {
+        self.total += k;
+        self.total
+    }
+
+    /// What is in it, and the process that it is in.
+    pub fn total(&self) -> (i64, u32) {
+        (self.total, std::process::id())
+    }
+}
+
 /// Another type.
 #[derive(Debug)]
 pub struct Desk;
@@ -110,6 +148,8 @@ pub async fn scenario(words: &[&str]) -> Option<fdbray::Result<()>> {
         ["till-add", k] => add(k).await,
         ["till-owned", until] => owned(Path::new(until)).await,
         ["till-calls", count] => calls(count).await,
+        ["vault-adds", count] => adds(count).await,
+        ["vault-total"] => vault_total().await,
         ["till-moves", moves] => moves_on(moves).await,
         _ => return None,
     };
@@ -151,6 +191,37 @@ async fn owned(until: &Path) -> fdbray::Result<()> {
     println!("made");
     super::file(until).await;
     Ok(())
+}
+
+/// Makes a detached vault, or finds it, and adds to it again and again, first one by one and then many at once. Each
+/// addition counts exactly once, whatever becomes of its worker; says how many have.
+async fn adds(count: &str) -> fdbray::Result<()> {
+    let vault = Vault::options().name("vault").detached().get_or_create(0);
+    let vault = within(LIMIT, "it is got or created", vault).await?;
+    let count = number(count);
+    let mut last = 0;
+    for n in 0..count / 2 {
+        let total = within(LIMIT, "an addition", vault.add(1)).await?;
+        assert!(total > last, "{total} after {last}");
+        last = total;
+        println!("call {n}");
+    }
+    let rest: Vec<_> = (count / 2..count).map(|_| vault.add(1)).collect();
+    for total in within(LIMIT, "additions", settle(rest)).await {
+        let total = total?;
+        assert!(total > last, "{total} after {last}");
+        last = total;
+    }
+    println!("added");
+    Ok(())
+}
+
+/// Says what is in the vault.
+async fn vault_total() -> fdbray::Result<()> {
+    let vault = within(LIMIT, "it is found", VaultHandle::named("vault")).await?;
+    let (total, pid) = within(LIMIT, "its total", vault.total()).await?;
+    println!("total {total} in {pid}");
+    within(LIMIT, "it stops", vault.stop()).await
 }
 
 /// Owns one that may be made again once, and says each process that it is in, one after the other.

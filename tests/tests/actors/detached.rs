@@ -147,6 +147,28 @@ fn one_is_called_on_while_its_workers_die_one_after_the_other() {
 }
 
 #[test]
+fn one_with_checkpoints_counts_each_call_once_whoever_dies() {
+    let cluster = cluster();
+    let mut workers = vec![cluster.worker(&["--cpus", "1"])];
+    let mut callers: Vec<_> = (0..3).map(|_| cluster.driver(&["vault-adds", "400"])).collect();
+    for round in 1..=3 {
+        for caller in &mut callers {
+            eventually(60, "some calls", || (caller.said_so_far("call ") >= round * 50).then_some(()));
+        }
+        workers.push(cluster.worker(&["--cpus", "1"]));
+        workers.remove(0).kill();
+    }
+    for caller in &mut callers {
+        caller.says(60, "added");
+        caller.succeeds(60);
+    }
+    let mut total = cluster.driver(&["vault-total"]);
+    assert_eq!(total.says(60, "total "), format!("1200 in {}", workers[0].pid()));
+    total.succeeds(60);
+    Look::at(&cluster).check();
+}
+
+#[test]
 fn one_moves_without_spending_a_restart_when_its_worker_leaves_in_order() {
     let cluster = cluster();
     let worker = cluster.worker(&["--cpus", "1"]);

@@ -58,7 +58,7 @@ impl Durable {
                         work.tx
                             .set(work.keys.checkpoint_chunk(token.id, token.claim, version, number), chunk)?;
                     }
-                    if batch == final_batch { work.adopt_checkpoint(token.id, last) } else { Ok(()) }
+                    if batch == final_batch { work.adopt_checkpoint(token.id, last).await } else { Ok(()) }
                 })
             });
             write.await?;
@@ -97,12 +97,20 @@ impl Durable {
 
 impl Work {
     /// From now on this is the last checkpoint, and there is no other.
-    fn adopt_checkpoint(&self, id: FutureId, last: Last) -> Result<(), DurableError> {
-        let (begin, end) = self.keys.checkpoint(id).children();
+    async fn adopt_checkpoint(&self, id: FutureId, last: Last) -> Result<(), DurableError> {
+        let key = self.keys.checkpoint(id);
+        if let Some(before) = self.tx.get(&key).await? {
+            let before: Last = encoding::decode(key.as_ref(), &before)?;
+            if before.claim == last.claim && before.version > last.version {
+                // A later one was quicker.
+                return self.clear(&self.keys.checkpoint_chunks(id, last.claim, last.version));
+            }
+        }
+        let (begin, end) = key.children();
         let (first, behind) = self.keys.checkpoint_chunks(id, last.claim, last.version).children();
         self.tx.clear_range(begin, first)?;
         self.tx.clear_range(behind, end)?;
-        Ok(self.tx.set(self.keys.checkpoint(id), encoding::encode("checkpoint", &last)?)?)
+        Ok(self.tx.set(key, encoding::encode("checkpoint", &last)?)?)
     }
 
     /// The actor has ended.

@@ -345,6 +345,9 @@ impl Durables {
                 let _ = sender.send(known);
             }
         }
+        for keep in fx.keep.drain(..) {
+            self.io.spawn(self.clone().keep_checkpoint(keep));
+        }
         for (seq, broke) in fx.over.drain(..) {
             self.actor_over(seq, broke);
         }

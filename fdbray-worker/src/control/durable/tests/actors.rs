@@ -220,6 +220,7 @@ async fn the_last_checkpoint_of_an_actor_is_there_for_whoever_claims_it_until_it
             cluster.save_checkpoint(one, claimed, version as u64, checkpoint).await.unwrap();
             assert_eq!(cluster.checkpoint(id).await.unwrap().as_deref(), Some(checkpoint));
         }
+        cluster.save_checkpoint(one, claimed, 3, b"overtaken").await.unwrap();
         cluster.bury(one).await;
         cluster.recover(one).await.unwrap();
         let token = make(&cluster, other, 5).await;

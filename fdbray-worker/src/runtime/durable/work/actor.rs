@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     control::durable::{Completed, DurableError, Outcome, Token},
+    core::Keep,
     error::Error,
     runtime::Process,
 };
@@ -66,6 +67,30 @@ impl Durables {
             });
             self.room.notify_one();
         }
+    }
+
+    /// Keeps a checkpoint in the store, however long that is away: until then nothing that depends on it is answered.
+    pub(in crate::runtime::durable) async fn keep_checkpoint(self: Arc<Self>, keep: Keep) {
+        let Keep { actor, attempt, version, checkpoint } = keep;
+        let token = {
+            let state = self.state();
+            let running = state.local.get(&actor.seq).and_then(|id| state.running.get(id));
+            running.map(|running| running.token)
+        };
+        let (Some(token), Some(process)) = (token, self.process()) else { return };
+        let kept = match self.durable().await {
+            Ok(durable) => {
+                self.insist(|| durable.save_checkpoint(self.me, token, version, &checkpoint)).await
+            }
+            Err(error) => Err(error),
+        };
+        let ended = match kept {
+            Ok(()) => Ok(()),
+            // It is not ours any more, and ends here.
+            Err(DurableError::NotMember(_) | DurableError::Stale(_)) => return,
+            Err(error) => Err(format!("the control plane does not keep it: {error}")),
+        };
+        process.with_core(true, |core, fx| core.checkpoint_ended(actor, attempt, version, ended, fx));
     }
 
     async fn say_over(&self, running: Running, broke: bool) {

@@ -11,6 +11,7 @@ use crate::{
     registry::Role,
     runtime::{Process, start::resources},
 };
+use bytes::Bytes;
 use std::{sync::Arc, time::Instant};
 
 /// A claimed call that can start.
@@ -19,6 +20,8 @@ struct Prepared {
     attempt: u32,
     record: Record,
     arguments: Vec<u8>,
+    /// From which an actor is made instead.
+    checkpoint: Option<Bytes>,
     kind: u64,
     shape: ShapeId,
     place: u32,
@@ -73,8 +76,18 @@ impl Durables {
             },
             Arguments::Dropped => return None,
         };
+        let mut checkpoint = None;
+        if record.spec.actor.is_some() && record.claims > 1 {
+            match self.persist(|| durable.checkpoint(record.id)).await {
+                Ok(last) => checkpoint = last.map(Bytes::from),
+                Err(error) => {
+                    tracing::warn!("the checkpoint of actor {} cannot be read: {error}", record.id);
+                    return None;
+                }
+            }
+        }
         let shape = ShapeId::of(&record.spec.shape);
-        Some(Prepared { token, attempt, record, arguments, kind, shape, place, name })
+        Some(Prepared { token, attempt, record, arguments, checkpoint, kind, shape, place, name })
     }
 
     fn start_calls(&self, process: &Arc<Process>, worker: &Worker, calls: Vec<Prepared>) {
@@ -112,7 +125,11 @@ impl Durables {
                     deadline: None,
                     parent: None,
                 };
-                (core.submit(submission, fx), held)
+                let cell = match call.checkpoint.clone() {
+                    Some(checkpoint) => core.submit_from(checkpoint, submission, fx),
+                    None => core.submit(submission, fx),
+                };
+                (cell, held)
             };
             calls.iter().map(&mut begin).collect()
         });
