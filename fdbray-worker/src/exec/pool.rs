@@ -62,6 +62,11 @@ impl Pool {
     /// more by itself. What was put off is made good when the task waits or ends ([`call_put_off`]), or at the next tick.
     pub fn call_now_or_soon(&self, process: &Arc<Process>, n: u32) {
         if super::running().is_none() {
+            // A thread that serves actors comes back for what is left of their calls.
+            if SERVES_ACTORS.get() && self.is_full() {
+                self.late.fetch_max(n, Ordering::Relaxed);
+                return;
+            }
             return self.call(process, n);
         }
         let now = Instant::now();
@@ -130,6 +135,12 @@ impl Pool {
         self.lock().parked -= 1;
     }
 
+    /// Whether as many threads are awake as there are CPUs for.
+    fn is_full(&self) -> bool {
+        let state = self.lock();
+        state.threads - state.idle >= state.parked + self.most_awake
+    }
+
     /// Whether any thread runs tasks.
     pub fn is_busy(&self) -> bool {
         let state = self.lock();
@@ -164,6 +175,9 @@ impl std::fmt::Debug for Pool {
     }
 }
 
+/// A batch of fewer calls costs more than it does.
+const FEW: usize = 16;
+
 /// A task wakes threads so often at most, however many calls it makes.
 const PAUSE: Duration = Duration::from_micros(50);
 
@@ -178,6 +192,8 @@ pub(crate) fn call_put_off(process: &Arc<Process>) {
 thread_local! {
     /// When the task on this thread last called threads, and how many it has put off since.
     static LAST_CALL: Cell<(Option<Instant>, u32)> = const { Cell::new((None, 0)) };
+    /// This thread has just run calls of an actor.
+    static SERVES_ACTORS: Cell<bool> = const { Cell::new(false) };
     /// The batch of this thread, for a task that waits in the middle of it.
     static SLOT: RefCell<Option<Arc<Slot>>> = const { RefCell::new(None) };
 }
@@ -199,6 +215,7 @@ fn work(process: &Arc<Process>, slot: &Arc<Slot>) {
 
 /// Runs a batch to its end, or to where an async task takes it over; then asks for the next.
 fn run_batch(process: &Arc<Process>, slot: &Slot, key: TaskKey, starts: &mut Vec<Start>) -> Option<TaskKey> {
+    let actors = starts.first().is_some_and(|start| start.actor.is_some());
     let mut began = Instant::now();
     let mut start = {
         let mut batch = slot.lock();
@@ -250,7 +267,14 @@ fn run_batch(process: &Arc<Process>, slot: &Slot, key: TaskKey, starts: &mut Vec
         batch.key = None;
         (std::mem::take(&mut batch.done), std::mem::take(&mut batch.handles))
     };
+    let few = done.len() < FEW;
+    SERVES_ACTORS.set(actors);
     let next = process.turn_over(key, &mut done, starts);
+    SERVES_ACTORS.set(false);
+    if actors && few && next.is_some() {
+        // Who calls them gets on meanwhile, so that the next batch is larger; where nobody waits for a CPU this is nothing.
+        std::thread::yield_now();
+    }
     drop(handles);
     // The list's memory serves the next batch.
     done.clear();
