@@ -13,6 +13,8 @@ mod limits;
 mod making;
 #[path = "actors/order.rs"]
 mod order;
+#[path = "actors/others.rs"]
+mod others;
 #[path = "actors/together.rs"]
 mod together;
 
