@@ -51,6 +51,11 @@ impl Options {
         options
     }
 
+    /// Adds when an actor's state is kept, which its impl block says: an expression of type `Checkpoints`.
+    pub(crate) fn set_checkpoints(&mut self, checkpoints: &TokenStream) {
+        self.fields.push(quote!(checkpoints: ::core::option::Option::Some(#checkpoints)));
+    }
+
     /// An expression of type `Defaults`, usable in a static.
     pub(crate) fn defaults(&self) -> TokenStream {
         let fields = &self.fields;
@@ -198,6 +203,21 @@ impl Pair {
                 Ok(text.clone())
             }
             _ => Err(self.wrong(example)),
+        }
+    }
+
+    /// When an actor's state is kept: an expression of type `Checkpoints`.
+    pub(crate) fn checkpoints(&self) -> Result<TokenStream> {
+        let example = "checkpoint`, `checkpoint = 100` or `checkpoint = \"on_demand\"";
+        match &self.value {
+            Value::None => Ok(quote!(::fdbray::__private::Checkpoints::Every(1))),
+            Value::Expr(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) if text.value() == "on_demand" => {
+                Ok(quote!(::fdbray::__private::Checkpoints::OnDemand))
+            }
+            _ => {
+                let n = self.positive(example)?;
+                Ok(quote!(::fdbray::__private::Checkpoints::Every(#n)))
+            }
         }
     }
 

@@ -20,9 +20,12 @@ pub fn call(
     runtime::call_actor(template, actor, limit, arguments)
 }
 
-/// Ends the actor at once: its calls end with [`Error::ActorEnded`].
-pub fn kill(actor: &Handle) {
-    runtime::kill_actor(actor);
+/// Ends the actor at once, also if what this returns is not awaited: its calls end with [`Error::ActorEnded`].
+///
+/// # Errors
+/// The cluster owns it, and the store does not answer.
+pub fn kill(actor: &Handle) -> impl Future<Output = Result<()>> + Send + use<> {
+    runtime::kill_actor(actor)
 }
 
 /// Waits until the actor is there.

@@ -80,6 +80,30 @@ pub enum Error {
         /// The calls that it passed through.
         passed: Passed,
     },
+    /// No actor of the cluster has this name.
+    #[non_exhaustive]
+    NoSuchActor {
+        /// The name.
+        name: String,
+    },
+    /// The actor that has this name is of another type than the one asked for.
+    #[non_exhaustive]
+    OtherActor {
+        /// The name.
+        name: String,
+        /// The type that was asked for.
+        expected: String,
+        /// The type of the actor that has the name.
+        found: String,
+    },
+    /// The name that an actor was to have belongs to another one: the new one is not made.
+    #[non_exhaustive]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// The type of the actor that has it.
+        by: String,
+    },
     /// The future was cancelled.
     #[non_exhaustive]
     Cancelled {
@@ -170,6 +194,17 @@ pub enum Error {
     },
     /// The runtime of this process has ended.
     Shutdown,
+    /// What a lasting actor has become could not be kept, or the actor not be made again from what was kept. A call that
+    /// ends so has had no effect.
+    #[non_exhaustive]
+    Checkpoint {
+        /// The actor's type, or the method that was called.
+        actor: String,
+        /// What went wrong and what to do.
+        why: String,
+        /// The calls that it passed through.
+        passed: Passed,
+    },
 }
 
 impl Error {
@@ -208,6 +243,11 @@ impl Error {
         Error::Decode { what: what.into(), message: message.to_string(), passed: Passed::default() }
     }
 
+    /// The checkpoint of `actor` is of no use.
+    pub fn checkpoint(actor: impl Into<String>, why: impl fmt::Display) -> Self {
+        Error::Checkpoint { actor: actor.into(), why: why.to_string(), passed: Passed::default() }
+    }
+
     /// The same error, as the reason why a call of `function` that needed the value failed too.
     #[must_use]
     pub fn passed_to(mut self, function: &str) -> Self {
@@ -228,6 +268,7 @@ impl Error {
             | Error::OwnerDied { passed, .. }
             | Error::ObjectLost { passed, .. }
             | Error::ActorEnded { passed, .. }
+            | Error::Checkpoint { passed, .. }
             | Error::Cancelled { passed, .. }
             | Error::DeadlineExceeded { passed, .. }
             | Error::Unschedulable { passed, .. }
@@ -235,7 +276,10 @@ impl Error {
             | Error::Encode { passed, .. }
             | Error::Decode { passed, .. }
             | Error::NotRegistered { passed, .. } => &passed.0,
-            Error::Incompatible { .. }
+            Error::NoSuchActor { .. }
+            | Error::OtherActor { .. }
+            | Error::NameTaken { .. }
+            | Error::Incompatible { .. }
             | Error::StoreFull { .. }
             | Error::Control { .. }
             | Error::Shutdown => &[],
@@ -268,6 +312,7 @@ impl Error {
             | Error::OwnerDied { passed, .. }
             | Error::ObjectLost { passed, .. }
             | Error::ActorEnded { passed, .. }
+            | Error::Checkpoint { passed, .. }
             | Error::Cancelled { passed, .. }
             | Error::DeadlineExceeded { passed, .. }
             | Error::Unschedulable { passed, .. }
@@ -275,7 +320,10 @@ impl Error {
             | Error::Encode { passed, .. }
             | Error::Decode { passed, .. }
             | Error::NotRegistered { passed, .. } => Some(passed),
-            Error::Incompatible { .. }
+            Error::NoSuchActor { .. }
+            | Error::OtherActor { .. }
+            | Error::NameTaken { .. }
+            | Error::Incompatible { .. }
             | Error::StoreFull { .. }
             | Error::Control { .. }
             | Error::Shutdown => None,
@@ -303,6 +351,22 @@ impl fmt::Display for Error {
             }
             Error::ActorEnded { actor, why, .. } => {
                 write!(f, "the actor made by `{actor}` has ended: {why}")?
+            }
+            Error::NoSuchActor { name } => write!(
+                f,
+                "no actor has the name `{name}`: it was not made, or has ended; `get_or_create` makes it where it is not there"
+            )?,
+            Error::OtherActor { name, expected, found } => write!(
+                f,
+                "the actor with the name `{name}` is a `{found}`, not a `{expected}`: use its own handle, or another name"
+            )?,
+            Error::NameTaken { name, by } => write!(
+                f,
+                "the name `{name}` belongs to an actor of type `{by}`: look that up with `named` or `get_or_create`, or use \
+                 another name"
+            )?,
+            Error::Checkpoint { actor, why, .. } => {
+                write!(f, "the checkpoint of the actor of `{actor}` is of no use: {why}")?
             }
             Error::Cancelled { function, .. } => write!(f, "the call of `{function}` was cancelled")?,
             Error::DeadlineExceeded { function, .. } => {

@@ -72,6 +72,16 @@ pub struct Durable {
     pub retention: Option<Duration>,
 }
 
+/// When what a lasting actor has become is kept elsewhere: see `fdbray::Checkpoint`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Checkpoints {
+    /// Before any answer goes out that depends on it. One is taken when so many calls have changed the state, or when none
+    /// waits any more.
+    Every(u32),
+    /// When that is asked for. Answers do not wait for it.
+    OnDemand,
+}
+
 /// What the attribute said; `Copy`, so that it can stand in a static with `..Defaults::NEW`.
 #[derive(Clone, Copy, Debug)]
 pub struct Defaults {
@@ -93,6 +103,8 @@ pub struct Defaults {
     pub durable: bool,
     /// See [`Options::max_restarts`].
     pub max_restarts: Option<u32>,
+    /// Of the constructors and methods of a type with checkpoints.
+    pub checkpoints: Option<Checkpoints>,
 }
 
 impl Defaults {
@@ -107,5 +119,6 @@ impl Defaults {
         logs: None,
         durable: false,
         max_restarts: None,
+        checkpoints: None,
     };
 }

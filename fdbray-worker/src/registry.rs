@@ -3,7 +3,7 @@
 use crate::{
     error::{Error, Result},
     exec::Input,
-    options::Defaults,
+    options::{Checkpoints, Defaults},
     payload::Encoded,
     template::Template,
 };
@@ -58,6 +58,17 @@ pub enum Role {
     Exclusive,
     /// A method that runs alone, and is the last.
     Stop,
+    /// It saves the state of a lasting actor, beside methods that share it.
+    Checkpoint,
+}
+
+/// What the core knows of a function of a type with checkpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lasting {
+    /// When they are taken.
+    pub checkpoints: Checkpoints,
+    /// Whether it may wait for something in the middle.
+    pub waits: bool,
 }
 
 impl Role {
@@ -148,6 +159,15 @@ impl Registry {
     /// What each of them is to an actor.
     pub fn roles(&self) -> Vec<Role> {
         self.functions.iter().map(|f| f.role).collect()
+    }
+
+    /// What is to be known of those that belong to types with checkpoints.
+    pub fn lasting(&self) -> Vec<Option<Lasting>> {
+        let lasting = |f: &&'static Function| {
+            let waits = matches!(f.entry, Entry::Async(_));
+            f.options.checkpoints.map(|checkpoints| Lasting { checkpoints, waits })
+        };
+        self.functions.iter().map(lasting).collect()
     }
 
     /// How many there are.

@@ -3,8 +3,8 @@
 pub use crate::{
     ActorHandle, Call, IntoArg, ProcessId, RemoteFuture, Result,
     actor::{
-        Access, Actor, Alone, Creation, Together, method, name, state_of_an_actor,
-        state_of_an_actor_with_shared_methods,
+        Access, Actor, Alone, Creating, Creation, Together, method, name, restored, save_alone,
+        save_together, state_of_an_actor, state_of_an_actor_with_shared_methods,
     },
     lend::{Bits, Borrowed, NoBits},
     returns::{AnyError, Failure, Fallible, Kind, NoError, OwnError, Plain, Probe, Returns, TypedError},
@@ -13,7 +13,7 @@ pub use crate::{
 };
 pub use fdbray_worker::{
     exec::{Argument, Input},
-    options::Defaults,
+    options::{Checkpoints, Defaults},
     registry::{Entry, Function, Output, OutputFuture, Registered, Role},
 };
 pub use inventory;

@@ -24,6 +24,6 @@
 //! ```
 
 pub use fdbray_worker::runtime::durable::{
-    Filter, FutureInfo, FuturePage, Member, MemberCapacity, Role, Stage, UnschedulableShape,
-    list as durable_futures, members, unschedulable,
+    ActorInfo, Filter, FutureInfo, FuturePage, Member, MemberCapacity, Role, Stage, UnschedulableShape,
+    actors, list as durable_futures, members, unschedulable,
 };

@@ -238,8 +238,8 @@ pub(crate) fn collect(handle: &Handle) -> Result<(), &'static str> {
     }
     if DESCRIBED.get() && !handle.id().is_durable() {
         return Err(
-            "a future that a process owns cannot be inside an argument or a result of a durable call, which may outlive \
-             that process; await it first, or make it durable too",
+            "a future that a process owns cannot be inside a checkpoint, or an argument or a result of a durable call, which \
+             may outlive that process; await it first, or make it durable too",
         );
     }
     MODE.set(Mode::Collecting);

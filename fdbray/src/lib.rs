@@ -63,7 +63,7 @@ mod testing;
 mod view;
 mod wait;
 
-pub use actor::ActorHandle;
+pub use actor::{ActorHandle, Checkpoint};
 pub use arg::{Arg, IntoArg};
 #[cfg(feature = "arrow")]
 pub use batch::Batch;

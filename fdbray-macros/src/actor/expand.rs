@@ -61,7 +61,7 @@ impl Actor {
 
     /// The handle and its methods.
     fn handle(&self) -> TokenStream {
-        let Actor { name, visibility, carried, .. } = self;
+        let Actor { ty, name, visibility, carried, .. } = self;
         let handle = self.handle_name();
         let methods = self.methods.iter().map(|method| self.method(method));
         let state = self.state();
@@ -93,6 +93,12 @@ impl Actor {
             impl ::fdbray::__private::ActorHandle for #handle {
                 fn __actor(&self) -> &::fdbray::__private::Actor {
                     &self.0
+                }
+                fn __of(actor: ::fdbray::__private::Actor) -> Self {
+                    #handle(actor)
+                }
+                fn __type_name() -> &'static str {
+                    ::core::any::type_name::<#ty>()
                 }
             }
             #(#conditions)*
@@ -150,29 +156,67 @@ impl Actor {
     fn constructor(&self, constructor: &Function) -> TokenStream {
         let Actor { ty, .. } = self;
         let Function { ident, attributes, model, options, .. } = constructor;
+        let restored = self.checkpoints.map(|_| self.restored());
         let (handle, remote, cell) = (self.handle_name(), constructor.remote(), self.cell());
+        let (get_or_create, function) = (constructor.get_or_create(), constructor.registered());
+        let get_doc = format!(
+            "The actor that has the [name](Self::name) which was given, or, if none has it, one made with `{}::{}`. However many \
+             do this at once, one is made. Fails if the name is that of an actor of another type.",
+            self.name.unraw(),
+            ident.unraw()
+        );
+        let get_doc = quote!(#[doc = #get_doc]);
         let (visibility, doc) = (self.at_most(&constructor.visibility), self.creates(constructor));
         let (parameters, types, whole) =
             (registered::parameters(model), model.types(), model.returns.whole());
-        let arguments = arguments(constructor);
+        let arguments = arguments(constructor, &quote!(__function));
         let registered = Registered {
             model,
             role: quote!(Constructor),
             name: self.name(constructor),
             signature: quote!(fn(#(#types),*) -> #whole),
             defaults: options.defaults(),
-            before: None,
+            before: restored,
             callee: quote!(<#ty>::#ident),
             receiver: None,
-            answer: quote!((#handle::__STATE.install)(::fdbray::__private::#cell::new(__value), __function)),
+            answer: quote!(#handle::__STATE.install(::fdbray::__private::#cell::new(__value), __function)),
         };
         let registered = registered.expand();
         quote! {
             #doc
             #(#attributes)*
             #visibility fn #remote(&self, #(#parameters),*) -> #handle {
+                let __encoding = self.0.encoding();
+                let __function = Self::#function();
+                #handle(self.0.create::<#ty, _>(__function, #arguments))
+            }
+            #get_doc
+            #(#attributes)*
+            #visibility fn #get_or_create(&self, #(#parameters),*) -> ::fdbray::__private::Creating<#handle> {
+                let __encoding = self.0.encoding();
+                let __function = Self::#function();
+                self.0.get_or_create::<#ty, #handle, _>(__function, #arguments)
+            }
+            #[doc(hidden)]
+            #(#attributes)*
+            fn #function() -> &'static ::fdbray::__private::Function {
                 #registered
-                #handle(self.0.create(&__FUNCTION, #arguments))
+                &__FUNCTION
+            }
+        }
+    }
+
+    /// What comes before a constructor, where an actor is made from a checkpoint in its place.
+    fn restored(&self) -> TokenStream {
+        let (ty, handle, cell) = (&self.ty, self.handle_name(), self.cell());
+        quote! {
+            if let ::core::option::Option::Some(__answer) = ::fdbray::__private::restored::<#ty, _>(
+                &__input,
+                __function,
+                &#handle::__STATE,
+                ::fdbray::__private::#cell::new,
+            ) {
+                return __answer;
             }
         }
     }
@@ -181,7 +225,7 @@ impl Actor {
     fn method(&self, method: &Method) -> TokenStream {
         let Actor { ty, .. } = self;
         let Function { ident, visibility, attributes, model, options } = &method.function;
-        let (handle, arguments) = (self.handle_name(), arguments(&method.function));
+        let (handle, arguments) = (self.handle_name(), arguments(&method.function, &quote!(&__FUNCTION)));
         let (parameters, types, value) =
             (registered::parameters(model), model.types(), model.returns.value());
         let doc = self.undocumented(&method.function, "Calls", "of the actor");
@@ -230,15 +274,24 @@ impl Actor {
                 quote_spanned!(span=> ::fdbray::__private::state_of_an_actor_with_shared_methods::<#ty>())
             }
         };
+        let saved = self.checkpoints.map(|span| {
+            let save = if self.is_alone() { "save_alone" } else { "save_together" };
+            let (save, ty) = (Ident::new(save, span), own_type::at(ty, span));
+            quote_spanned!(span=> .saved_by(::fdbray::__private::#save::<#ty>))
+        });
         quote! {
-            const __STATE: ::fdbray::__private::Access<::fdbray::__private::#cell<#ty>> = #access;
+            const __STATE: ::fdbray::__private::Access<::fdbray::__private::#cell<#ty>> = #access #saved;
         }
     }
 
     /// What the state is in.
     fn cell(&self) -> Ident {
-        let alone = self.methods.iter().all(|method| method.exclusive);
-        if alone { format_ident!("Alone") } else { format_ident!("Together") }
+        if self.is_alone() { format_ident!("Alone") } else { format_ident!("Together") }
+    }
+
+    /// Whether all its methods run alone.
+    fn is_alone(&self) -> bool {
+        self.methods.iter().all(|method| method.exclusive)
     }
 
     /// The stable name: the type's path and the function's name, unless it was given.
@@ -270,11 +323,11 @@ impl Actor {
     }
 }
 
-/// The arguments that a stub was given, encoded.
-fn arguments(function: &Function) -> TokenStream {
+/// The arguments that a stub was given, encoded for the function that is `registered`.
+fn arguments(function: &Function, registered: &TokenStream) -> TokenStream {
     let arguments = function.model.parameters.iter().enumerate().map(|(i, parameter)| {
         let (name, ty, number) = (&parameter.name, &parameter.ty, i + 1);
-        quote!(::fdbray::__private::argument::<#ty>(#name, #number, &__FUNCTION))
+        quote!(::fdbray::__private::argument::<#ty>(#name, #number, #registered))
     });
     quote!([#(#arguments),*])
 }

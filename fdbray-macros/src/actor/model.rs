@@ -4,13 +4,16 @@ use super::own_type;
 use crate::{
     diagnostics::Diagnostics,
     model::{Model, Subject, carried, is_carried, ungrouped},
-    options::Options,
+    options::{Options, Pair, pairs},
 };
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::format_ident;
 use syn::{
     Attribute, Error, FnArg, GenericArgument, Ident, ImplItem, ImplItemFn, ItemImpl, Meta, PathArguments,
-    Receiver, ReturnType, Type, Visibility, ext::IdentExt, parse2,
+    Receiver, ReturnType, Token, Type, Visibility,
+    ext::IdentExt,
+    parse::{ParseStream, Parser},
+    punctuated::Punctuated,
 };
 
 /// An impl block that makes its type an actor.
@@ -24,6 +27,8 @@ pub(super) struct Actor {
     pub(super) carried: Vec<Attribute>,
     pub(super) constructors: Vec<Function>,
     pub(super) methods: Vec<Method>,
+    /// Where the block asks for checkpoints, if it does.
+    pub(super) checkpoints: Option<Span>,
 }
 
 /// A public function of the block.
@@ -50,7 +55,7 @@ impl Actor {
         block: &mut ItemImpl,
         diagnostics: &mut Diagnostics,
     ) -> Option<Self> {
-        let given = given_visibility(attribute, diagnostics);
+        let given = Given::read(attribute, diagnostics);
         refuse_trait_and_generics(block, diagnostics);
         let ty = ungrouped(&block.self_ty).clone();
         let name = type_name(&ty, diagnostics);
@@ -90,6 +95,10 @@ impl Actor {
                 }
             }
         }
+        if let Some((_, checkpoints)) = &given.checkpoints {
+            let methods = methods.iter_mut().map(|method: &mut Method| &mut method.function);
+            constructors.iter_mut().chain(methods).for_each(|f| f.options.set_checkpoints(checkpoints));
+        }
         refuse_taken(block, &constructors, diagnostics);
         let Some(widest) = widest(&constructors) else {
             if name.is_some() && block.trait_.is_none() {
@@ -103,11 +112,12 @@ impl Actor {
         };
         Some(Actor {
             name: name?,
-            visibility: given.unwrap_or(widest),
+            visibility: given.visibility.unwrap_or(widest),
             carried: carried(&block.attrs).into_iter().cloned().collect(),
             ty,
             constructors,
             methods,
+            checkpoints: given.checkpoints.map(|(span, _)| span),
         })
     }
 }
@@ -142,6 +152,20 @@ impl Function {
         } else {
             format_ident!("remote_{}", self.ident.unraw(), span = self.ident.span())
         }
+    }
+
+    /// What it is called when it is called only if no actor has the name.
+    pub(super) fn get_or_create(&self) -> Ident {
+        if self.ident == "new" {
+            format_ident!("get_or_create", span = self.ident.span())
+        } else {
+            format_ident!("get_or_create_{}", self.ident.unraw(), span = self.ident.span())
+        }
+    }
+
+    /// The function that gives what is registered of it.
+    pub(super) fn registered(&self) -> Ident {
+        format_ident!("__{}", self.ident.unraw(), span = self.ident.span())
     }
 }
 
@@ -194,21 +218,45 @@ fn is_own(written: &Type, name: &Ident) -> bool {
         || path.path.segments.last().is_some_and(|last| last.ident == *name && last.arguments.is_none())
 }
 
-/// The visibility that the attribute gives to the handle.
-fn given_visibility(attribute: TokenStream, diagnostics: &mut Diagnostics) -> Option<Visibility> {
-    if attribute.is_empty() {
-        return None;
-    }
-    match parse2(attribute) {
-        Ok(visibility) => Some(visibility),
-        Err(error) => {
-            diagnostics.push(Error::new(
-                error.span(),
-                "on an impl block `#[actor]` takes at most the visibility of the handle, like `#[actor(pub(crate))]`; \
-                 options go on constructors and methods, like `#[actor(max_restarts = 3)]` on `new`",
-            ));
-            None
+/// What the attribute of the block says.
+#[derive(Default)]
+struct Given {
+    /// Of the handle.
+    visibility: Option<Visibility>,
+    /// Where it asks for checkpoints, and an expression that says when they are taken.
+    checkpoints: Option<(Span, TokenStream)>,
+}
+
+impl Given {
+    fn read(attribute: TokenStream, diagnostics: &mut Diagnostics) -> Self {
+        let visibility_first = |input: ParseStream<'_>| {
+            let visibility: Visibility = input.parse()?;
+            let inherited = matches!(visibility, Visibility::Inherited);
+            if !inherited && !input.is_empty() {
+                input.parse::<Token![,]>()?;
+            }
+            Ok(((!inherited).then_some(visibility), input.parse::<TokenStream>()?))
+        };
+        let (visibility, rest) = match visibility_first.parse2(attribute) {
+            Ok(read) => read,
+            Err(error) => {
+                diagnostics.push(Error::new(error.span(), ON_BLOCK));
+                return Given::default();
+            }
+        };
+        let mut given = Given { visibility, checkpoints: None };
+        if Punctuated::<Pair, Token![,]>::parse_terminated.parse2(rest.clone()).is_err() {
+            diagnostics.at(rest, ON_BLOCK);
+            return given;
         }
+        for pair in pairs(rest, diagnostics) {
+            match pair.checkpoints() {
+                _ if pair.key != "checkpoint" => diagnostics.at(&pair.key, ON_BLOCK),
+                Ok(when) => given.checkpoints = Some((pair.key.span(), when)),
+                Err(error) => diagnostics.push(error),
+            }
+        }
+        given
     }
 }
 
@@ -302,6 +350,10 @@ pub(super) fn reach(visibility: &Visibility) -> u8 {
 
 const GENERIC: &str = "an actor cannot be generic, since a worker has to know its type by name; write a type of its own \
                        around each instance";
+
+const ON_BLOCK: &str = "on an impl block `#[actor]` takes the visibility of the handle and `checkpoint`, like \
+                        `#[actor(pub(crate), checkpoint)]`; other options go on constructors and methods, like \
+                        `#[actor(max_restarts = 3)]` on `new`";
 
 const LOCAL: &str = "this function stays local, so that it has no options: only public ones that return `Self` or \
                      `Result<Self, E>`, or take `&self` or `&mut self`, are called remotely";

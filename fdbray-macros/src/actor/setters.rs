@@ -54,6 +54,21 @@ pub(super) fn setters(visibility: &Visibility) -> TokenStream {
             self
         }
 
+        /// The name of the actor in the cluster, under which [`named`](::fdbray::ActorHandle::named) finds it until it ends.
+        /// If another one has the name, this one is not made, and its calls end with
+        /// [`Error::NameTaken`](::fdbray::Error::NameTaken).
+        #visibility fn name(mut self, name: impl ::core::convert::Into<::std::string::String>) -> Self {
+            self.0.name(name.into());
+            self
+        }
+
+        /// The cluster owns the actor, rather than this process: it lives until it is stopped or killed, whoever has a
+        /// handle, and survives the process that made it. The arguments of its constructor are kept in the control plane.
+        #visibility fn detached(mut self) -> Self {
+            self.0.detached();
+            self
+        }
+
         /// Whether what the constructor prints and logs is shown in the driver's terminal. Default true.
         #visibility fn logs(mut self, on: bool) -> Self {
             self.0.logs(on);

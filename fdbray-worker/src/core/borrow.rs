@@ -8,6 +8,7 @@
 
 use super::{
     Core, Effects,
+    clustered::has_failed,
     grant::TaskKey,
     message::{Message, Places, TaskName},
     table::Adopting,
@@ -49,6 +50,8 @@ pub(super) struct Borrow {
     /// The owner was asked again, and has not answered.
     asking: bool,
     tries: u32,
+    /// See [`Core::confirm`].
+    pub confirm: bool,
 }
 
 /// What is kept until a registration is acknowledged.
@@ -90,6 +93,11 @@ impl Borrow {
     /// The own task `seq` waits for what the owner says next.
     pub fn wait(&mut self, seq: u64) {
         self.dependents.push(seq);
+    }
+
+    /// The owner knows of this process.
+    pub fn is_registered(&self) -> bool {
+        self.registered
     }
 
     /// The owner is asked again.
@@ -167,6 +175,7 @@ impl Core {
                     wanted: false,
                     asking: false,
                     tries: 0,
+                    confirm: false,
                 })
             }
         };
@@ -260,6 +269,7 @@ impl Core {
             let outcome = self.unknown(id);
             self.end_borrowed(id, outcome, fx);
         }
+        self.confirm_if_asked(id, fx);
     }
 
     fn end_sources(&mut self, sources: Vec<Held>, fx: &mut Effects) {
@@ -406,6 +416,14 @@ impl Core {
                 self.end_sources(sources, fx);
             }
             self.end_borrowed(id, Outcome::Failed(Arc::new(error)), fx);
+            self.confirm_if_asked(id, fx);
+        }
+    }
+
+    fn confirm_if_asked(&mut self, id: ObjectId, fx: &mut Effects) {
+        if let Some(borrow) = self.borrows.get_mut(id).filter(|borrow| borrow.confirm) {
+            borrow.confirm = false;
+            fx.confirmed.push((id, !has_failed(&borrow.cell)));
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use super::{
     Core, Effects,
-    message::{FutureArgument, Message, Places, Run, TaskName},
+    message::{FutureArgument, Message, Places, Raw, Run, TaskName},
     placement::MOST_SLOTS,
     table::State,
+    ticket::Ticket,
 };
 use crate::{
     cell::Outcome,
@@ -117,6 +118,7 @@ impl Core {
         else {
             return;
         };
+        let (ticket, checkpoint) = (self.ticket_of(seq), self.kept.get(seq));
         let now = self.now;
         let Some(record) = self.table.get_mut(seq) else { return };
         let Some(lease) = self.owner.lease(place) else { return };
@@ -127,7 +129,7 @@ impl Core {
         let number = lease.add(seq, record.arguments.len() as u64, record.flags.suspect);
         record.state = State::Sent { lease: place, number };
         record.attempt += 1;
-        let message = Message::Run(Run {
+        let run = Run {
             task: TaskName { lease: lease.id, number },
             seq,
             attempt: record.attempt,
@@ -136,7 +138,12 @@ impl Core {
             arguments: record.arguments.in_message(),
             described: record.arguments.is_described(),
             futures: values.iter().map(FutureValue::on_the_wire).collect(),
-        });
+        };
+        let message = match (ticket, &checkpoint) {
+            (Some(Ticket { number, below }), _) => Message::RunOnce { run, ticket: number, below },
+            (None, Some(checkpoint)) => Message::RunFrom { run, checkpoint: Raw(checkpoint) },
+            (None, None) => Message::Run(run),
+        };
         let peer = lease.peer;
         self.peers.say(peer, &message, idle, fx);
         for value in &values {
@@ -193,6 +200,7 @@ impl Core {
         let current = State::Sent { lease: place, number: task.number };
         match self.table.get(seq).filter(|r| r.state == current).map(|r| r.template) {
             Some(template) => {
+                self.tickets.done(seq);
                 self.learn_run_time(template, ran);
                 let ending = ending.naming(self.templates.spec(template).name);
                 self.ended(seq, Some((peer, task)), ending, fx);
@@ -418,6 +426,10 @@ impl Ending {
                 Error::NotRegistered { worker, passed, .. } => {
                     let error = Error::NotRegistered { function: function.to_owned(), worker, passed };
                     Ending::Failed(Box::new(error))
+                }
+                // Nor what an actor's type is called.
+                Error::Checkpoint { actor, why, .. } if actor.is_empty() => {
+                    Ending::Failed(Box::new(Error::checkpoint(function, why)))
                 }
                 error => Ending::Failed(Box::new(error)),
             },

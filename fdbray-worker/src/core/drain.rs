@@ -1,6 +1,11 @@
 //! Leaving in order: no new work, what is not started goes back, what runs ends.
 
-use super::{Core, Effects, message::Message};
+use super::{
+    Core, Effects,
+    message::{Gone, Message},
+    table::State,
+};
+use crate::{error::Error, id::ObjectId};
 
 impl Core {
     /// Starts nothing for others any more and gives back what it has not started. What runs goes on.
@@ -23,7 +28,37 @@ impl Core {
             }
             self.end_grant_if_done(lease);
         }
+        // Of actors that others own nothing more is started either; their owners make them again elsewhere.
+        let me = self.settings.me;
+        let actors: Vec<ObjectId> = self.hosted.all().filter(|id| id.owner != me).collect();
+        for id in actors {
+            self.hosted.closed.insert(id);
+            self.leave_if_idle(id, fx);
+        }
         self.turn(fx);
+    }
+
+    /// This worker leaves: its owner has the actor made elsewhere, once no call of it runs here.
+    pub(super) fn leave_if_idle(&mut self, id: ObjectId, fx: &mut Effects) {
+        if self.worker.draining && id.owner != self.settings.me && !self.hosted.runs(id) {
+            self.tell_gone(id, Gone::Left, fx);
+        }
+    }
+
+    /// The worker of the own actor leaves. That spends no restart.
+    pub(super) fn actor_left(&mut self, seq: u64, fx: &mut Effects) {
+        let Some(record) = self.table.get_mut(seq).filter(|r| r.state == State::Settled) else { return };
+        record.extra().holder = None;
+        record.cell.reopen();
+        record.state = State::Checking;
+        record.died = 0;
+        if !record.flags.forgotten {
+            return self.enqueue(seq);
+        }
+        self.clustered.breaks(seq);
+        let actor = self.templates.spec(record.template).name.to_owned();
+        let why = "its worker has left the cluster, and it may not be made again (`max_restarts`)".to_owned();
+        self.fail(seq, Error::ActorEnded { actor, why, passed: Default::default() }, fx);
     }
 
     /// Whether nothing runs here and nothing is awaited any more.

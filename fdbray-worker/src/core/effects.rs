@@ -11,6 +11,7 @@ use crate::{
     objects::Spilled,
     payload::Payload,
 };
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// What the core wants done, collected over one turn. Reused from turn to turn.
@@ -46,6 +47,15 @@ pub struct Effects {
     pub room: bool,
     /// Actors of this process that have ended.
     pub ended_actors: Vec<Instance>,
+    /// Actors that the cluster owns, of which somebody here wants to know where they are; answer with
+    /// [`super::Core::actor_found`] and its like.
+    pub find_actors: Vec<ObjectId>,
+    /// Actors that were to be [confirmed](super::Core::confirm), and whether they are there.
+    pub confirmed: Vec<(ObjectId, bool)>,
+    /// Checkpoints to keep in the store; answer with [`super::Core::checkpoint_ended`].
+    pub keep: Vec<Keep>,
+    /// Numbers of own actors whose end was to be told, and whether they were lost or broke rather than ended in order.
+    pub over: Vec<(u64, bool)>,
     /// Values to drop outside the lock.
     pub drops: Vec<Payload>,
     /// Values on disk to drop outside the lock, where that may take a moment.
@@ -59,6 +69,19 @@ pub struct Flush {
     pub peer: ProcessId,
     /// The line is idle: write it at once rather than through the I/O thread.
     pub urgent: bool,
+}
+
+/// A checkpoint to keep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// The actor, as it is called in this process.
+    pub actor: ObjectId,
+    /// The attempt in which it was made here.
+    pub attempt: u32,
+    /// Counts up with each of this attempt.
+    pub version: u64,
+    /// The checkpoint.
+    pub checkpoint: Bytes,
 }
 
 /// A value to fetch.

@@ -21,6 +21,11 @@ impl Gate {
         Gate { id: LAST.fetch_add(1, Ordering::Relaxed), limit }
     }
 
+    /// Lets nothing through: a call behind it waits for [`super::Core::open_gate`].
+    pub fn closed() -> Self {
+        Gate { limit: 0, ..Gate::new(1) }
+    }
+
     /// How many.
     pub fn limit(self) -> u32 {
         self.limit
@@ -69,6 +74,14 @@ impl Gates {
             passage.waiting.push_back(seq);
         }
         *through
+    }
+
+    /// The call `seq` need not pass its gate any more; whether it waits there.
+    pub fn open(&mut self, seq: u64) -> bool {
+        let gate = self.calls.get(&seq).map(|(gate, _)| gate.id);
+        let waits = gate.and_then(|gate| self.all.get(&gate)).is_some_and(|p| p.waiting.contains(&seq));
+        self.ended(seq);
+        waits
     }
 
     /// The call `seq` has ended. Gives the one that goes on in its place.

@@ -6,6 +6,7 @@ use crate::{
     id::{ObjectId, ProcessId},
     payload::Payload,
 };
+use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 
 /// The worker's part of a core.
@@ -69,6 +70,8 @@ pub(super) struct Queued {
     pub root: Option<ProcessId>,
     pub arguments: Payload,
     pub futures: Vec<Fetched>,
+    /// Of a constructor: what it makes the actor from in place of its arguments.
+    pub checkpoint: Option<Box<Bytes>>,
 }
 
 /// The value of an argument that was a future, here or on its way.
@@ -103,10 +106,31 @@ pub(super) struct Active {
     pub held: Vec<Finished>,
     /// Nothing runs under it any more.
     pub over: bool,
-    /// The actor whose calls it runs, and whether it runs them alone.
-    pub actor: Option<(ObjectId, bool)>,
+    /// The actor whose calls it runs, and what they do with its state.
+    pub actor: Option<(Instance, Use)>,
     /// It ends that actor, made in this batch, once it is answered; whether because it was stopped.
     pub ends: Option<(TaskKey, bool)>,
+    /// By number: the checkpoints from which it makes actors again.
+    checkpoints: Vec<(u32, Box<Bytes>)>,
+}
+
+/// What calls of an actor do with its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    /// Beside others that do.
+    Reads,
+    /// Alone.
+    Changes,
+    /// For a checkpoint; beside others that read it.
+    Saves,
+}
+
+impl Active {
+    /// The checkpoint from which the task of this number makes an actor.
+    pub fn take_checkpoint(&mut self, number: u32) -> Option<Box<Bytes>> {
+        let at = self.checkpoints.iter().position(|(of, _)| *of == number)?;
+        Some(self.checkpoints.swap_remove(at).1)
+    }
 }
 
 /// What is kept for an owner until it has taken over.
@@ -153,6 +177,9 @@ pub struct Start {
     pub futures: Vec<Payload>,
     /// The actor that is called, if one is.
     pub actor: Option<Instance>,
+    /// What a constructor makes the actor from in place of its arguments: see
+    /// [`state_in`](super::checkpoint::state_in).
+    pub checkpoint: Option<Box<Bytes>>,
 }
 
 /// An actor that lives in this process, and the batch in which it was made: it may be made again.
@@ -171,6 +198,7 @@ impl Queued {
             arguments: self.arguments,
             futures: self.futures.into_iter().filter_map(Fetched::here).collect(),
             actor,
+            checkpoint: self.checkpoint,
         }
     }
 
@@ -184,6 +212,7 @@ impl Queued {
             root: start.root,
             arguments: start.arguments,
             futures: start.futures.into_iter().map(Fetched::Here).collect(),
+            checkpoint: start.checkpoint,
         }
     }
 }
@@ -310,6 +339,7 @@ impl Worker {
             over: false,
             actor: None,
             ends: None,
+            checkpoints: Vec::new(),
         };
         let place = self.free_active.pop().unwrap_or_else(|| {
             self.active.push(None);
@@ -317,6 +347,14 @@ impl Worker {
         });
         self.active[place as usize] = Some(active);
         TaskKey(u64::from(used) << 32 | u64::from(place))
+    }
+
+    /// Remembers the checkpoints from which the batch `key` makes actors, until those are made.
+    pub fn remember_checkpoints(&mut self, key: TaskKey, starts: &[Start]) {
+        let Some(active) = self.active(key) else { return };
+        for start in starts {
+            active.checkpoints.extend(start.checkpoint.clone().map(|bytes| (start.task.number, bytes)));
+        }
     }
 
     pub fn deactivate(&mut self, key: TaskKey) {

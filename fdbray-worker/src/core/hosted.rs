@@ -6,17 +6,18 @@
 
 use super::{
     Core, Effects,
-    grant::{Finished, Instance, Queued, Start, TaskKey},
-    message::{Message, TaskName},
+    grant::{Finished, Instance, Queued, Start, TaskKey, Use},
+    lasting::Lasting,
+    message::{Gone, Message, TaskName},
     run::{MOST_IN_BATCH, batch_of},
     shape::Resources,
 };
 use crate::{
     error::Error,
     id::{ObjectId, ProcessId},
-    registry::Role,
+    registry::{self, Role},
 };
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
@@ -28,35 +29,45 @@ const LOOKS: usize = 64;
 /// The actors that live in this process.
 #[derive(Default)]
 pub(super) struct Hosted {
-    actors: FxHashMap<ObjectId, Actor>,
-    lines: FxHashMap<u32, HostLine>,
+    pub actors: FxHashMap<ObjectId, Actor>,
+    pub lines: FxHashMap<u32, HostLine>,
+    /// How many of the actors are lasting.
+    lasting: usize,
     /// Actors that may have something to start.
     ready: VecDeque<ObjectId>,
     /// Whose turn it is, theirs or that of tasks.
     actors_next: bool,
+    /// Those of which no call may start now.
+    pub closed: FxHashSet<ObjectId>,
     /// What each function is, by its place in the registry.
     pub roles: Vec<Role>,
+    /// The place of the one that saves the state of any lasting actor.
+    pub saver: Option<u32>,
+    /// What is known of those that belong to types with checkpoints.
+    pub functions: Vec<Option<registry::Lasting>>,
 }
 
-struct Actor {
+pub(super) struct Actor {
     /// See [`Instance`].
-    made_in: TaskKey,
+    pub made_in: TaskKey,
     /// What it holds for life.
     shape: Resources,
-    mailbox: VecDeque<(u32, Queued)>,
+    pub mailbox: VecDeque<(u32, Queued)>,
     /// Batches that run beside each other.
-    shared: u32,
+    pub shared: u32,
     /// One runs alone.
-    exclusive: bool,
+    pub exclusive: bool,
+    /// If it has checkpoints.
+    pub lasting: Option<Box<Lasting>>,
     /// It is in [`Hosted::ready`].
     listed: bool,
     lines: Vec<u32>,
 }
 
 /// The calls that one process makes to one actor.
-struct HostLine {
+pub(super) struct HostLine {
     peer: ProcessId,
-    actor: ObjectId,
+    pub actor: ObjectId,
     /// Calls that came after one whose arguments are still on their way.
     staged: BTreeMap<u32, Queued>,
     /// The last that a thread was given.
@@ -73,10 +84,12 @@ impl Hosted {
     }
 
     pub fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (id, actor) in self.actors.iter().filter(|(_, actor)| !actor.mailbox.is_empty()) {
+        let tells = |actor: &Actor| !actor.mailbox.is_empty() || actor.lasting.is_some();
+        for (id, actor) in self.actors.iter().filter(|(_, actor)| tells(actor)) {
             let Actor { mailbox, shared, exclusive, listed, .. } = actor;
             write!(f, "\n  actor {id}: {} calls wait, {shared} run together, ", mailbox.len())?;
             write!(f, "one alone {exclusive}, listed {listed}")?;
+            actor.lasting.iter().try_for_each(|lasting| lasting.describe(f))?;
         }
         write!(f, "\n  {} actors, {} lines to them", self.actors.len(), self.lines.len())
     }
@@ -90,25 +103,49 @@ impl Hosted {
         self.roles.get(function as usize).copied().unwrap_or_default()
     }
 
+    /// Whether any actor is lasting.
+    pub fn any_lasting(&self) -> bool {
+        self.lasting > 0
+    }
+
     /// How many batches of the actor could start.
     fn startable(&self, id: ObjectId) -> u32 {
+        if self.closed.contains(&id) {
+            return 0;
+        }
         let Some(actor) = self.actors.get(&id).filter(|actor| !actor.exclusive) else { return 0 };
+        let saves = u32::from(self.wants_saving(actor));
         let mut count = 0;
         for (_, call) in actor.mailbox.iter().take(LOOKS) {
             match self.role(call.function) {
                 // What is behind one that must wait can start once others have made a batch.
                 Role::Shared(most) => count += u32::from(actor.shared + count < most.max(1)),
+                Role::Checkpoint => {
+                    count += u32::from(saves + count == 0 && !self.must_wait(actor, call.function));
+                    break;
+                }
                 _ => {
-                    count += u32::from(count == 0 && actor.shared == 0);
+                    let free = saves + count == 0 && actor.shared == 0;
+                    count += u32::from(free && !self.must_wait(actor, call.function));
                     break;
                 }
             }
         }
-        count
+        saves + count
+    }
+
+    /// The actors that live here.
+    pub fn all(&self) -> impl Iterator<Item = ObjectId> {
+        self.actors.keys().copied()
+    }
+
+    /// Whether a call of the actor runs.
+    pub fn runs(&self, id: ObjectId) -> bool {
+        self.actors.get(&id).is_some_and(|actor| actor.exclusive || actor.shared > 0)
     }
 
     /// Puts the actor among those that may have something to start.
-    fn list(&mut self, id: ObjectId) {
+    pub fn list(&mut self, id: ObjectId) {
         if self.startable_at_all(id)
             && let Some(actor) = self.actors.get_mut(&id)
             && !std::mem::replace(&mut actor.listed, true)
@@ -118,11 +155,18 @@ impl Hosted {
     }
 
     fn startable_at_all(&self, id: ObjectId) -> bool {
+        if self.closed.contains(&id) {
+            return false;
+        }
         let Some(actor) = self.actors.get(&id).filter(|actor| !actor.exclusive) else { return false };
-        match actor.mailbox.front().map(|(_, call)| self.role(call.function)) {
-            None => false,
-            Some(Role::Shared(most)) => actor.shared < most.max(1),
-            Some(_) => actor.shared == 0,
+        if self.wants_saving(actor) {
+            return true;
+        }
+        let Some((_, first)) = actor.mailbox.front() else { return false };
+        match self.role(first.function) {
+            Role::Shared(most) => actor.shared < most.max(1),
+            Role::Checkpoint => !self.must_wait(actor, first.function),
+            _ => actor.shared == 0 && !self.must_wait(actor, first.function),
         }
     }
 }
@@ -130,12 +174,20 @@ impl Hosted {
 impl Core {
     /// Tells what each function is to an actor, by its place in the registry.
     pub fn tell_roles(&mut self, roles: Vec<Role>) {
+        self.hosted.saver = roles.iter().position(|role| *role == Role::Checkpoint).map(|place| place as u32);
         self.hosted.roles = roles;
     }
 
     /// A constructor has made an actor here, which holds `shape` from now on.
-    fn host(&mut self, (id, made_in): Instance, shape: Resources, fx: &mut Effects) {
+    fn host(
+        &mut self,
+        (id, made_in): Instance,
+        shape: Resources,
+        lasting: Option<Box<Lasting>>,
+        fx: &mut Effects,
+    ) {
         self.end_hosted(id, fx);
+        self.hosted.lasting += usize::from(lasting.is_some());
         self.worker.free.take(&shape);
         self.worker.orphaned.give(&shape);
         let actor = Actor {
@@ -144,6 +196,7 @@ impl Core {
             mailbox: VecDeque::new(),
             shared: 0,
             exclusive: false,
+            lasting,
             listed: false,
             lines: Vec::new(),
         };
@@ -159,8 +212,10 @@ impl Core {
     pub(super) fn made_actor(&mut self, key: TaskKey, peer: ProcessId, done: Finished, fx: &mut Effects) {
         let shape =
             self.worker.active_ref(key).map_or_else(Resources::default, |active| active.shape.clone());
-        let Finished { task, id, ran, .. } = done;
-        self.host((id, key), shape, fx);
+        let Finished { task, id, ran, attempt, function, .. } = done;
+        let checkpoint = self.worker.active(key).and_then(|active| active.take_checkpoint(task.number));
+        let lasting = self.hosted.lasting(function, attempt, checkpoint.as_deref());
+        self.host((id, key), shape, lasting, fx);
         self.worker.transit.entry((peer, task)).or_default().stored = Some(id);
         self.say(peer, &Message::Stored { task, ran, len: 0, contained: Vec::new() }, fx);
     }
@@ -171,23 +226,29 @@ impl Core {
             return;
         };
         let id = line.actor;
-        let mut unstarted = line.staged.remove(&task.number).is_some()
-            || self.worker.fetching.remove(&(task.lease, task.number)).is_some();
-        if let Some(actor) = self.hosted.actors.get_mut(&id).filter(|_| !unstarted)
-            && let Some(at) = actor
-                .mailbox
-                .iter()
-                .position(|(from, call)| (*from, call.number) == (task.lease, task.number))
-        {
-            unstarted = actor.mailbox.remove(at).is_some();
-        }
-        if unstarted {
+        if self.take_unstarted(id, task) {
             let (lease, numbers) = (task.lease, vec![task.number]);
             self.say(peer, &Message::NotStarted { lease, numbers, recalled: false }, fx);
             self.deliver_staged(task.lease);
         } else {
             fx.abort.push(task);
         }
+    }
+
+    /// Takes back a call that no thread has; whether it was one.
+    pub(super) fn take_unstarted(&mut self, id: ObjectId, task: TaskName) -> bool {
+        let staged = self.hosted.lines.get_mut(&task.lease).and_then(|line| line.staged.remove(&task.number));
+        let mut unstarted =
+            staged.is_some() || self.worker.fetching.remove(&(task.lease, task.number)).is_some();
+        let Some(actor) = self.hosted.actors.get_mut(&id) else { return unstarted };
+        let is_it = |(from, call): &(u32, Queued)| (*from, call.number) == (task.lease, task.number);
+        if !unstarted && let Some(at) = actor.mailbox.iter().position(is_it) {
+            unstarted = actor.mailbox.remove(at).is_some();
+        }
+        if let Some(lasting) = actor.lasting.as_mut().filter(|_| unstarted) {
+            lasting.forget_call(task);
+        }
+        unstarted
     }
 
     /// Somebody wants to call an actor.
@@ -205,8 +266,10 @@ impl Core {
 
     /// The caller needs its line no more.
     pub(super) fn line_returned(&mut self, peer: ProcessId, lease: u32) {
-        if self.hosted.peer_of(lease) == Some(peer) {
+        if let Some(line) = self.hosted.lines.get(&lease).filter(|line| line.peer == peer) {
+            let actor = line.actor;
             self.drop_line(lease);
+            self.forget_answers_to(peer, actor);
         }
     }
 
@@ -215,6 +278,9 @@ impl Core {
         if let Some(actor) = self.hosted.actors.get_mut(&line.actor) {
             actor.lines.retain(|l| *l != lease);
             actor.mailbox.retain(|(from, _)| *from != lease);
+            if let Some(lasting) = &mut actor.lasting {
+                lasting.forget_unstarted(lease, line.started);
+            }
         }
         let waiting: Vec<_> =
             self.worker.fetching.range((lease, 0)..=(lease, u32::MAX)).map(|(key, _)| *key).collect();
@@ -289,13 +355,23 @@ impl Core {
                 }
             }
         };
+        if let Some(key) = self.next_saving(id, out) {
+            self.hosted.list(id);
+            return Some(key);
+        }
         let actor = self.hosted.actors.get(&id)?;
         let (lease, first) = actor.mailbox.front()?;
         let (lease, function) = (*lease, first.function);
         let role = self.hosted.role(function);
-        let exclusive = !matches!(role, Role::Shared(_));
-        // Nothing runs after the last.
-        let most = if role == Role::Stop { 1 } else { batch_of(self.templates.run_time(function)) };
+        let how = match role {
+            Role::Shared(_) => Use::Reads,
+            Role::Checkpoint => Use::Saves,
+            _ => Use::Changes,
+        };
+        // Nothing runs after the last, and nothing shares the end of what may pause.
+        let alone = matches!(role, Role::Stop | Role::Checkpoint)
+            || (actor.lasting.is_some() && how == Use::Changes && self.hosted.may_pause(function));
+        let most = if alone { 1 } else { batch_of(self.templates.run_time(function)) };
         let alike = |(from, call): &&(u32, Queued)| *from == lease && self.hosted.role(call.function) == role;
         let count = actor.mailbox.iter().take(most.min(MOST_IN_BATCH)).take_while(alike).count();
         let peer = self.hosted.peer_of(lease)?;
@@ -306,10 +382,12 @@ impl Core {
             started = queued.number;
             out.push(queued.start(lease, peer, Some(instance)));
         }
-        if exclusive {
-            actor.exclusive = true;
-        } else {
-            actor.shared += 1;
+        match how {
+            Use::Changes => actor.exclusive = true,
+            Use::Reads | Use::Saves => actor.shared += 1,
+        }
+        if let Some(lasting) = actor.lasting.as_mut().filter(|_| how == Use::Saves) {
+            lasting.begin_saving();
         }
         if let Some(line) = self.hosted.lines.get_mut(&lease) {
             line.started = started;
@@ -318,7 +396,7 @@ impl Core {
         let root = out.first().and_then(|start| start.root);
         let key = self.worker.activate(lease, peer, Resources::default(), root);
         if let Some(active) = self.worker.active(key) {
-            active.actor = Some((id, exclusive));
+            active.actor = Some((instance, how));
         }
         Some(key)
     }
@@ -326,9 +404,12 @@ impl Core {
     /// A method that runs alone awaits the future `id`: if that is a call of the same actor, which can only start when the
     /// method has ended, it fails instead.
     pub fn awaits_itself(&mut self, key: TaskKey, id: ObjectId, fx: &mut Effects) {
-        let Some((actor, true)) = self.worker.active_ref(key).and_then(|active| active.actor) else { return };
+        let Some(((actor, _), Use::Changes)) = self.worker.active_ref(key).and_then(|active| active.actor)
+        else {
+            return;
+        };
         let called = self.table.get(id.seq).filter(|_| self.owns(id)).and_then(|record| record.line);
-        if called.is_none_or(|line| self.actor_of_line(line.get() - 1) != Some(actor)) {
+        if called.is_none_or(|line| !self.clustered.leads_to(self.lines.actor_of(line.get() - 1), actor)) {
             return;
         }
         let Some(name) = self.table.get(id.seq).map(|r| self.templates.spec(r.template).name) else { return };
@@ -342,7 +423,9 @@ impl Core {
 
     /// A thread gives back calls that it has not started.
     pub(super) fn give_back_calls(&mut self, lease: u32, unstarted: &mut Vec<Start>) {
-        let Some(line) = self.hosted.lines.get_mut(&lease) else { return unstarted.clear() };
+        let Some(line) = self.hosted.lines.get_mut(&lease) else {
+            return unstarted.drain(..).for_each(|start| self.forget_given_back(start));
+        };
         let id = line.actor;
         if let Some(first) = unstarted.first() {
             line.started = line.started.min(first.task.number.saturating_sub(1));
@@ -357,26 +440,41 @@ impl Core {
         self.worker.changed = true;
     }
 
+    /// The same of a call whose line is gone: nobody will start it.
+    fn forget_given_back(&mut self, start: Start) {
+        let Some((id, made_in)) = start.actor else { return };
+        if let Some(actor) = self.hosted.actors.get_mut(&id).filter(|actor| actor.made_in == made_in)
+            && let Some(lasting) = &mut actor.lasting
+        {
+            lasting.forget_call(start.task);
+        }
+    }
+
     /// A batch of calls, or an async one, is over.
-    pub(super) fn calls_over(&mut self, key: TaskKey) {
+    pub(super) fn calls_over(&mut self, key: TaskKey, fx: &mut Effects) {
         // What ends the actor is over only when it is answered: until then nothing else starts.
         let Some(active) = self.worker.active(key).filter(|active| active.ends.is_none()) else { return };
-        let Some((id, exclusive)) = active.actor.take() else { return };
-        if let Some(actor) = self.hosted.actors.get_mut(&id) {
-            if exclusive {
-                actor.exclusive = false;
-            } else {
-                actor.shared = actor.shared.saturating_sub(1);
+        let Some(((id, made_in), how)) = active.actor.take() else { return };
+        if let Some(actor) = self.hosted.actors.get_mut(&id).filter(|actor| actor.made_in == made_in) {
+            match how {
+                Use::Changes => actor.exclusive = false,
+                Use::Reads | Use::Saves => actor.shared = actor.shared.saturating_sub(1),
+            }
+            if let Some(lasting) = actor.lasting.as_mut().filter(|_| how == Use::Saves) {
+                lasting.stop_saving();
             }
             self.hosted.list(id);
             self.worker.changed = true;
+            self.leave_if_idle(id, fx);
         }
     }
 
     /// Notes if what ended says that an actor is over: one that changed its state panicked, or it was stopped.
     pub(super) fn note_end_of_actor(&mut self, key: TaskKey, finished: &[Finished]) {
-        let Some((id, true)) = self.worker.active_ref(key).and_then(|active| active.actor) else { return };
-        let Some(made_in) = self.hosted.actors.get(&id).map(|actor| actor.made_in) else { return };
+        let Some(((_, made_in), Use::Changes)) = self.worker.active_ref(key).and_then(|active| active.actor)
+        else {
+            return;
+        };
         let ends = |done: &Finished| match (&done.outcome, self.hosted.role(done.function)) {
             (Ok(_), Role::Stop) => Some(true),
             (Err(error), _) if error.is_own_panic() => Some(false),
@@ -393,16 +491,29 @@ impl Core {
     /// answered.
     pub(super) fn end_actor_once_answered(&mut self, key: TaskKey, fx: &mut Effects) {
         let Some(active) = self.worker.active(key).filter(|active| active.unregistered == 0) else { return };
-        let (Some((made_in, stopped)), Some((id, _))) = (active.ends.take(), active.actor) else { return };
+        let (Some((made_in, stopped)), Some((id, _))) =
+            (active.ends.take(), active.actor.map(|(instance, _)| instance))
+        else {
+            return;
+        };
         if self.hosted.actors.get(&id).is_some_and(|actor| actor.made_in == made_in) {
-            self.say(id.owner, &Message::ActorGone { seq: id.seq, stopped }, fx);
-            self.end_hosted(id, fx);
+            self.tell_gone(id, if stopped { Gone::Stopped } else { Gone::Broke }, fx);
         }
+    }
+
+    /// Ends an actor that lives here, and tells its owner.
+    pub(super) fn tell_gone(&mut self, id: ObjectId, why: Gone, fx: &mut Effects) {
+        self.say(id.owner, &Message::ActorGone { seq: id.seq, why }, fx);
+        self.end_hosted(id, fx);
     }
 
     /// Ends an actor that lives here. What runs runs on, for nothing.
     pub(super) fn end_hosted(&mut self, id: ObjectId, fx: &mut Effects) {
-        let Some(actor) = self.hosted.actors.remove(&id) else { return };
+        let Some(mut actor) = self.hosted.actors.remove(&id) else { return };
+        if let Some(lasting) = actor.lasting.take() {
+            self.hosted.lasting -= 1;
+            self.drop_held(*lasting);
+        }
         self.worker.free.give(&actor.shape);
         self.worker.orphaned.take(&actor.shape);
         self.worker.changed = true;
@@ -420,13 +531,21 @@ impl Core {
         self.grant_waiting(fx);
     }
 
+    fn changes_an_actor(&self, key: TaskKey) -> bool {
+        let active = self.worker.active_ref(key);
+        active.is_some_and(|active| matches!(active.actor, Some((_, Use::Changes))))
+    }
+
     /// A process is gone: its actors, and the calls that it made.
     pub(super) fn hosted_lost(&mut self, peer: ProcessId, fx: &mut Effects) {
         let lines: Vec<u32> =
             self.hosted.lines.iter().filter(|(_, line)| line.peer == peer).map(|(lease, _)| *lease).collect();
         for lease in lines {
             for key in self.worker.keys_of_lease(lease) {
-                fx.abandon.push(key);
+                // What changes a lasting actor is run to its end, since it may be sent again: half of it would be left.
+                if !self.is_lasting(lease) || !self.changes_an_actor(key) {
+                    fx.abandon.push(key);
+                }
             }
             self.drop_line(lease);
         }

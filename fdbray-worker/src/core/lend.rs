@@ -19,6 +19,11 @@ impl Core {
             }
             None => false,
         };
+        // Who looked an actor up by its name hears at once that it has ended.
+        let ended = self.table.get(seq).is_some_and(|r| matches!(r.cell.outcome(), Some(Outcome::Failed(_))));
+        if ended && self.is_actor(seq) {
+            self.tell_outcome(seq, peer, fx);
+        }
         self.say(peer, &Message::Borrowed { seq, epoch, known }, fx);
     }
 

@@ -8,7 +8,7 @@ use super::{
     Core, Effects, MILLISECOND, Nanos,
     grant::TaskKey,
     lease::{Lease, LeaseName},
-    message::Message,
+    message::{Gone, Message},
     objects::TRIES,
     table::State,
 };
@@ -65,6 +65,10 @@ struct Line {
     /// No attempt to find the actor before this.
     not_before: Nanos,
     listed: bool,
+    /// If the cluster owns the actor: where it lives, and its name there.
+    at: Option<(ProcessId, ObjectId)>,
+    /// That is being found out.
+    finding: bool,
 }
 
 impl Lines {
@@ -92,6 +96,41 @@ impl Lines {
         {
             self.touch(*line);
         }
+    }
+
+    /// Where the actor of the cluster is to which a line goes.
+    pub fn at(&self, line: u32) -> Option<(ProcessId, ObjectId)> {
+        self.all.get(line as usize)?.as_ref()?.at
+    }
+
+    /// Whether to look for the actor of a line now; if so that is noted.
+    pub fn may_look(&mut self, line: u32, now: Nanos) -> bool {
+        self.get(line).is_some_and(|l| l.not_before <= now && !std::mem::replace(&mut l.finding, true))
+    }
+
+    /// An actor was looked for. Gives its line, if that is still there.
+    pub fn found(&mut self, actor: ObjectId, at: Option<(ProcessId, ObjectId)>) -> Option<u32> {
+        let line = *self.by_actor.get(&actor)?;
+        if let Some(entry) = self.get(line) {
+            (entry.finding, entry.at) = (false, at);
+        }
+        self.touch(line);
+        Some(line)
+    }
+
+    /// An actor is not where it was said to be; it is not looked for again before `not_before`.
+    pub fn lose(&mut self, actor: ObjectId, not_before: Nanos) {
+        if let Some(line) = self.by_actor.get(&actor).copied()
+            && let Some(entry) = self.get(line)
+        {
+            (entry.at, entry.not_before) = (None, entry.not_before.max(not_before));
+            self.touch(line);
+        }
+    }
+
+    /// The actor to which a line goes.
+    pub fn actor_of(&self, line: u32) -> Option<ObjectId> {
+        self.all.get(line as usize)?.as_ref().map(|line| line.actor)
     }
 
     /// Whether any call waits to be sent.
@@ -128,10 +167,6 @@ impl Lines {
 }
 
 impl Core {
-    pub(super) fn actor_of_line(&self, line: u32) -> Option<ObjectId> {
-        self.lines.all.get(line as usize)?.as_ref().map(|line| line.actor)
-    }
-
     /// The line of an actor, with one call more.
     pub(super) fn join_line(&mut self, actor: ObjectId) -> u32 {
         let lines = &mut self.lines;
@@ -146,6 +181,8 @@ impl Core {
                 tries: 0,
                 not_before: 0,
                 listed: false,
+                at: None,
+                finding: false,
             };
             let place = lines.free.pop().unwrap_or_else(|| {
                 lines.all.push(None);
@@ -270,16 +307,11 @@ impl Core {
         let Some(actor) = self.lines.get(line).map(|entry| entry.actor) else { return };
         match self.outcome_of(actor) {
             Some(Outcome::Failed(error)) => self.fail_line(line, &error, fx),
+            _ if actor.is_durable() => self.open_line_to_cluster(line, actor, fx),
             Some(Outcome::Stored { .. } | Outcome::Value(_)) => {
                 let later = self.lines.get(line).is_some_and(|entry| entry.not_before > self.now);
                 let Some(host) = self.holder_of(actor).filter(|_| !later) else { return };
-                let request = self.owner.next_request();
-                self.lines.opening.insert((host, request), line);
-                if let Some(entry) = self.lines.get(line) {
-                    entry.opening = Some((host, request));
-                }
-                self.peers.meet(host, fx);
-                self.say(host, &Message::LineOpen { request, actor }, fx);
+                self.ask_for_line(line, host, actor, fx);
             }
             None if self.owns(actor) && self.table.get(actor.seq).is_some() => {}
             None if self.borrows.get(actor).is_some() => self.ask(actor, false, fx),
@@ -290,8 +322,19 @@ impl Core {
         }
     }
 
+    /// Asks `host` for a line to the actor that it knows as `there`.
+    pub(super) fn ask_for_line(&mut self, line: u32, host: ProcessId, there: ObjectId, fx: &mut Effects) {
+        let request = self.owner.next_request();
+        self.lines.opening.insert((host, request), line);
+        if let Some(entry) = self.lines.get(line) {
+            entry.opening = Some((host, request));
+        }
+        self.peers.meet(host, fx);
+        self.say(host, &Message::LineOpen { request, actor: there }, fx);
+    }
+
     /// The actor has ended, or was never made: so end its calls.
-    fn fail_line(&mut self, line: u32, error: &Error, fx: &mut Effects) {
+    pub(super) fn fail_line(&mut self, line: u32, error: &Error, fx: &mut Effects) {
         let Some(ready) = self.lines.get(line).map(|entry| std::mem::take(&mut entry.ready)) else { return };
         for seq in ready {
             if self.table.get(seq).is_some_and(|r| r.state == State::Queued) {
@@ -343,22 +386,13 @@ impl Core {
             if !matches!(record.state, State::Sent { number: n, .. } if n == number) {
                 continue;
             }
-            if number > started {
-                record.attempt -= 1;
-            } else {
-                record.died += 1;
-                let spec = self.templates.spec(record.template);
-                if u32::from(record.died) > spec.retries {
-                    let why = "it was ended while the call may have run".to_owned();
-                    let error =
-                        Error::ActorEnded { actor: spec.name.to_owned(), why, passed: Default::default() };
-                    self.fail(seq, error, fx);
-                    continue;
-                }
-            }
-            if let Some(record) = self.table.get_mut(seq) {
-                record.state = State::Queued;
-                self.queue_on_line(line, seq, true);
+            if self.may_be_sent_again(seq, number <= started) {
+                self.send_again(seq, number <= started);
+            } else if let Some(spec) = self.table.get(seq).map(|r| self.templates.spec(r.template)) {
+                let why = "it was ended while the call may have run".to_owned();
+                let error =
+                    Error::ActorEnded { actor: spec.name.to_owned(), why, passed: Default::default() };
+                self.fail(seq, error, fx);
             }
         }
         if let Some(entry) = self.lines.get(line) {
@@ -389,7 +423,9 @@ impl Core {
                 entry.tries += 1;
                 // The owner may need a while to see that nobody is there.
                 entry.not_before = self.now + PAUSE;
-                if entry.tries > TRIES {
+                // Of one of the cluster's the store says when it has moved.
+                let most = if entry.at.is_some() { 10 * TRIES } else { TRIES };
+                if entry.tries > most {
                     entry.tries = 0;
                     let object = entry.actor;
                     let why = format!("process {peer}, in which it lives, cannot be reached from here");
@@ -402,7 +438,9 @@ impl Core {
 
     /// The actor was not found where it was said to be: its owner knows better, or learns of it.
     fn actor_not_at(&mut self, actor: ObjectId, peer: Option<ProcessId>, fx: &mut Effects) {
-        if self.owns(actor) {
+        if actor.is_durable() {
+            self.actor_moved(actor);
+        } else if self.owns(actor) {
             if let Some(peer) = peer {
                 self.actor_lost(actor.seq, peer, false, fx);
             }
@@ -460,6 +498,7 @@ impl Core {
         record.restarts = record.restarts.saturating_add(1);
         let spec = self.templates.spec(record.template);
         if u32::from(record.restarts) > spec.restarts {
+            self.clustered.breaks(seq);
             let why = format!(
                 "process {peer}, in which it lived, is gone or has ended it, and it may not be made again more often than \
                  {} times (`max_restarts`)",
@@ -477,14 +516,14 @@ impl Core {
     }
 
     /// The process in which the own actor lived has ended it: because it was asked to, or because the actor broke.
-    pub(super) fn actor_gone(&mut self, peer: ProcessId, seq: u64, stopped: bool, fx: &mut Effects) {
+    pub(super) fn actor_gone(&mut self, peer: ProcessId, seq: u64, why: Gone, fx: &mut Effects) {
         if self.table.get(seq).and_then(|r| r.extra.as_ref()?.holder) != Some(peer) || !self.is_actor(seq) {
             return;
         }
-        if stopped {
-            self.end_actor(seq, "it was stopped", fx)
-        } else {
-            self.actor_lost(seq, peer, false, fx)
+        match why {
+            Gone::Stopped => self.end_actor(seq, "it was stopped", fx),
+            Gone::Broke => self.actor_lost(seq, peer, false, fx),
+            Gone::Left => self.actor_left(seq, fx),
         }
     }
 

@@ -74,27 +74,20 @@ impl Core {
             if !matches!(record.state, State::Sent { number: n, .. } if n == number) {
                 continue;
             }
-            if number > last_started {
-                record.attempt -= 1;
-            } else {
-                record.died += 1;
-                record.flags.suspect = true;
-                let spec = self.templates.spec(record.template);
-                if u32::from(record.died) > spec.retries {
-                    let error = Error::WorkerDied {
-                        function: spec.name.to_owned(),
-                        worker: lease.peer,
-                        attempts: record.attempt,
-                        passed: Default::default(),
-                    };
-                    self.fail(seq, error, fx);
-                    continue;
-                }
+            let started = number <= last_started;
+            record.flags.suspect |= started;
+            if self.may_be_sent_again(seq, started) {
+                self.send_again(seq, started);
+                continue;
             }
-            if let Some(record) = self.table.get_mut(seq) {
-                record.state = State::Queued;
-                self.queue_up(seq, true);
-            }
+            let Some(record) = self.table.get(seq) else { continue };
+            let error = Error::WorkerDied {
+                function: self.templates.spec(record.template).name.to_owned(),
+                worker: lease.peer,
+                attempts: record.attempt,
+                passed: Default::default(),
+            };
+            self.fail(seq, error, fx);
         }
     }
 

@@ -9,7 +9,7 @@ use crate::{
     error::Error,
     id::{ObjectId, ProcessId},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
 
 /// One message.
@@ -154,8 +154,8 @@ pub enum Message<'a> {
     ActorGone {
         /// The actor, of the receiver.
         seq: u64,
-        /// Because that was asked for; otherwise it broke.
-        stopped: bool,
+        /// Why.
+        why: Gone,
     },
     /// Borrower to owner: this process holds handles of the object.
     Borrow {
@@ -238,6 +238,46 @@ pub enum Message<'a> {
         /// The attempt that gave the value.
         attempt: u32,
     },
+    /// Caller to worker: run this under a line to a lasting actor, once, however often it is sent.
+    RunOnce {
+        /// What.
+        #[serde(borrow)]
+        run: Run<'a>,
+        /// The caller's number of the call, of all times that it is sent.
+        ticket: u64,
+        /// The caller is done with all its tickets for this actor below this one.
+        below: u64,
+    },
+    /// Owner to worker: run this constructor of a lasting actor, from a checkpoint rather than from its arguments.
+    RunFrom {
+        /// What.
+        #[serde(borrow)]
+        run: Run<'a>,
+        /// The last that was kept.
+        #[serde(borrow)]
+        checkpoint: Raw<'a>,
+    },
+    /// Worker to owner: keep what an actor has become.
+    Checkpoint {
+        /// The actor, of the receiver.
+        seq: u64,
+        /// The attempt in which it was made.
+        attempt: u32,
+        /// Counts up with each of this attempt.
+        version: u64,
+        /// The checkpoint.
+        #[serde(borrow)]
+        checkpoint: Raw<'a>,
+    },
+    /// Owner to worker: a checkpoint is kept.
+    CheckpointKept {
+        /// The actor, of the sender.
+        seq: u64,
+        /// The attempt in which it was made.
+        attempt: u32,
+        /// What is acknowledged.
+        version: u64,
+    },
     /// Worker to driver: a line that remote code printed or logged.
     Log {
         /// Which stream or level.
@@ -301,6 +341,17 @@ pub enum FutureArgument<'a> {
     },
 }
 
+/// Why an actor is not where it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Gone {
+    /// That was asked for.
+    Stopped,
+    /// It broke.
+    Broke,
+    /// Its worker leaves the cluster in order.
+    Left,
+}
+
 /// Who has the bytes of a value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Places {
@@ -326,6 +377,22 @@ impl Places {
             self.copies.insert(0, before);
         }
         self
+    }
+}
+
+/// Bytes that are many: written in one go rather than one by one.
+#[derive(Clone, Copy, Debug)]
+pub struct Raw<'a>(pub &'a [u8]);
+
+impl Serialize for Raw<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&[u8]>::deserialize(deserializer).map(Raw)
     }
 }
 

@@ -25,12 +25,15 @@
 //! | `stored` | the values that this process keeps, and which of them leave memory when that is full |
 //! | `line` | calls of actors: in order, and where they go |
 //! | `hosted` | the actors that live here, and which of their calls may run at once |
+//! | `lasting`, `ledger`, `checkpoint`, `ticket` | actors with checkpoints: each call once, across all their incarnations |
 //! | `timers` | deadlines, retries, idle leases, shapes that nobody can run |
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod blocking;
 mod borrow;
+pub mod checkpoint;
+mod clustered;
 mod copies;
 mod dispatch;
 mod drain;
@@ -39,7 +42,9 @@ mod gate;
 pub mod grant;
 mod hold;
 mod hosted;
+mod lasting;
 pub mod lease;
+mod ledger;
 mod lend;
 mod line;
 mod lost;
@@ -58,11 +63,12 @@ mod submit;
 pub mod table;
 #[cfg(test)]
 mod tests;
+mod ticket;
 mod timers;
 
 pub use blocking::Steal;
 pub use borrow::Origin;
-pub use effects::{Effects, Fetch, Flush, Got};
+pub use effects::{Effects, Fetch, Flush, Got, Keep};
 pub use gate::Gate;
 pub use grant::{Finished, Instance, Start, TaskKey};
 pub use peers::PeerInfo;
@@ -123,6 +129,9 @@ pub struct Core {
     objects: Objects,
     lines: line::Lines,
     hosted: hosted::Hosted,
+    clustered: clustered::Clustered,
+    tickets: ticket::Tickets,
+    kept: checkpoint::Kept,
     timers: Timers,
     /// Shapes with new tasks or new room, to be looked at when this turn ends.
     dirty: Dirty,
@@ -154,6 +163,9 @@ impl Core {
             objects: Objects::default(),
             lines: Default::default(),
             hosted: Default::default(),
+            clustered: Default::default(),
+            tickets: Default::default(),
+            kept: Default::default(),
             timers: Timers::default(),
             dirty: Dirty::default(),
             unreferenced: Vec::new(),

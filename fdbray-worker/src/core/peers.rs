@@ -6,6 +6,7 @@ use super::{
     message::{self, Message},
     session::{FrameError, HEADER, Header, Session},
     shape::Resources,
+    ticket::Ticket,
 };
 use crate::id::{ObjectId, ProcessId};
 use bytes::Bytes;
@@ -175,6 +176,9 @@ impl Core {
         let Some(peer) = self.peers.all.get_mut(&id).filter(|_| id != self.settings.me) else { return };
         peer.member = false;
         let connected = peer.connected;
+        if dead {
+            self.forget_caller(id);
+        }
         if dead && connected {
             fx.close.push((id, "the cluster declared the process dead".to_owned()));
         }
@@ -328,7 +332,20 @@ impl Core {
         use super::dispatch::Ending::{Failed, Stored, Value};
         use crate::payload::Payload;
         match message {
-            Message::Run(run) => self.accept(peer, run, frames, fx),
+            Message::Run(run) => self.accept(peer, run, None, frames, fx),
+            Message::RunOnce { run, ticket, below } => {
+                self.accept_once(peer, run, Ticket { number: ticket, below }, frames, fx);
+            }
+            Message::RunFrom { run, checkpoint } => {
+                let checkpoint = Box::new(Bytes::copy_from_slice(checkpoint.0));
+                self.accept(peer, run, Some(checkpoint), frames, fx);
+            }
+            Message::Checkpoint { seq, attempt, version, checkpoint } => {
+                self.keep_checkpoint(peer, (seq, attempt), version, checkpoint.0, fx);
+            }
+            Message::CheckpointKept { seq, attempt, version } => {
+                self.checkpoint_ended(ObjectId { owner: peer, seq }, attempt, version, Ok(()), fx);
+            }
             Message::Done { task, ran, value, contained } => {
                 self.answered(peer, task, ran, Value(Payload::copy_from(value), contained), fx);
             }
@@ -356,7 +373,7 @@ impl Core {
             Message::LineOpen { request, actor } => self.line_asked(peer, request, actor, fx),
             Message::LineRefused { request } => self.line_refused(peer, request, fx),
             Message::LineClosed { lease, started } => self.line_closed(peer, lease, started, fx),
-            Message::ActorGone { seq, stopped } => self.actor_gone(peer, seq, stopped, fx),
+            Message::ActorGone { seq, why } => self.actor_gone(peer, seq, why, fx),
             Message::Borrow { seq, epoch } => self.borrowed_by(peer, seq, epoch, fx),
             Message::Borrowed { seq, epoch, known } => self.borrow_known(peer, seq, epoch, known, fx),
             Message::Release { seq, epoch } => self.released_by(peer, seq, epoch),

@@ -61,7 +61,8 @@ impl Core {
 
     /// Where an actor would rather live that holds nothing, of which any worker could have all: each in turn.
     pub(super) fn place_of_actor(&mut self, template: u32) -> Option<Place> {
-        if self.templates.role_of(template) != Role::Constructor {
+        let spec = self.templates.spec(template);
+        if spec.role != Role::Constructor || spec.here {
             return None;
         }
         let shape = self.templates.shape_of(template);

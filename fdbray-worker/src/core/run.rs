@@ -22,7 +22,14 @@ const MOST_NESTED: u32 = 256;
 
 impl Core {
     /// A task came under a lease.
-    pub(super) fn accept(&mut self, peer: ProcessId, run: Run<'_>, frames: &Bytes, fx: &mut Effects) {
+    pub(super) fn accept(
+        &mut self,
+        peer: ProcessId,
+        run: Run<'_>,
+        checkpoint: Option<Box<Bytes>>,
+        frames: &Bytes,
+        fx: &mut Effects,
+    ) {
         let lease = run.task.lease;
         let leaves = self.worker.draining && peer != self.me() && !self.hosted.is_line(lease);
         if leaves || self.peer_of_lease(lease) != Some(peer) {
@@ -57,6 +64,7 @@ impl Core {
             root: run.root,
             arguments,
             futures,
+            checkpoint,
         };
         if coming > 0 {
             self.worker.fetching.insert((lease, run.task.number), queued);
@@ -96,6 +104,7 @@ impl Core {
     /// Takes tasks for one thread to run one after the other; `None` when there is nothing that may start. They are
     /// accounted for until [`Core::finish`].
     pub fn next_batch(&mut self, out: &mut Vec<Start>) -> Option<TaskKey> {
+        self.check_fence();
         if self.actors_turn() {
             self.next_of_actors(out).or_else(|| self.next_of_tasks(out))
         } else {
@@ -125,7 +134,9 @@ impl Core {
         self.worker.last_served = lease;
         self.worker.nested_in_a_row = if peer == me { self.worker.nested_in_a_row + 1 } else { 0 };
         let root = out.first().and_then(|s| s.root);
-        Some(self.worker.activate(lease, peer, shape, root))
+        let key = self.worker.activate(lease, peer, shape, root);
+        self.worker.remember_checkpoints(key, out);
+        Some(key)
     }
 
     /// A lease with tasks that may start: nested calls of this process first, then whoever's turn it is.
@@ -171,9 +182,10 @@ impl Core {
             }
             self.worker.resuming.retain(|k| *k != key);
             self.note_end_of_actor(key, finished);
+            self.remember_answers(key, finished, fx);
             self.answer(key, finished, fx);
             self.end_actor_once_answered(key, fx);
-            self.calls_over(key);
+            self.calls_over(key, fx);
             self.end_active_if_done(key);
         }
         self.resume_waiting(fx);
@@ -191,6 +203,7 @@ impl Core {
     ) {
         self.give_back(unstarted, fx);
         self.note_end_of_actor(key, finished);
+        self.remember_answers(key, finished, fx);
         self.answer(key, finished, fx);
         self.end_actor_once_answered(key, fx);
         self.turn(fx);
@@ -228,6 +241,9 @@ impl Core {
         if lease == super::blocking::INLINE {
             return finished.drain(..).for_each(|done| self.ended_inline(done, fx));
         }
+        if self.is_lasting(lease) {
+            return self.answer_lasting(key, finished, fx);
+        }
         if self.peer_of_lease(lease).is_none() {
             for done in finished.drain(..).filter(|done| self.has_made_an_actor(done)) {
                 fx.ended_actors.push((done.id, key));
@@ -238,6 +254,7 @@ impl Core {
             if self.has_made_an_actor(&done) {
                 self.made_actor(key, peer, done, fx);
             } else {
+                self.templates.ran_here(done.function, done.ran);
                 self.answer_one(peer, done, fx);
             }
         }
@@ -248,9 +265,9 @@ impl Core {
         self.worker.grants.get(&lease).map(|g| g.peer).or_else(|| self.hosted.peer_of(lease))
     }
 
-    fn answer_one(&mut self, peer: ProcessId, done: Finished, fx: &mut Effects) {
-        let Finished { task, id, attempt, function, ran, outcome } = done;
-        self.templates.ran_here(function, ran);
+    /// Sends one answer now.
+    pub(super) fn answer_one(&mut self, peer: ProcessId, done: Finished, fx: &mut Effects) {
+        let Finished { task, id, attempt, ran, outcome, .. } = done;
         match outcome {
             Ok((value, contained)) => {
                 for id in &contained {

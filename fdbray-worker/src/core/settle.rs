@@ -27,6 +27,7 @@ impl Core {
         // It may end once more, when its value is lost.
         let line = record.line.take();
         if let Some(line) = line {
+            self.tickets.done(seq);
             self.ended_on_line(line.get() - 1);
         }
         self.lines.hear_of(ObjectId { owner: self.settings.me, seq });
@@ -34,6 +35,9 @@ impl Core {
             && let Some(next) = self.gates.ended(seq)
         {
             self.enqueue(next);
+        }
+        if matches!(outcome, Outcome::Failed(_)) {
+            self.clustered.over(self.settings.me, seq, fx);
         }
         let Some(record) = self.table.get_mut(seq) else { return };
         // They may be needed to compute a value again that is kept elsewhere (but not what a method gave: the actor's
@@ -70,6 +74,7 @@ impl Core {
 
     /// The own future `seq` will not be computed again.
     pub(super) fn forget_arguments(&mut self, seq: u64, fx: &mut Effects) {
+        self.kept.forget(seq);
         let Some(record) = self.table.get_mut(seq) else { return };
         record.flags.forgotten = true;
         fx.drops.push(std::mem::replace(&mut record.arguments, Payload::copy_from(b"")));
@@ -209,7 +214,9 @@ impl Core {
                 continue;
             }
             let Some(record) = self.table.remove(id.seq) else { continue };
+            self.kept.forget(id.seq);
             self.end_line(id, fx);
+            self.clustered.over(id.owner, id.seq, fx);
             if let Some(extra) = record.extra {
                 let Extra { futures, inside_arguments, inside_value, holder, copies, .. } = *extra;
                 self.unpin_all(futures.into_iter().chain(inside_arguments).chain(inside_value));
@@ -228,7 +235,7 @@ impl Core {
             self.table.len(),
             self.borrows.len(),
             self.objects.len(),
-            self.worker.tasks() + self.hosted.len() + self.lines.len(),
+            self.worker.tasks() + self.hosted.len() + self.lines.len() + self.tickets.len() + self.kept.len(),
             self.owner.leases_held(),
         ]
     }

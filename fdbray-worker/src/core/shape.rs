@@ -1,6 +1,10 @@
 //! What a task needs and what a worker has: resources in fixed point, and the templates of calls.
 
-use crate::{error::Error, options::Options, registry::Role};
+use crate::{
+    error::Error,
+    options::{Checkpoints, Options},
+    registry::Role,
+};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -176,6 +180,8 @@ pub struct TemplateSpec {
     pub restarts: u32,
     /// What the function is to an actor.
     pub role: Role,
+    /// Of a function of a type with checkpoints: when they are taken.
+    pub checkpoints: Option<Checkpoints>,
     /// Whether its output goes to the driver.
     pub logs: bool,
     /// To be run by this very process.

@@ -96,6 +96,12 @@ impl Core {
         cell
     }
 
+    /// The same of the constructor of an actor that is made from a checkpoint instead.
+    pub fn submit_from(&mut self, checkpoint: Bytes, call: Submission<'_>, fx: &mut Effects) -> Arc<Cell> {
+        self.kept.keep(self.table.next_seq(), checkpoint);
+        self.submit(call, fx)
+    }
+
     /// Makes a call if it has room, or is alone (then it goes, or is refused as too large, but does not wait for ever).
     /// Otherwise [`Effects::room`] says when it is time to try again.
     pub fn submit_if_room(&mut self, call: Submission<'_>, fx: &mut Effects) -> Option<Arc<Cell>> {

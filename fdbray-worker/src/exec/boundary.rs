@@ -8,9 +8,10 @@ use crate::{
     handle::Handle,
     id::ProcessId,
     payload::{Encoded, Payload},
-    registry::{Entry, Output, OutputFuture, Registry},
+    registry::{Entry, Output, OutputFuture, Registry, Role},
     runtime,
 };
+use bytes::Bytes;
 use std::{
     any::Any,
     backtrace::{Backtrace, BacktraceStatus},
@@ -35,13 +36,15 @@ pub(crate) struct Call {
     pub key: TaskKey,
     /// The state of the actor that is called.
     pub state: Option<State>,
+    /// What a constructor makes an actor from in place of its arguments.
+    pub checkpoint: Option<Box<Bytes>>,
 }
 
 /// Enters the function: a sync one runs to its end, an async one up to its first pause.
 pub(crate) fn enter(current: Current, call: Call) -> Ran {
     let function = current.function;
     let input = Input::new(function, call.arguments, call.futures, Source::Task(call.key.get()));
-    let input = input.of_actor(call.state);
+    let input = input.of_actor(call.state).from_checkpoint(call.checkpoint);
     match function.entry {
         Entry::Sync(entry) => {
             let output = within(current, || catch_unwind(AssertUnwindSafe(|| entry(input))));
@@ -104,7 +107,8 @@ pub(crate) fn run_inline(registry: &Registry, parent: Current, steal: Steal, wor
         depth: parent.depth + 1,
         described: steal.arguments.is_described(),
     };
-    let call = Call { arguments: steal.arguments, futures: steal.futures, key: steal.key, state: None };
+    let Steal { arguments, futures, key, .. } = steal;
+    let call = Call { arguments, futures, key, state: None, checkpoint: None };
     match enter(current, call) {
         Ran::Ended(ended) => ended,
         Ran::Pending(mut future) => {
@@ -121,6 +125,10 @@ pub(crate) fn not_registered(function: u32, worker: ProcessId) -> Error {
 fn ended(current: Current, output: Result<Output, Box<dyn Any + Send>>) -> Ended {
     let function = || (current.function.name)();
     match output {
+        // What is saved goes into a message at once.
+        Ok(Ok(Encoded { payload, handles })) if current.function.role == Role::Checkpoint => {
+            Ok((payload, handles))
+        }
         Ok(Ok(Encoded { payload, handles })) => Ok((runtime::keep(payload)?, handles)),
         Ok(Err(Error::Application(e))) => Err(Error::Application(e.of_function(function()))),
         // It panicked elsewhere: see [`Error::is_own_panic`].

@@ -1,11 +1,13 @@
 //! The arguments of one attempt, as the function's entry point reads them.
 
 use crate::{
+    core::checkpoint::state_in,
     error::{Error, Result},
     handle::Handle,
     payload::{Encoded, Payload},
-    registry::Function,
+    registry::{Function, Output},
 };
+use bytes::Bytes;
 use std::{any::Any, fmt, sync::Arc};
 
 /// An argument of a call that is being made.
@@ -32,12 +34,13 @@ pub struct Input {
     futures: std::vec::IntoIter<Payload>,
     source: Source,
     state: Option<State>,
+    checkpoint: Option<Box<Bytes>>,
 }
 
 impl Input {
     /// The arguments in `bytes`, with the values of those that were futures.
     pub fn new(function: &'static Function, bytes: Payload, futures: Vec<Payload>, source: Source) -> Self {
-        Input { function, bytes, at: 0, futures: futures.into_iter(), source, state: None }
+        Input { function, bytes, at: 0, futures: futures.into_iter(), source, state: None, checkpoint: None }
     }
 
     /// The same, for a method of the actor that has this state.
@@ -46,12 +49,47 @@ impl Input {
         Input { state, ..self }
     }
 
+    /// The same, for a constructor that makes an actor from this checkpoint.
+    #[must_use]
+    pub fn from_checkpoint(self, checkpoint: Option<Box<Bytes>>) -> Self {
+        Input { checkpoint, ..self }
+    }
+
+    /// The state that the actor which is made here has saved, if it is to be made from that rather than from arguments.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if the checkpoint is damaged.
+    pub fn saved(&self) -> Result<Option<Bytes>> {
+        let Some(checkpoint) = &self.checkpoint else { return Ok(None) };
+        let state = state_in(checkpoint).map_err(|e| Error::checkpoint((self.function.name)(), e))?;
+        Ok(Some(state))
+    }
+
+    /// Saves the state of the lasting actor that is called.
+    ///
+    /// # Errors
+    /// What saving it gives; [`Error::Control`] if the actor is none that has checkpoints.
+    pub fn save(&self) -> Output {
+        let Some(state) = &self.state else {
+            let actor = (self.function.name)().to_owned();
+            let why = "its state is gone".to_owned();
+            return Err(Error::ActorEnded { actor, why, passed: Default::default() });
+        };
+        match state.save {
+            Some(save) => save(&*state.value),
+            None => Err(Error::control(
+                "this actor has no checkpoints: implement `fdbray::Checkpoint` for its type, and write \
+                 `#[actor(checkpoint)]` on its impl block",
+            )),
+        }
+    }
+
     /// The state of the actor whose method is called.
     ///
     /// # Errors
     /// [`Error::ActorEnded`] if it has none of this type any more.
     pub fn actor<T: Send + Sync + 'static>(&self) -> Result<Arc<T>> {
-        let state = self.state.clone().and_then(|state| state.downcast().ok());
+        let state = self.state.clone().and_then(|state| state.value.downcast().ok());
         state.ok_or_else(|| {
             let actor = (self.function.name)().to_owned();
             Error::ActorEnded { actor, why: "its state is gone".to_owned(), passed: Default::default() }
@@ -95,7 +133,16 @@ impl fmt::Debug for Input {
 }
 
 /// What an actor is, without its type.
-pub type State = Arc<dyn Any + Send + Sync>;
+#[derive(Clone)]
+pub struct State {
+    /// Its value.
+    pub value: Arc<dyn Any + Send + Sync>,
+    /// What saves it, if it has checkpoints.
+    pub save: Option<Save>,
+}
+
+/// Gives what is to be kept of a state.
+pub type Save = fn(&(dyn Any + Send + Sync)) -> Output;
 
 /// Where encoded bytes came from, which keeps the futures inside them alive until they are registered here.
 #[derive(Clone, Debug)]

@@ -18,6 +18,6 @@ pub use context::{TaskInfo, current, result_is_described};
 pub(crate) use context::{functions_now, last_root, note_waiting, running};
 pub(crate) use drive::Running;
 pub(crate) use input::push_varint;
-pub use input::{Argument, Input, Source, State};
+pub use input::{Argument, Input, Save, Source, State};
 pub(crate) use park::{wait, wait_timeout};
 pub(crate) use pool::Pool;

@@ -213,7 +213,8 @@ fn run_batch(process: &Arc<Process>, slot: &Slot, key: TaskKey, starts: &mut Vec
         let ran = match current(process, key, &task) {
             Some(current) => {
                 let state = task.actor.and_then(|actor| process.states().get(actor));
-                match enter(current, Call { arguments: task.arguments, futures: task.futures, key, state }) {
+                let Start { arguments, futures, checkpoint, .. } = task;
+                match enter(current, Call { arguments, futures, key, state, checkpoint }) {
                     Ran::Pending(future) => {
                         report_rest(process, slot);
                         slot.lock().key = None;

@@ -1,6 +1,6 @@
 //! Actors of this process: their states, calls of their methods, and their ends.
 
-use super::{calls, not_started, process};
+use super::{calls, durable, not_started, process};
 use crate::{
     cell::Outcome,
     core::Instance,
@@ -66,9 +66,21 @@ pub(crate) fn call_actor(
 }
 
 /// See [`crate::actors::kill`].
-pub(crate) fn kill_actor(actor: &Handle) {
-    if let Some(process) = process() {
-        process.with_core(true, |core, fx| core.kill_actor(actor.id(), fx));
+pub(crate) fn kill_actor(actor: &Handle) -> impl Future<Output = Result<()>> + Send + use<> {
+    let id = actor.id();
+    let killing = process().and_then(|process| {
+        if id.is_durable() {
+            // It is killed whether or not somebody awaits that.
+            return process.outside().map(|outside| outside.io.spawn(durable::kill_actor(id)));
+        }
+        process.with_core(true, |core, fx| core.kill_actor(id, fx));
+        None
+    });
+    async move {
+        match killing {
+            Some(killing) => killing.await.unwrap_or(Err(Error::Shutdown)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -76,6 +88,9 @@ pub(crate) fn kill_actor(actor: &Handle) {
 pub(crate) async fn actor_ready(actor: &Handle) -> Result<()> {
     let process = process().ok_or_else(not_started)?;
     let id = actor.id();
+    if id.is_durable() {
+        return durable::actor_made(id).await;
+    }
     if id.owner != process.me() {
         process.with_core(true, |core, fx| core.ask(id, false, fx));
     }

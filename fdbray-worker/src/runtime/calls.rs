@@ -3,7 +3,7 @@
 use super::{Process, failed, not_started, process};
 use crate::{
     cell::Cell,
-    core::{At, Nanos, Place, Submission, shape::Resources, shape::TemplateSpec},
+    core::{At, Gate, Nanos, Place, Submission, shape::Resources, shape::TemplateSpec},
     error::{Error, Result},
     exec::{self, Argument, push_varint},
     handle::Handle,
@@ -49,6 +49,22 @@ pub(super) fn submit_to(
         });
         Handle::counted(cell)
     })
+}
+
+/// Submits one call that waits behind `gate`.
+pub(super) fn submit_behind(
+    gate: Gate,
+    template: &Template,
+    arguments: impl IntoIterator<Item = Argument>,
+) -> Handle {
+    let Some(process) = process() else { return failed(not_started()) };
+    let mut bytes = Vec::new();
+    let call = match prepare(process, template, arguments, &mut bytes) {
+        Ok(call) => call,
+        Err(error) => return failed(error),
+    };
+    let submission = Submission { gate: Some(gate), ..call.submission(process, template, &bytes) };
+    Handle::counted(process.with_core(false, |core, fx| core.submit(submission, fx)))
 }
 
 /// Submits many calls as one batch.
@@ -226,6 +242,7 @@ fn number(process: &Arc<Process>, template: &Template) -> Result<u32> {
         restarts: options.max_restarts.unwrap_or(0),
         role: function.role,
         retry_errors: options.retry_errors.unwrap_or(0),
+        checkpoints: function.options.checkpoints,
         logs: options.logs.unwrap_or(true) && process.shows_output(),
         here: false,
     };

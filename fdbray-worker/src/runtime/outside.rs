@@ -200,6 +200,11 @@ impl Outside {
         {
             durables.carry_out(&mut fx.attach, &mut fx.detach, &mut fx.cancel);
         }
+        if !(fx.find_actors.is_empty() && fx.confirmed.is_empty() && fx.over.is_empty() && fx.keep.is_empty())
+            && let Some(durables) = self.durables()
+        {
+            durables.carry_out_actors(fx);
+        }
         for (peer, why) in fx.close.drain(..) {
             self.net.close(peer, &why);
         }

@@ -264,6 +264,7 @@ impl Starting {
         });
         core.name_functions(registry.names());
         core.tell_roles(registry.roles());
+        core.tell_lasting(registry.lasting());
         let pool = Pool::new(cpus, config.max_parked);
         let inline = usize::try_from(config.inline_bytes).unwrap_or(usize::MAX);
         let (shared, shows_output) = (SharedMemory::new(&config), config.log_to_driver);

@@ -6,20 +6,17 @@ use super::{
     expect::{self, kind},
     plan::{Lid, Op, Plan, Register, fold},
     value::Content,
+    wait::Some_,
     world::{P, World},
 };
 use fdbray_worker::{
-    cell::{Cell, Outcome, WaitSet},
+    cell::{Cell, Outcome},
     core::{At, Instance, Nanos, Origin, Place, Submission, TaskKey, message::TaskName},
     error::{ApplicationError, Error},
     id::ObjectId,
     payload::Payload,
 };
-use std::{
-    collections::BTreeSet,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{sync::Arc, task::Poll};
 
 /// A handle of user code. It is counted; [`World::release_all`] ends it.
 #[derive(Debug)]
@@ -43,14 +40,8 @@ pub struct Frame {
     pub moot: bool,
     pc: usize,
     sum: u64,
-    failed: Option<Error>,
-    some: Option<Some_>,
-}
-
-/// A wait for some of many.
-struct Some_ {
-    set: Arc<WaitSet>,
-    ended: BTreeSet<u64>,
+    pub failed: Option<Error>,
+    pub some: Option<Some_>,
 }
 
 #[derive(Debug)]
@@ -105,7 +96,7 @@ impl Frame {
         self.registers.drain(..).flatten().collect()
     }
 
-    fn handle(&self, register: Register) -> &Handle {
+    pub fn handle(&self, register: Register) -> &Handle {
         self.registers[register].as_ref().expect("the plan uses registers that have a handle")
     }
 }
@@ -139,7 +130,7 @@ impl World {
     }
 
     /// Decodes a value: its sum counts, and its futures come into registers.
-    fn read(&mut self, p: P, frame: &mut Frame, lid: Lid, value: &[u8], origin: Origin) {
+    pub fn read(&mut self, p: P, frame: &mut Frame, lid: Lid, value: &[u8], origin: Origin) {
         let content = Content::decode(value);
         let logical = &self.plan.futures[lid];
         assert_eq!((content.lid, content.sum), (lid, logical.sum), "p{p}: future {lid} has a wrong value");
@@ -301,81 +292,6 @@ impl World {
         self.hold(p, cell, lid, frame.moot)
     }
 
-    /// What `Handle::poll` does.
-    fn poll(&mut self, p: P, thread: u32, handle: &Handle) -> Poll<Outcome> {
-        let cell = handle.cell.clone();
-        let waker = self.waker(p, thread);
-        let mut cx = Context::from_waker(&waker);
-        let actor = self.plan.futures[handle.lid].actor;
-        let mut polled = if actor { cell.poll_end(&mut cx) } else { cell.poll_local(&mut cx) };
-        if polled.is_pending() && actor {
-            self.call(p, |core, fx| core.ask(cell.id(), false, fx));
-            polled = cell.poll_end(&mut cx);
-        } else if polled.is_pending() && cell.first_ask() {
-            self.call(p, |core, fx| core.ask(cell.id(), true, fx));
-            polled = cell.poll_local(&mut cx);
-        }
-        if let Poll::Ready(outcome) = &polled {
-            self.saw(p, cell.id(), outcome);
-        }
-        polled
-    }
-
-    fn poll_some(&mut self, p: P, thread: u32, frame: &mut Frame, of: &[Register], count: usize) -> bool {
-        if frame.some.is_none() {
-            let set = WaitSet::new();
-            for (token, r) in of.iter().enumerate() {
-                let cell = frame.handle(*r).cell.clone();
-                cell.watch(&set, token as u64);
-                self.call(p, |core, fx| core.ask(cell.id(), false, fx));
-            }
-            frame.some = Some(Some_ { set, ended: BTreeSet::new() });
-        }
-        let waker = self.waker(p, thread);
-        let Some(some) = &mut frame.some else { return true };
-        while some.ended.len() < count
-            && let Poll::Ready(token) = some.set.poll_next(&mut Context::from_waker(&waker))
-        {
-            assert!(some.ended.insert(token), "p{p}: a wait set heard of one future twice");
-        }
-        some.ended.len() >= count
-    }
-
-    fn unwatch(&mut self, frame: &mut Frame, of: &[Register]) {
-        if let Some(some) = frame.some.take() {
-            of.iter().for_each(|r| frame.handle(*r).cell.unwatch(&some.set));
-        }
-    }
-
-    /// Whether what the topmost frame waits for has come.
-    pub fn is_ready(&mut self, p: P, id: u32, thread: &mut Thread) -> bool {
-        let Some(frame) = thread.stack.last_mut() else { return true };
-        match frame.op(&self.plan) {
-            Some(Op::Await { of, .. }) => self.poll(p, id, frame.handle(of)).is_ready(),
-            Some(Op::AwaitSome { of, count }) => self.poll_some(p, id, frame, &of, count),
-            _ => true,
-        }
-    }
-
-    fn awaited(&mut self, p: P, frame: &mut Frame, of: Register, fold: bool, outcome: Outcome) {
-        let Handle { cell, lid, made } = frame.handle(of);
-        let (id, lid, made) = (cell.id(), *lid, *made);
-        match outcome {
-            Outcome::Value(value) if fold => self.read(p, frame, lid, value.head(), Origin::Object(id)),
-            Outcome::Value(_) => {}
-            Outcome::Stored { .. } => {
-                assert!(self.plan.futures[lid].actor, "a poll gives no bytes that are elsewhere")
-            }
-            Outcome::Failed(error) => {
-                self.count(error_name(kind(&error)));
-                self.check_error(p, frame, (id, lid, made), &error);
-                if fold {
-                    frame.failed = Some(Error::from(error));
-                }
-            }
-        }
-    }
-
     fn end(&mut self, p: P, frame: &mut Frame) -> Flow {
         if let Some(error) = frame.failed.take() {
             // As the panic boundary says it.
@@ -434,22 +350,5 @@ impl World {
                 self.all[p].released.push(id);
             }
         }
-    }
-}
-
-fn error_name(kind: u16) -> &'static str {
-    match kind {
-        expect::APPLICATION => "[Application]",
-        expect::CANCELLED => "[Cancelled]",
-        expect::DEADLINE => "[DeadlineExceeded]",
-        expect::OVERLOADED => "[Overloaded]",
-        expect::WORKER_DIED => "[WorkerDied]",
-        expect::OWNER_DIED => "[OwnerDied]",
-        expect::OBJECT_LOST => "[ObjectLost]",
-        expect::UNSCHEDULABLE => "[Unschedulable]",
-        expect::SHUTDOWN => "[Shutdown]",
-        expect::PANICKED => "[Panicked]",
-        expect::ACTOR_ENDED => "[ActorEnded]",
-        _ => "[other]",
     }
 }

@@ -12,7 +12,7 @@
 //! | `net` | connections: made, broken, resumed, refused; sessions: begun and ended |
 //! | `faults` | crashes, pauses, cuts, late joiners |
 //! | `exec` | the executor: threads, batches, tasks that wait |
-//! | `interpret` | one task: the steps of its program |
+//! | `interpret`, `wait` | one task: the steps of its program, and what it waits for |
 //! | `value` | the bytes of arguments and values |
 //! | `check` | the invariants |
 //! | `actors` | those of actors: order, exclusivity, ends |
@@ -31,6 +31,7 @@ mod plan_actors;
 mod random;
 mod scenario;
 mod value;
+mod wait;
 mod world;
 mod writer;
 

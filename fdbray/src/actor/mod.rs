@@ -1,10 +1,11 @@
 //! Actors without their own types: what the handles and options that `#[actor]` makes are made of.
 
+mod checkpoint;
 mod creation;
-mod limit;
 mod state;
 
-pub use creation::Creation;
+pub use checkpoint::{Checkpoint, restored, save_alone, save_together};
+pub use creation::{Creating, Creation};
 pub use state::{Access, Alone, Together, state_of_an_actor, state_of_an_actor_with_shared_methods};
 
 use crate::{
@@ -18,9 +19,9 @@ use fdbray_worker::{
     id::ObjectId,
     options::Defaults,
     registry::{Entry, Function, Output, Registered, Role},
+    runtime::durable,
     template::Template,
 };
-use limit::Limit;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{self, DeserializeOwned},
@@ -58,6 +59,36 @@ pub trait ActorHandle: Clone + fmt::Debug + Serialize + DeserializeOwned + Send 
     #[doc(hidden)]
     fn __actor(&self) -> &Actor;
 
+    #[doc(hidden)]
+    fn __of(actor: Actor) -> Self;
+
+    #[doc(hidden)]
+    fn __type_name() -> &'static str;
+
+    /// The actor that has this name in the cluster.
+    ///
+    /// ```no_run
+    /// # use fdbray::prelude::*;
+    /// # struct Counter(i64);
+    /// # #[actor]
+    /// # impl Counter {
+    /// #     pub fn new(start: i64) -> Self { Counter(start) }
+    /// #     pub fn add(&mut self, k: i64) { self.0 += k; }
+    /// # }
+    /// # async fn f() -> fdbray::Result<()> {
+    /// let total = CounterHandle::named("total").await?;
+    /// total.add(5).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::NoSuchActor`](crate::Error::NoSuchActor); [`Error::OtherActor`](crate::Error::OtherActor) if its type is
+    /// another one; or the control plane does not answer.
+    fn named(name: &str) -> impl Future<Output = Result<Self>> + Send + use<Self> {
+        let name = name.to_owned();
+        async move { Ok(Self::__of(Actor::new(durable::named(&name, Self::__type_name()).await?))) }
+    }
+
     /// Waits until the actor has been made.
     ///
     /// # Errors
@@ -78,14 +109,26 @@ pub trait ActorHandle: Clone + fmt::Debug + Serialize + DeserializeOwned + Send 
         method::<(), 0>(&STOP, &Actor::new(self.__actor().handle.clone()), [])
     }
 
+    /// Has the actor take a [checkpoint](Checkpoint) now, also if what this returns is not awaited; that resolves when it is
+    /// kept. Takes effect in the order of this caller's calls. With `#[actor(checkpoint)]` nothing waits for this, since
+    /// every answer has a checkpoint behind it; with `#[actor(checkpoint = "on_demand")]` nothing else takes one.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`](crate::Error::Checkpoint): why there is none. [`Error::Control`](crate::Error::Control) if the
+    /// actor's type has no checkpoints. And as for any call of a method: the actor was never made, has ended before, or was
+    /// lost meanwhile.
+    fn checkpoint(&self) -> impl Future<Output = Result<()>> + Send + use<Self> {
+        method::<(), 0>(&SAVE, self.__actor(), [])
+    }
+
     /// Ends the actor at once, also if what this returns is not awaited: what runs is dropped where it awaits, or runs to
     /// its end unseen, and all calls that have not ended end with [`Error::ActorEnded`](crate::Error::ActorEnded).
     ///
     /// # Errors
-    /// None at present: an actor that has ended already stays so.
+    /// The cluster owns the actor ([`detached`](macro@crate::actor#actors-of-the-cluster)), and the control plane does not
+    /// answer. An actor that has ended already stays so.
     fn kill(&self) -> impl Future<Output = Result<()>> + Send + use<Self> {
-        actors::kill(&self.__actor().handle);
-        std::future::ready(Ok(()))
+        actors::kill(&self.__actor().handle)
     }
 
     /// Another handle of the same actor, each call of whose methods may take `limit` from when it is made; then it ends with
@@ -119,9 +162,7 @@ pub trait ActorHandle: Clone + fmt::Debug + Serialize + DeserializeOwned + Send 
     /// ```
     #[must_use = "the handle that it is called on stays as it is"]
     fn with_deadline(&self, limit: Duration) -> Self {
-        let limited = self.clone();
-        limited.__actor().limit.set(limit);
-        limited
+        Self::__of(Actor { handle: self.__actor().handle.clone(), limit: Some(limit) })
     }
 }
 
@@ -130,12 +171,12 @@ pub trait ActorHandle: Clone + fmt::Debug + Serialize + DeserializeOwned + Send 
 pub struct Actor {
     handle: Handle,
     /// Of the calls made through this handle.
-    limit: Limit,
+    limit: Option<Duration>,
 }
 
 impl Actor {
     fn new(handle: Handle) -> Self {
-        Actor { handle, limit: Limit::default() }
+        Actor { handle, limit: None }
     }
 }
 
@@ -147,10 +188,10 @@ impl fmt::Debug for Actor {
 
 impl Serialize for Actor {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let collected = if is_described() {
+        let collected = if is_described() && !self.handle.id().is_durable() {
             Err(
-                "the handle of an actor cannot be inside an argument or a result of a durable call, which may outlive the \
-                 actor",
+                "the handle of an actor that a process owns cannot be inside a checkpoint, or an argument or a result of a \
+                 durable call, which may outlive the actor; make the actor `detached`",
             )
         } else if serializer.is_human_readable() {
             Err(ELSEWHERE)
@@ -179,7 +220,7 @@ pub fn method<R, const N: usize>(
     actor: &Actor,
     arguments: [Argument; N],
 ) -> RemoteFuture<R> {
-    let handle = actors::call(Template::plain(function), &actor.handle, actor.limit.limit(), arguments);
+    let handle = actors::call(Template::plain(function), &actor.handle, actor.limit, arguments);
     RemoteFuture::new(handle, Some(function))
 }
 
@@ -204,6 +245,20 @@ inventory::submit!(Registered(&STOP));
 fn stopped(_: Input) -> Output {
     encode(&()).map_err(|why| crate::Error::encode("the end of an actor", why))
 }
+
+/// Saves the state of whatever actor it is called on, which goes to who keeps it. The runtime calls it by itself where
+/// checkpoints are due.
+static SAVE: Function = Function {
+    name: || "fdbray::ActorHandle::checkpoint",
+    signature: || "fn()",
+    file: file!(),
+    line: line!(),
+    entry: Entry::Sync(|input| input.save()),
+    role: Role::Checkpoint,
+    options: Defaults { cpus: Some(0.0), ..Defaults::NEW },
+    template: OnceLock::new(),
+};
+inventory::submit!(Registered(&SAVE));
 
 const ELSEWHERE: &str =
     "the handle of an actor can only be serialized inside an argument, a result or a put of fdbray";

@@ -4,7 +4,7 @@
 use crate::{Error, Result, encoding::encode};
 use fdbray_worker::{
     actors,
-    exec::Input,
+    exec::{Input, Save, State},
     registry::{Function, Output},
 };
 use std::{fmt, sync::Arc};
@@ -15,18 +15,34 @@ use tokio::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub struct Access<C> {
     /// The state of the actor whose method is called.
     pub of: fn(&Input) -> Result<Arc<C>>,
-    /// Makes a state that of the actor whose constructor runs.
-    pub install: fn(C, &'static Function) -> Output,
+    install: fn(C, Option<Save>, &'static Function) -> Output,
+    save: Option<Save>,
 }
 
 /// For an actor whose methods all run alone.
 pub const fn state_of_an_actor<T: Send + 'static>() -> Access<Alone<T>> {
-    Access { of: |input| input.actor(), install }
+    Access { of: |input| input.actor(), install, save: None }
 }
 
 /// For an actor that has methods with `&self`, which run beside each other.
 pub const fn state_of_an_actor_with_shared_methods<T: Send + Sync + 'static>() -> Access<Together<T>> {
-    Access { of: |input| input.actor(), install }
+    Access { of: |input| input.actor(), install, save: None }
+}
+
+impl<C> Access<C> {
+    /// The same, for an actor with checkpoints.
+    #[must_use]
+    pub const fn saved_by(self, save: Save) -> Self {
+        Access { save: Some(save), ..self }
+    }
+
+    /// Makes `state` that of the actor whose constructor runs.
+    ///
+    /// # Errors
+    /// No constructor runs on this thread.
+    pub fn install(&self, state: C, function: &'static Function) -> Output {
+        (self.install)(state, self.save, function)
+    }
 }
 
 /// The state of an actor whose methods all run alone; it need not be `Sync`.
@@ -44,6 +60,11 @@ impl<T> Alone<T> {
     /// Another one runs.
     pub fn exclusive(&self, function: &'static Function) -> Result<MutexGuard<'_, T>> {
         self.0.try_lock().map_err(|_| contended(function))
+    }
+
+    /// What `save` makes of it.
+    pub(super) fn saved(&self, save: fn(&T) -> Output) -> Output {
+        save(&*self.0.try_lock().map_err(|_| contended(&super::SAVE))?)
     }
 }
 
@@ -71,6 +92,11 @@ impl<T> Together<T> {
     pub fn shared(&self, function: &'static Function) -> Result<RwLockReadGuard<'_, T>> {
         self.0.try_read().map_err(|_| contended(function))
     }
+
+    /// What `save` makes of it.
+    pub(super) fn saved(&self, save: fn(&T) -> Output) -> Output {
+        save(&*self.shared(&super::SAVE)?)
+    }
 }
 
 impl<C> fmt::Debug for Access<C> {
@@ -91,8 +117,8 @@ impl<T> fmt::Debug for Together<T> {
     }
 }
 
-fn install<C: Send + Sync + 'static>(cell: C, function: &'static Function) -> Output {
-    actors::install(Arc::new(cell))?;
+fn install<C: Send + Sync + 'static>(cell: C, save: Option<Save>, function: &'static Function) -> Output {
+    actors::install(State { value: Arc::new(cell), save })?;
     encode(&()).map_err(|why| Error::encode(format!("the result of `{}`", (function.name)()), why))
 }
 

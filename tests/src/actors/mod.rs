@@ -2,7 +2,8 @@
 
 mod holders;
 mod journal;
-pub mod scenarios;
+mod owning;
+pub mod shared;
 mod together;
 
 pub use holders::{
@@ -10,6 +11,7 @@ pub use holders::{
     write_on,
 };
 pub use journal::{Journal, JournalHandle, JournalOptions, Refused};
+pub use shared::{Desk, DeskHandle, Till, TillHandle, free, has_ended};
 pub use together::{Together, TogetherHandle};
 
 pub use crate::crash::{eventually, send, within};
@@ -32,6 +34,22 @@ pub async fn late(n: u64, millis: u64) -> u64 {
 #[remote(cpus = 0)]
 pub fn refuses(n: u64) -> Result<u64, Refused> {
     Err(Refused { n })
+}
+
+/// The same of a total.
+#[remote(cpus = 0)]
+pub async fn late_total(n: i64) -> i64 {
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    n
+}
+
+/// Adds to it, from where this runs.
+///
+/// # Errors
+/// If that could not be.
+#[remote(cpus = 0)]
+pub async fn add_to(till: TillHandle, k: i64) -> fdbray::Result<i64> {
+    till.add(k).await
 }
 
 /// The process that runs it.

@@ -16,6 +16,9 @@ use std::{path::Path, time::Duration};
 pub async fn scenario() -> fdbray::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    if let Some(played) = crate::actors::shared::scenario(&words).await {
+        return played.inspect(|()| println!("done"));
+    }
     match words[..] {
         ["values"] => api::values().await?,
         ["arguments"] => api::arguments().await?,

@@ -1,6 +1,6 @@
 //! What is left of actors when their worker dies.
 
-use super::LIMIT;
+use super::{LIMIT, cluster};
 use fdbray::{Error, RemoteFuture, prelude::*, settle};
 use fdbray_tests::actors::*;
 use rustix::process::Signal;
@@ -48,6 +48,20 @@ async fn or_it_is_made_again_with_a_fresh_state() {
     assert!(died(&error), "{error:?}");
     let error = within(LIMIT, "retries do not help", journal.pid_surely()).await.unwrap_err();
     assert!(matches!(error, Error::ActorEnded { .. }), "{error:?}");
+}
+
+#[test]
+fn an_actor_moves_without_spending_a_restart_when_its_worker_leaves_in_order() {
+    let cluster = cluster();
+    let workers: Vec<_> = (0..4).map(|_| cluster.worker(&["--cpus", "1"])).collect();
+    let mut driver = cluster.driver(&["till-moves", "3"]);
+    for signal in [Signal::TERM, Signal::TERM, Signal::KILL] {
+        let pid: u32 = driver.says(60, "in ").parse().unwrap();
+        let at = workers.iter().position(|worker| worker.pid() == pid).expect("it is in a worker");
+        workers[at].signal(signal);
+    }
+    driver.says(60, "in ");
+    driver.succeeds(60);
 }
 
 #[fdbray::test(workers = 1, cpus = 1)]

@@ -1,8 +1,8 @@
 //! What becomes of actors when those die who made them, hold them or call them.
 
-use super::LIMIT;
-use fdbray::{Error, ProcessId, RemoteFuture, prelude::*, settle};
-use fdbray_tests::{actors::*, crash::Cluster};
+use super::{LIMIT, cluster};
+use fdbray::{Error, ProcessId, prelude::*, settle};
+use fdbray_tests::actors::*;
 use rustix::process::Signal;
 use std::{
     fs,
@@ -207,13 +207,13 @@ async fn and_one_whose_owner_dies_lets_go_of_it() {
 
 /// How an actor ends whose driver, which has called it a thousand times, goes this way.
 fn ends_with_its_driver(way: &str) {
-    let cluster = Cluster::new(env!("CARGO_BIN_EXE_actors_app"));
+    let cluster = cluster();
     let mut worker = cluster.worker(&["--cpus", "2"]);
     let (end, hangs) = (cluster.file("end"), cluster.file("hangs"));
     let mut driver = cluster.driver(&[way, path(&end), path(&hangs)]);
     driver.says(60, "has called");
     match way {
-        "leaves" => driver.succeeds(60),
+        "journal-leaves" => driver.succeeds(60),
         _ => driver.kill(),
     }
     eventually(60, "the actor ends", || end.exists().then_some(()));
@@ -221,7 +221,7 @@ fn ends_with_its_driver(way: &str) {
     // The worker goes on, for another driver.
     fs::remove_file(&end).unwrap();
     fs::remove_file(&hangs).unwrap();
-    cluster.driver(&["leaves", path(&end), path(&hangs)]).succeeds(60);
+    cluster.driver(&["journal-leaves", path(&end), path(&hangs)]).succeeds(60);
     eventually(60, "that one's ends", || end.exists().then_some(()));
     worker.signal(Signal::TERM);
     worker.succeeds(60);
@@ -229,17 +229,12 @@ fn ends_with_its_driver(way: &str) {
 
 #[test]
 fn an_actor_ends_with_its_driver_that_is_killed() {
-    ends_with_its_driver("stays");
+    ends_with_its_driver("journal-stays");
 }
 
 #[test]
 fn and_with_one_that_leaves() {
-    ends_with_its_driver("leaves");
-}
-
-async fn has_ended<T: serde::de::DeserializeOwned + std::fmt::Debug>(call: RemoteFuture<T>) {
-    let error = within(LIMIT, "a call after the end", call).await.unwrap_err();
-    assert!(matches!(error, Error::ActorEnded { .. }), "{error:?}");
+    ends_with_its_driver("journal-leaves");
 }
 
 #[fdbray::test(workers = 1, cpus = 2)]
@@ -256,7 +251,8 @@ async fn stop_waits_for_a_method_that_never_returns_until_that_is_cancelled() {
     within(LIMIT, "it stops", stopping).await.unwrap().unwrap();
     assert_eq!(within(LIMIT, "what came before", before).await.unwrap(), 1);
     assert_eq!(ended_with(&end).await, 1);
-    has_ended(journal.count()).await;
+    let error = within(LIMIT, "a call after the end", journal.count()).await.unwrap_err();
+    assert!(has_ended(&error), "{error:?}");
 }
 
 #[fdbray::test(workers = 1, cpus = 2)]
@@ -272,7 +268,8 @@ async fn and_ends_with_the_worker_of_one_that_cannot_be() {
     send(worker, Signal::KILL);
     let error = within(LIMIT, "nor does it stop", stopping).await.unwrap_err();
     assert!(matches!(error, Error::WorkerDied { .. } | Error::ActorEnded { .. }), "{error:?}");
-    has_ended(journal.count()).await;
+    let error = within(LIMIT, "a call after the end", journal.count()).await.unwrap_err();
+    assert!(has_ended(&error), "{error:?}");
 }
 
 #[fdbray::test(workers = 1, cpus = 2)]

@@ -4,6 +4,8 @@
 //! for good, and never takes a change between two pages for that.
 
 use super::FutureId;
+use super::actors::{Named, Owner};
+use super::encoding;
 use super::entries::entries;
 use super::error::DurableError;
 use super::inbox::process;
@@ -61,9 +63,11 @@ impl Durable {
         }
         kinds.push((Kind::Entry, keys.all_spreading()));
         kinds.push((Kind::Named, keys.named()));
+        kinds.push((Kind::Actor, keys.actors()));
+        kinds.push((Kind::Checkpoint, keys.checkpoints()));
         kinds.push((Kind::Waiter, keys.all_waiters()));
         kinds.push((Kind::Chunk, keys.all_chunks()));
-        for owned in [keys.inboxes(), keys.bells(), keys.all_staged()] {
+        for owned in [keys.inboxes(), keys.bells(), keys.all_staged(), keys.all_namings()] {
             kinds.push((Kind::Owned, owned));
         }
         for (kind, prefix) in kinds {
@@ -98,6 +102,8 @@ enum Kind {
     Record,
     Entry,
     Named,
+    Actor,
+    Checkpoint,
     Waiter,
     Chunk,
     Owned,
@@ -128,6 +134,18 @@ impl Page<'_> {
             Kind::Named => match std::str::from_utf8(value).ok().and_then(|id| id.parse().ok()) {
                 Some(id) => self.entry(id, key, value).await?,
                 None => self.wrong(key, "does not name a future"),
+            },
+            Kind::Actor => match encoding::decode::<Named>(key, value)?.owner {
+                Owner::Cluster(id) => self.entry(id, key, value).await?,
+                Owner::Process { process, .. } => self.process(process).await?,
+            },
+            Kind::Checkpoint => match of(&rest[..rest.len().min(2)]) {
+                Some(id) => match self.get(id).await? {
+                    Some(Some(record)) if record.spec.actor.is_some() && !record.settled() => {}
+                    None => {}
+                    _ => self.wrong(key, "is the checkpoint of no actor that lives"),
+                },
+                None => self.wrong(key, "no key of a checkpoint"),
             },
             Kind::Waiter => match of(&rest[..rest.len().saturating_sub(1)]) {
                 Some(id) => match self.get(id).await? {

@@ -158,7 +158,7 @@ impl Durable {
                 .await?;
                 for (token, missing) in tokens.iter() {
                     if work.current(by, *token).is_ok() {
-                        work.unclaim(token.id, missing).await?;
+                        work.unclaim(token.id, missing, false).await?;
                     }
                 }
                 Ok(())
@@ -201,7 +201,8 @@ impl Work {
                 Ok(record) if matches!(record.state, State::Unclaimed { .. }) => {
                     suspects -= usize::from(record.suspect);
                     record.claims += 1;
-                    record.state = State::Claimed(Claim { by, nonce: wants.nonce, attempt: None });
+                    record.state =
+                        State::Claimed(Claim { by, nonce: wants.nonce, attempt: None, lives: None });
                 }
                 Ok(_) | Err(DurableError::NewerRecord { .. } | DurableError::NoSuchFuture(_)) => continue,
                 Err(error) => return Err(error),
@@ -364,11 +365,21 @@ impl Work {
         }
     }
 
-    /// Takes a claimed future from its claimer, which has died or gave it up: its attempt, if there was one, is spent.
-    pub(super) async fn unclaim(&mut self, id: FutureId, missing: &[FutureId]) -> Result<(), DurableError> {
+    /// Takes a claimed future from its claimer, which has died or gave it up: its attempt, if there was one, is spent. An
+    /// actor that lived is `lost`, or moves of its claimer's own will.
+    pub(super) async fn unclaim(
+        &mut self,
+        id: FutureId,
+        missing: &[FutureId],
+        lost: bool,
+    ) -> Result<(), DurableError> {
         let now = self.now;
         let State::Claimed(claim) = self.expect(id)?.state else { return Ok(()) };
-        if let Some(attempt) = claim.attempt {
+        if claim.lives.is_some() {
+            if lost && let Some(cause) = self.restart(id, claim.by)? {
+                return self.settle(id, failed(cause, now), Some(claim.by)).await;
+            }
+        } else if let Some(attempt) = claim.attempt {
             if self.expect(id)?.spec.durable_value {
                 self.clear(&self.keys.chunks(id, attempt))?;
             }

@@ -4,6 +4,7 @@
 //! and writes the difference; the checker compares them with what is stored.
 
 use super::FutureId;
+use super::actors::Named;
 use super::keys::{Keys, Ready, Timer};
 use super::record::{Record, State};
 use super::shape::ShapeId;
@@ -52,6 +53,12 @@ pub(super) fn entries(keys: &Keys, record: &Record) -> Vec<KeyValue> {
     if let Some(key) = &spec.key {
         // The id, so that a reader of the key needs no parser for tuples.
         add(keys.name(key), id.to_string().as_bytes());
+    }
+    if !record.settled()
+        && let Some(actor) = &spec.actor
+        && let (Some(name), Some(named)) = (&actor.name, Named::of(id, Some(actor)))
+    {
+        add(keys.actor(name), &named.encode());
     }
     entries
 }

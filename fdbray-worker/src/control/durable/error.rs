@@ -109,6 +109,22 @@ pub enum Refused {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// The name that the actor was to have belongs to another one.
+    #[error("the name `{name}` belongs to an actor of type `{by}`; look it up, or use another name")]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// The type of the actor that has it.
+        by: String,
+    },
+    /// It cannot be the name of an actor.
+    #[error("`{name}` cannot be the name of an actor: {why}")]
+    BadName {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// An argument, or the future that it is to run with, is a durable one that is not there any more.
     #[error(
         "durable future {argument}, which `{function}` needs, is not there any more: it was released, or its retention is over"

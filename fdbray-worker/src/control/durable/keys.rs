@@ -78,6 +78,43 @@ impl Keys {
         self.named().str(key)
     }
 
+    pub(super) fn actors(&self) -> Key {
+        self.below("actor")
+    }
+
+    pub(super) fn actor(&self, name: &str) -> Key {
+        self.actors().str(name)
+    }
+
+    pub(super) fn checkpoints(&self) -> Key {
+        self.below("checkpoint")
+    }
+
+    pub(super) fn checkpoint(&self, id: FutureId) -> Key {
+        id.append(self.checkpoints())
+    }
+
+    pub(super) fn checkpoint_chunks(&self, id: FutureId, claim: u32, version: u64) -> Key {
+        self.checkpoint(id).u64(claim.into()).u64(version)
+    }
+
+    pub(super) fn checkpoint_chunk(&self, id: FutureId, claim: u32, version: u64, number: u64) -> Key {
+        self.checkpoint_chunks(id, claim, version).u64(number)
+    }
+
+    pub(super) fn all_namings(&self) -> Key {
+        self.below("naming")
+    }
+
+    /// The names of actors that a process owns.
+    pub(super) fn namings_of(&self, process: ProcessId) -> Key {
+        self.all_namings().u64(process.get())
+    }
+
+    pub(super) fn naming(&self, process: ProcessId, name: &str) -> Key {
+        self.namings_of(process).str(name)
+    }
+
     pub(super) fn ready(&self) -> Key {
         self.below("ready")
     }

@@ -45,6 +45,8 @@
 //! | `("clock")` | the number of the tick. Moved by whoever has seen it unchanged for one second |
 //! | `("future", F)` | MessagePack [`Record`] |
 //! | `("key", text)` | the id, as text, of the future that was submitted under this key |
+//! | `("actor", name)` | MessagePack [`Named`]: the actor that has this name now |
+//! | `("naming", process, name)` | nothing. The name is that of an actor which this process owns |
 //! | `("ready", shape, place, -priority, kind, shard, since, F)` | nothing. A future that may be claimed: of this [shape](ShapeId); to run in the process `place`, 0 for anywhere; `kind` is the [hash of function and signature](crate::registry::function_hash); `shard` is the process xor the number, modulo 16; `since` is a tick |
 //! | `("claim", process, F)` | the nonce of the batch. A future that this process has claimed |
 //! | `("timer", tick, what, F)` | nothing. From this tick on its `deadline` is over, it may be tried again (`retry`), it may run anywhere (`place`), or its retention has ended (`expiry`) |
@@ -58,15 +60,18 @@
 //! | `("shapes")` | a number that changes when shapes come or go |
 //! | `("signal", shape)` | a number that changes when futures of this shape become ready: what its workers watch |
 //! | `("chunk", F, attempt, n)` | 90,000 bytes, the last one fewer: of the arguments (attempt 0) or of the value that this attempt computed |
+//! | `("checkpoint", F)` | MessagePack `{claim, version, len}`: the last checkpoint of an actor |
+//! | `("checkpoint", F, claim, version, n)` | 90,000 bytes of it, the last one fewer |
 //! | `("staged", F)` | nothing. Chunks of arguments were written ahead of a submission that has not come |
 //!
-//! `ready`, `claim`, `timer`, `waiting`, `hold`, `spread` and `key` follow from the records alone. To wipe the
+//! `ready`, `claim`, `timer`, `waiting`, `hold`, `spread`, `key`, and `actor` of an actor that the cluster owns, follow from the
+//! records alone. To wipe the
 //! durable futures of one cluster, clear the range of `("fdbray", cluster, "durable")`.
 //!
 //! # Versions
 //!
 //! Records outlive binaries. They are maps with field names; fields may be added with a default, and `v` counts up when
-//! that is not enough: 2 has `near` and the cause `PlaceGone`. Each record is written with the lowest `v` that has what is
+//! that is not enough: 2 has `near` and the cause `PlaceGone`, 3 has actors. Each record is written with the lowest `v` that has what is
 //! in it, so that older programs read what needs nothing new. A record with a newer `v` is [refused by name](DurableError::NewerRecord) where it was asked for,
 //! and passed over where it was met in a batch: somebody who can read it will come by. A newer format of the whole is
 //! [refused](DurableError::OtherFormat) at the start. Functions are named, and signatures hashed, so that workers of
@@ -77,11 +82,14 @@
 //! | `record`, `id`, `shape`, `keys`, `entries`, `encoding` | what is stored |
 //! | `transition`, `work` | how a transition runs |
 //! | `submit`, `claim`, `complete`, `end` | the transitions; `settle` and `place` are what they share |
-//! | `inbox`, `chunks` | waiting; bytes that are too large for a record |
+//! | `actors` | actors that the cluster owns, and the names of actors |
+//! | `inbox`, `chunks`, `checkpoint` | waiting; bytes that are too large for a record, or not in one |
 //! | `clock`, `recover` | what is done by whoever comes by |
 //! | `list`, `check` | looking |
 
+mod actors;
 mod check;
+mod checkpoint;
 mod chunks;
 mod claim;
 mod clock;
@@ -105,6 +113,7 @@ mod tests;
 mod transition;
 mod work;
 
+pub use actors::{Named, NamedActor, Owner, Whereabouts};
 pub use check::{Discrepancy, Report};
 pub use claim::{Claimed, Room, Token, Wants};
 pub use clock::Tick;
@@ -114,8 +123,8 @@ pub use id::FutureId;
 pub use inbox::{Handled, Mail, Notice, Target};
 pub use list::{Filter, Page, Stage, Unschedulable};
 pub use record::{
-    Arguments, Cause, Claim, Failed, Failure, INLINE_ARGUMENTS, INLINE_VALUE, LARGEST, Near, Place, Realized,
-    Record, Retention, Spec, State, Value,
+    ActorSpec, Arguments, Cause, Claim, Failed, Failure, INLINE_ARGUMENTS, INLINE_VALUE, LARGEST, Near,
+    Place, Realized, Record, Retention, Spec, State, Value,
 };
 pub use shape::{ShapeId, fits, lacks};
 pub use submit::{Submission, Submitted};

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The newest version of records that this program reads and writes: see [`Record::version`].
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 /// Arguments up to this size are inside the record; larger ones are in chunks.
 pub const INLINE_ARGUMENTS: usize = 4 << 10;
 /// Values up to this size are inside the record; larger ones are elsewhere, or in chunks.
@@ -46,6 +46,9 @@ pub struct Record {
     pub suspect: bool,
     /// How many attempts ended in an error that was tried again.
     pub failed: u32,
+    /// Of an actor: how often it was lost after it had been made.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restarts: u32,
     /// Why the last attempt failed, while it is tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<Failure>,
@@ -109,12 +112,27 @@ pub struct Spec {
     /// Whether what it prints and logs is shown in the driver's terminal.
     #[serde(default, skip_serializing_if = "is_false")]
     pub logs: bool,
+    /// If it is an actor, which does not end with its constructor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<ActorSpec>,
     /// The key under which it was submitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// If it has a key: the first half of the SHA-256 of its arguments and of the ids of `futures`.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "binary::optional")]
     pub digest: Option<Vec<u8>>,
+}
+
+/// What an actor is beside a call of its constructor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActorSpec {
+    /// The name that it has in the cluster until it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The name of its type.
+    pub type_name: String,
+    /// How often it is made again after it was lost.
+    pub restarts: u32,
 }
 
 /// Encoded arguments.
@@ -202,6 +220,9 @@ pub struct Claim {
     /// The attempt, from 1, if it was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
+    /// Of an actor that has been made: the number that it has in that process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lives: Option<u64>,
 }
 
 /// How a future got its value.
@@ -284,6 +305,15 @@ pub enum Cause {
         /// The process.
         process: ProcessId,
     },
+    /// An actor was lost with its process, or broke, once more than it may be made again. Since version 3.
+    ActorGone {
+        /// Its constructor.
+        function: String,
+        /// The last process.
+        worker: ProcessId,
+        /// How often it was made again.
+        restarts: u32,
+    },
     /// It had not ended by its deadline.
     DeadlineExceeded {
         /// The function.
@@ -328,7 +358,11 @@ impl Record {
     /// The version that its layout needs: programs that read that, and no newer one, can have it.
     pub(super) fn version(&self) -> u32 {
         let newer = |failure: &Failure| matches!(failure.cause, Cause::PlaceGone { .. });
+        // What waits for an actor's future is a plain call, whose failure says so.
+        let newest = |failure: &Failure| matches!(failure.cause, Cause::ActorGone { .. });
         match &self.state {
+            _ if self.spec.actor.is_some() => 3,
+            State::Failed(failed) if newest(&failed.failure) => 3,
             State::Failed(failed) if newer(&failed.failure) => 2,
             _ if self.spec.near.is_some() => 2,
             _ => 1,
@@ -409,6 +443,10 @@ impl fmt::Display for Failure {
                 f,
                 "`{function}` was to run in process {process} and nowhere else, which is gone, or executes nothing"
             )?,
+            Cause::ActorGone { function, worker, restarts } => write!(
+                f,
+                "the actor made by `{function}` was lost in process {worker}, and was made again {restarts} times already"
+            )?,
             Cause::DeadlineExceeded { function } => {
                 write!(f, "the deadline of the call of `{function}` passed before it had a result")?;
             }
@@ -416,6 +454,10 @@ impl fmt::Display for Failure {
         }
         if self.passed.is_empty() { Ok(()) } else { write!(f, " (needed by {})", self.passed.join(", by ")) }
     }
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 fn is_false(flag: &bool) -> bool {

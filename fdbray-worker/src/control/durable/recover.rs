@@ -42,7 +42,9 @@ impl Durable {
             Box::pin(async move {
                 let tx = tx.snapshot();
                 let mut processes = BTreeSet::new();
-                for kind in [keys.claims(), keys.inboxes(), keys.bells(), keys.all_staged()] {
+                for kind in
+                    [keys.claims(), keys.inboxes(), keys.bells(), keys.all_staged(), keys.all_namings()]
+                {
                     let (mut cursor, end) = kind.children();
                     // One seek for each process, whatever it has.
                     while let Some((key, _)) = tx.range(Range::new(cursor, end.clone()).limit(1)).await?.pop()
@@ -106,10 +108,10 @@ impl Work {
                 Err(error) => return Err(error),
             };
             if let Some(claim) = held {
-                if claim.attempt.is_some() {
+                if claim.attempt.is_some() && claim.lives.is_none() {
                     self.edit(*id)?.suspect = true;
                 }
-                self.unclaim(*id, &[]).await?;
+                self.unclaim(*id, &[], true).await?;
             }
         }
         Ok(ids.last().copied().filter(|_| claims.len() == BATCH))
@@ -126,6 +128,7 @@ impl Work {
         for id in staged.iter().filter_map(|(key, _)| FutureId::from_elements(&self.keys.rest(key))) {
             self.unstage(id)?;
         }
+        self.unname_all(dead).await?;
         let mut placed = Vec::new();
         for (shape, _) in shape::all(&self.tx.snapshot(), &self.keys).await? {
             let there = Range::children(&self.keys.ready_place(shape, Some(dead))).limit(BATCH);

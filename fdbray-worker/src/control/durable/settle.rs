@@ -81,6 +81,7 @@ impl Work {
         if done {
             record.spec.arguments = Arguments::Dropped;
         }
+        let actor = record.spec.actor.is_some();
         let kept = match &record.state {
             State::Realized(realized) if matches!(realized.value, Value::Chunks(_)) => Some(realized.attempt),
             _ => None,
@@ -88,6 +89,9 @@ impl Work {
         if done && chunks {
             // The arguments, and what other attempts may have left behind.
             self.clear_chunks_but(id, kept)?;
+        }
+        if actor {
+            self.forget_checkpoint(id)?;
         }
         if let Some(waiter) = waiter {
             self.notify(waiter, Notice::Settled(id));

@@ -1,9 +1,12 @@
 //! Submitting: a batch of calls becomes records, each alone or under a key of its own.
 
 use super::FutureId;
+use super::actors::{Named, bad_name};
 use super::entries::distinct;
 use super::error::{DurableError, Refused};
-use super::record::{Arguments, INLINE_ARGUMENTS, LARGEST, Near, Place, Record, Retention, Spec, State};
+use super::record::{
+    ActorSpec, Arguments, INLINE_ARGUMENTS, LARGEST, Near, Place, Record, Retention, Spec, State,
+};
 use super::settle::failed_by;
 use super::shape::ShapeId;
 use super::transition::Durable;
@@ -59,6 +62,8 @@ pub struct Submission {
     pub durable_value: bool,
     /// Whether what it prints and logs is shown in the driver's terminal.
     pub logs: bool,
+    /// If it is an actor: what it is beside a call of its constructor.
+    pub actor: Option<ActorSpec>,
     /// A future of this key that is there already is the one.
     pub key: Option<String>,
     /// Who is told of its end.
@@ -102,14 +107,22 @@ impl Submission {
             retention: Retention::default(),
             durable_value: false,
             logs: false,
+            actor: None,
             key: None,
             waiter: None,
         }
     }
 
+    /// The name of the actor.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.actor.as_ref()?.name.as_deref()
+    }
+
     fn size(&self) -> usize {
         let names: usize = self.shape.named.iter().map(|(name, _)| 20 + name.len()).sum();
-        let text = self.function.len() + self.key.as_ref().map_or(0, String::len) + names;
+        let actor =
+            self.actor.as_ref().map_or(0, |a| a.type_name.len() + a.name.as_ref().map_or(0, String::len));
+        let text = self.function.len() + self.key.as_ref().map_or(0, String::len) + names + actor;
         500 + text + self.futures.len() * 150 + self.arguments.len().min(INLINE_ARGUMENTS)
     }
 
@@ -159,6 +172,7 @@ impl Submission {
             retention: self.retention,
             durable_value: self.durable_value,
             logs: self.logs,
+            actor: self.actor.clone(),
             key: self.key.clone(),
             digest: self.digest(),
         };
@@ -174,6 +188,7 @@ impl Submission {
             died: 0,
             suspect: false,
             failed: 0,
+            restarts: 0,
             last_error: None,
             waiter: self.waiter,
             waiters: false,
@@ -280,6 +295,8 @@ impl Work {
         self.load(batch.iter().flat_map(|call| call.needs().chain([call.id]))).await?;
         let keys = batch.iter().filter_map(|call| call.key.as_deref()).filter(|key| bad_key(key).is_none());
         self.find_keys(keys.collect()).await?;
+        let named = batch.iter().filter_map(Submission::name).filter(|name| bad_name(name).is_none());
+        self.find_names(named.collect()).await?;
         let mut results = Vec::with_capacity(batch.len());
         for call in batch {
             results.push(self.submit_one(call).await?);
@@ -297,6 +314,14 @@ impl Work {
             }
             if let Some(existing) = self.names.get(key).copied().flatten() {
                 return Ok(self.same(call, key, existing));
+            }
+        }
+        if let Some(name) = call.name() {
+            if let Some(why) = bad_name(name) {
+                return Ok(Err(Refused::BadName { name: name.to_owned(), why }));
+            }
+            if let Some(taken) = self.actors.get(name).cloned().flatten() {
+                return Ok(Err(Refused::NameTaken { name: name.to_owned(), by: taken.type_name }));
             }
         }
         let mut record = call.record(self.now);
@@ -349,6 +374,9 @@ impl Work {
         if let Some(key) = &call.key {
             // For the rest of this batch.
             self.names.insert(key.clone(), Some(call.id));
+        }
+        if let Some(name) = call.name() {
+            self.actors.insert(name.to_owned(), Named::of(call.id, call.actor.as_ref()));
         }
         if staged {
             self.tx.clear(self.keys.staged(call.id))?;

@@ -1,6 +1,7 @@
 //! The unit of work: the records that one transaction has loaded, changed and will write with their index entries.
 
 use super::FutureId;
+use super::actors::Named;
 use super::encoding;
 use super::entries::{distinct, entries};
 use super::error::DurableError;
@@ -35,6 +36,8 @@ pub(super) struct Work {
     loaded: BTreeMap<FutureId, Loaded>,
     /// What is known of the keys of futures.
     pub(super) names: BTreeMap<String, Option<FutureId>>,
+    /// What is known of the names of actors.
+    pub(super) actors: BTreeMap<String, Option<Named>>,
     notices: BTreeMap<ProcessId, Vec<Notice>>,
     /// Futures that ended here and whose dependents were too many for one transaction.
     pub(super) unspread: Vec<FutureId>,
@@ -91,6 +94,7 @@ impl Work {
             ranges: ahead.ranges.iter().cloned().zip(ranges).collect(),
             loaded: BTreeMap::new(),
             names: BTreeMap::new(),
+            actors: BTreeMap::new(),
             notices: BTreeMap::new(),
             unspread: Vec::new(),
             budget: SPREAD,

@@ -1,7 +1,13 @@
 //! Actors: calls in order, alone or together, and what becomes of them when their worker, or they themselves, end.
 
+mod lasting;
+
 use super::*;
-use crate::{error::Error, registry::Role};
+use crate::{
+    error::Error,
+    options::Checkpoints,
+    registry::{Lasting, Role},
+};
 
 /// Places in the registry.
 const NEW: u32 = 1;
@@ -11,6 +17,21 @@ const STOP: u32 = 4;
 const GET_FEW: u32 = 5;
 /// As [`ADD`], and may be called again.
 const AGAIN: u32 = 6;
+/// Saves the state of a lasting actor.
+const SAVE: u32 = 7;
+/// Constructors of lasting ones: with checkpoints for each call, for several together, and on demand.
+const LASTING: u32 = 8;
+const GROUPED: u32 = 9;
+const ON_DEMAND: u32 = 10;
+/// Methods of lasting ones.
+const COUNT: u32 = 11;
+const READ: u32 = 12;
+/// Changes the state, and may wait in between.
+const PAUSE: u32 = 13;
+/// As [`COUNT`], of [`ON_DEMAND`].
+const TALLY: u32 = 14;
+/// Calls that may go into a checkpoint of [`GROUPED`].
+const GROUP: u32 = 3;
 /// Calls of [`GET`] that may run at once.
 const TOGETHER: u32 = 3;
 
@@ -23,7 +44,29 @@ fn roles() -> Vec<Role> {
         Role::Stop,
         Role::Shared(TOGETHER - 1),
         Role::Exclusive,
+        Role::Checkpoint,
+        Role::Constructor,
+        Role::Constructor,
+        Role::Constructor,
+        Role::Exclusive,
+        Role::Shared(TOGETHER),
+        Role::Exclusive,
+        Role::Exclusive,
     ]
+}
+
+fn lasting() -> Vec<Option<Lasting>> {
+    let lasting = |function: u32| {
+        let checkpoints = match function {
+            LASTING => Checkpoints::Every(1),
+            GROUPED => Checkpoints::Every(GROUP),
+            ON_DEMAND | TALLY => Checkpoints::OnDemand,
+            COUNT | READ | PAUSE => Checkpoints::Every(1),
+            _ => return None,
+        };
+        Some(Lasting { checkpoints, waits: function == PAUSE })
+    };
+    (0..roles().len() as u32).map(lasting).collect()
 }
 
 impl Node {
@@ -31,6 +74,7 @@ impl Node {
     fn with_actors(n: u64, cpus: u64) -> Self {
         let mut node = Node::new(n, cpus);
         node.core.tell_roles(roles());
+        node.core.tell_lasting(lasting());
         node
     }
 
@@ -57,8 +101,9 @@ impl Node {
             function,
             name: "f",
             shape: Resources::default(),
-            retries: if matches!(function, NEW | AGAIN) { 3 } else { 0 },
+            retries: if matches!(function, NEW | AGAIN | LASTING | GROUPED | ON_DEMAND) { 3 } else { 0 },
             retry_errors: 0,
+            checkpoints: lasting()[function as usize].map(|lasting| lasting.checkpoints),
             restarts,
             role: roles()[function as usize],
             logs: false,
@@ -101,15 +146,7 @@ impl Node {
 
     /// The thread of the batch has run all of it.
     fn end(&mut self, key: TaskKey, starts: &[Start], value: &[u8]) {
-        let finished = |start: &Start| Finished {
-            task: start.task,
-            id: start.id,
-            attempt: start.attempt,
-            function: start.function,
-            ran: 1_000,
-            outcome: Ok((Payload::copy_from(value), Vec::new())),
-        };
-        let mut finished = starts.iter().map(finished).collect();
+        let mut finished = starts.iter().map(|start| start_ended(start, value)).collect();
         self.core.finish(key, &mut finished, &mut Vec::new(), &mut self.fx);
     }
 
@@ -132,6 +169,17 @@ impl Node {
         };
         self.core.report(key, &mut vec![done], &mut starts, &mut self.fx);
         self.core.finish(key, &mut Vec::new(), &mut Vec::new(), &mut self.fx);
+    }
+}
+
+fn start_ended(start: &Start, value: &[u8]) -> Finished {
+    Finished {
+        task: start.task,
+        id: start.id,
+        attempt: start.attempt,
+        function: start.function,
+        ran: 1_000,
+        outcome: Ok((Payload::copy_from(value), Vec::new())),
     }
 }
 

@@ -95,6 +95,7 @@ impl Node {
             restarts: 0,
             role: Default::default(),
             retry_errors: 0,
+            checkpoints: None,
             logs: false,
         };
         let template = self.core.template(spec);

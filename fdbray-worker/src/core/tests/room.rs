@@ -13,6 +13,7 @@ fn try_call(node: &mut Node, bytes: usize) -> Option<Arc<Cell>> {
         restarts: 0,
         role: Default::default(),
         retry_errors: 0,
+        checkpoints: None,
         logs: false,
     };
     let template = node.core.template(spec);

@@ -64,12 +64,17 @@ impl Durables {
         }
     }
 
-    async fn cancel(&self, id: ObjectId) {
+    /// Waits until what was submitted here is in the store, or was refused.
+    pub(super) async fn until_submitted(&self, id: ObjectId) {
         let submitting = self.state().submitting.get(&id).map(tokio::sync::watch::Sender::subscribe);
         if let Some(mut submitting) = submitting {
             // The sender goes once the submission is in the store.
             let _ = submitting.wait_for(Option::is_some).await;
         }
+    }
+
+    async fn cancel(&self, id: ObjectId) {
+        self.until_submitted(id).await;
         let cancelled = match self.durable().await {
             Ok(durable) => self.persist(|| durable.cancel(future_id(id))).await.map(drop),
             Err(error) => Err(error),

@@ -56,16 +56,16 @@ pub fn submit(call: DurableCall<'_>, arguments: impl IntoIterator<Item = Argumen
 }
 
 /// An argument on its way into the store.
-enum Part {
+pub(super) enum Part {
     Value(Payload),
     Durable(ObjectId),
     /// Owned by this process: its value is stored in its place.
     Owned(Handle, Describe),
 }
 
-type Describe = fn(&Handle, &Payload) -> Result<Encoded, String>;
+pub(super) type Describe = fn(&Handle, &Payload) -> Result<Encoded, String>;
 
-fn parts(arguments: impl IntoIterator<Item = Argument>) -> Result<Vec<Part>> {
+pub(super) fn parts(arguments: impl IntoIterator<Item = Argument>) -> Result<Vec<Part>> {
     let part = |argument| match argument {
         Argument::Value(value) => Ok(Part::Value(value.payload)),
         Argument::ToDescribe(handle, describe) => Ok(Part::Owned(handle, describe)),
@@ -80,7 +80,7 @@ fn parts(arguments: impl IntoIterator<Item = Argument>) -> Result<Vec<Part>> {
 }
 
 /// Puts the values of what this process owns in its place. User code describes them, so not on the I/O thread.
-async fn gather(parts: Vec<Part>, function: &str) -> Result<Vec<Part>> {
+pub(super) async fn gather(parts: Vec<Part>, function: &str) -> Result<Vec<Part>> {
     let mut gathered = Vec::with_capacity(parts.len());
     for part in parts {
         let Part::Owned(handle, describe) = part else {
@@ -191,7 +191,7 @@ pub(super) fn durables() -> Result<(&'static Arc<Process>, &'static Arc<Durables
 
 impl Durables {
     /// The submission, but for its arguments.
-    fn submission(&self, call: DurableCall<'_>) -> Result<Submission> {
+    pub(super) fn submission(&self, call: DurableCall<'_>) -> Result<Submission> {
         let function: &Function = call.template.function();
         let name = (function.name)();
         let options = call.template.options();
@@ -227,7 +227,7 @@ impl Durables {
     }
 
     /// `beside`: a future of a process with whose value it should run, or must.
-    fn send(
+    pub(super) fn send(
         self: &Arc<Self>,
         process: &Arc<Process>,
         mut submission: Submission,
@@ -239,7 +239,9 @@ impl Durables {
         {
             let mut state = self.state();
             state.submitting.insert(id, watch::channel(None).0);
-            state.expected.insert(id);
+            if submission.actor.is_none() {
+                state.expected.insert(id);
+            }
         }
         let owned = parts.iter().any(|part| matches!(part, Part::Owned(..)));
         if owned || beside.is_some() {
@@ -265,35 +267,43 @@ impl Durables {
 
     fn queue(self: &Arc<Self>, mut submission: Submission, parts: Vec<Part>) {
         let id = object_id(submission.id);
-        for part in parts {
-            match part {
-                Part::Value(value) => {
-                    let bytes = value.in_message();
-                    push_varint(&mut submission.arguments, bytes.len() as u64 + 1);
-                    submission.arguments.extend_from_slice(bytes);
-                }
-                Part::Durable(id) => {
-                    push_varint(&mut submission.arguments, 0);
-                    submission.futures.push(future_id(id));
-                }
-                // All of them were gathered.
-                Part::Owned(..) => {}
-            }
-        }
-        let len = submission.arguments.len();
-        if len > LARGEST {
-            let message = format!(
-                "they are {len} bytes, the control plane keeps at most {LARGEST}; pass large values as futures, or by a \
-                 name under which the function finds them"
-            );
-            let what = format!("the arguments of the durable call of `{}`", submission.function);
-            return self.refused(id, Error::encode(what, message));
+        if let Err(error) = fill(&mut submission, parts) {
+            return self.refused(id, error);
         }
         if self.start().send(Box::new(submission)).is_err() {
             return self.refused(id, Error::Shutdown);
         }
         self.waiting.notify_one();
     }
+}
+
+/// Puts arguments into a submission.
+pub(super) fn fill(submission: &mut Submission, parts: Vec<Part>) -> Result<()> {
+    for part in parts {
+        match part {
+            Part::Value(value) => {
+                let bytes = value.in_message();
+                push_varint(&mut submission.arguments, bytes.len() as u64 + 1);
+                submission.arguments.extend_from_slice(bytes);
+            }
+            Part::Durable(id) => {
+                push_varint(&mut submission.arguments, 0);
+                submission.futures.push(future_id(id));
+            }
+            // All of them were gathered.
+            Part::Owned(..) => {}
+        }
+    }
+    let len = submission.arguments.len();
+    if len > LARGEST {
+        let message = format!(
+            "they are {len} bytes, the control plane keeps at most {LARGEST}; pass large values as futures, or by a name \
+             under which the function finds them"
+        );
+        let what = format!("the arguments of the durable call of `{}`", submission.function);
+        return Err(Error::encode(what, message));
+    }
+    Ok(())
 }
 
 /// The durable future that the call `local` of this process computes, and in which attempt.

@@ -14,7 +14,7 @@ pub(super) fn refused(refused: Refused) -> Error {
             why: refused.to_string(),
             passed: Passed::default(),
         },
-        _ => Error::control(refused),
+        _ => super::actors::name_refused(&refused).unwrap_or_else(|| Error::control(refused)),
     }
 }
 
@@ -54,6 +54,13 @@ pub(super) fn error(id: ObjectId, failure: Failure) -> Error {
         Cause::PlaceGone { function, process } => {
             let why = "it is gone, or executes nothing".to_owned();
             Error::Unschedulable { function, shape: format!("process {process}"), why, passed }
+        }
+        Cause::ActorGone { function, worker, restarts } => {
+            let why = format!(
+                "process {worker}, in which it lived, is gone or has ended it, and it may not be made again more often than \
+                 {restarts} times (`max_restarts`)"
+            );
+            Error::ActorEnded { actor: function, why, passed }
         }
         Cause::DeadlineExceeded { function } => Error::DeadlineExceeded { function, passed },
         Cause::Cancelled { function } => Error::Cancelled { function, passed },

@@ -2,6 +2,7 @@
 //!
 //! | file | what it does |
 //! |---|---|
+//! | `actors` | actors that the cluster owns, and the names of actors |
 //! | `calls` | what user code asks for: submit, attach, release |
 //! | `submit` | sends calls to the store, many in one transaction when there are many |
 //! | `await_` | learns of ends through this process's inbox and tells the core |
@@ -15,6 +16,7 @@
 //! `cancel` come here instead of going to a peer. A claimed call is to the core an ordinary call of this process, for this
 //! process alone.
 
+mod actors;
 mod await_;
 mod calls;
 mod convert;
@@ -28,6 +30,8 @@ pub use crate::control::{
     durable::{Filter, Stage},
     members::{Capacity as MemberCapacity, Member, Role},
 };
+pub use actors::{ActorInfo, NewActor, actors, create as create_actor, get_or_create, named};
+pub(crate) use actors::{kill as kill_actor, made as actor_made};
 pub(crate) use calls::task_of;
 pub use calls::{DurableCall, attach, real_id, release, submit, submit_all, submitted};
 pub use list::{FutureInfo, FuturePage, UnschedulableShape, list, members, unschedulable};
@@ -113,6 +117,10 @@ struct State {
     completing: usize,
     /// Something may be claimed right now.
     claiming: bool,
+    /// Names of actors of this process, by their numbers: theirs, or about to be.
+    named: FxHashMap<u64, String>,
+    /// Actors of which it is being found out whether they are still there.
+    confirming: FxHashMap<ObjectId, Vec<oneshot::Sender<bool>>>,
     /// Shapes of which it was said that nobody can run them.
     said: FxHashSet<FutureId>,
 }
@@ -159,6 +167,7 @@ impl Durables {
         self.start();
         self.io.spawn(self.clone().claim_work(worker.clone()));
         self.io.spawn(self.clone().complete_work(worker));
+        self.io.spawn(self.clone().keep_fence());
     }
 
     /// Begins to submit and to wait, with the first that there is.

@@ -1,6 +1,7 @@
 //! The worker's side: claims what it has room for, runs it as calls of its own, completes it, in as few transactions as
 //! that needs.
 
+mod actor;
 mod claim;
 mod complete;
 mod start;
@@ -15,7 +16,7 @@ use crate::{
     core::shape::Resources,
     handle::Handle,
     id::{ObjectId, ProcessId},
-    registry::Registry,
+    registry::{Registry, Role},
 };
 use rustc_hash::FxHashMap;
 use std::{
@@ -39,6 +40,10 @@ pub(super) struct Running {
     function: &'static str,
     durable_value: bool,
     attempt: u32,
+    /// It is an actor.
+    actor: bool,
+    /// An actor that has been made.
+    lives: bool,
     /// Who is likely to be told of its end.
     waiter: Option<ProcessId>,
     /// When it began, if it may have killed its last worker.
@@ -59,6 +64,8 @@ pub(super) struct Worker {
     unsure: AtomicU64,
     /// Tells of claimed calls that have ended, by their numbers in the core.
     ends: Arc<WaitSet>,
+    /// Places of constructors of actors, which take long whatever they take.
+    constructors: BTreeSet<u32>,
 }
 
 impl Running {
@@ -80,7 +87,10 @@ impl Worker {
     pub(super) fn new(capacity: Capacity, registry: &Registry) -> Self {
         let places: BTreeMap<u64, u32> = registry.names().into_iter().zip(0..).collect();
         let kinds = Arc::new(places.keys().copied().collect());
+        let roles = registry.roles().into_iter().zip(0..);
+        let constructors = roles.filter(|(role, _)| *role == Role::Constructor).map(|(_, place)| place);
         Worker {
+            constructors: constructors.collect(),
             capacity,
             places,
             kinds,
@@ -97,6 +107,13 @@ impl Durables {
         let running = self.state().running.remove(&id);
         if let Some(running) = running {
             tracing::debug!("durable future {id} is not wanted any more (attempt {})", running.attempt);
+            if running.lives {
+                let local = running.handle.id();
+                self.state().local.remove(&local.seq);
+                if let Some(process) = self.process() {
+                    process.with_core(true, |core, fx| core.kill_actor(local, fx));
+                }
+            }
             running.handle.cancel();
             self.room.notify_one();
         }
@@ -106,6 +123,7 @@ impl Durables {
     pub async fn drain(self: Arc<Self>, until: Instant) {
         self.draining.store(true, Ordering::Release);
         tracing::info!("this worker claims no more durable work: it leaves the cluster");
+        self.move_actors(until).await;
         let busy = || {
             let state = self.state();
             !state.running.is_empty() || state.completing > 0 || state.claiming

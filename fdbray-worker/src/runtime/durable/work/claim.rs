@@ -26,7 +26,7 @@ const AHEAD: u64 = 20_000_000;
 /// A call that may have killed its last worker has not killed this one so quickly.
 const TRIED: Duration = Duration::from_millis(200);
 /// Who has not committed a beat for so long claims and completes nothing.
-const BEAT: Duration = Duration::from_secs(3);
+pub(super) const BEAT: Duration = Duration::from_secs(3);
 /// How long is waited before a store that failed is asked again.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -171,7 +171,10 @@ impl Durables {
         let (mut slowest, mut waiting, mut quick) = (0, 0, BTreeSet::new());
         process.with_core(false, |core, _| {
             // What is not known yet may take long.
-            let quick_time = |place| Some(core.run_time(place)).filter(|time| (1..AHEAD).contains(time));
+            let quick_time = |place| {
+                let time = (!worker.constructors.contains(&place)).then(|| core.run_time(place));
+                time.filter(|time| (1..AHEAD).contains(time))
+            };
             for kind in ran {
                 if let Some(time) = worker.places.get(&kind).and_then(|place| quick_time(*place)) {
                     slowest = slowest.max(time);

@@ -35,13 +35,19 @@ impl Durables {
                 *completing += ended.len();
                 ended
             };
-            let count = ended.len();
+            let (count, mut kept) = (ended.len(), 0);
             let mut outcomes = Vec::with_capacity(ended.len());
             let mut waiters: Vec<ProcessId> = ended.iter().filter_map(|running| running.waiter).collect();
             waiters.sort_unstable();
             waiters.dedup();
             let mut large = Vec::new();
             for running in ended {
+                if running.actor && !matches!(running.handle.cell().outcome(), Some(Ended::Failed(_)) | None)
+                {
+                    self.io.spawn(self.clone().keep_actor(process.clone(), running));
+                    kept += 1;
+                    continue;
+                }
                 match value_of(&process, &running).await {
                     Ok(value) if !value.is_large(INLINE_VALUE) => {
                         outcomes.push((running.token, Outcome::Value(value.head().to_vec())));
@@ -59,7 +65,7 @@ impl Durables {
             if !outcomes.is_empty() {
                 self.complete(durable, &waiters, outcomes).await;
             }
-            self.state().completing -= count - large.len();
+            self.state().completing -= count - large.len() - kept;
             for (running, value) in large {
                 let durables = self.clone();
                 self.io.spawn(async move {

@@ -8,8 +8,10 @@ use crate::{
     control::durable::{Arguments, Claimed, Durable, Record, ShapeId, Token},
     core::{Submission, shape::TemplateSpec},
     handle::Handle,
+    registry::Role,
     runtime::{Process, start::resources},
 };
+use bytes::Bytes;
 use std::{sync::Arc, time::Instant};
 
 /// A claimed call that can start.
@@ -18,6 +20,8 @@ struct Prepared {
     attempt: u32,
     record: Record,
     arguments: Vec<u8>,
+    /// From which an actor is made instead.
+    checkpoint: Option<Bytes>,
     kind: u64,
     shape: ShapeId,
     place: u32,
@@ -72,8 +76,18 @@ impl Durables {
             },
             Arguments::Dropped => return None,
         };
+        let mut checkpoint = None;
+        if record.spec.actor.is_some() && record.claims > 1 {
+            match self.persist(|| durable.checkpoint(record.id)).await {
+                Ok(last) => checkpoint = last.map(Bytes::from),
+                Err(error) => {
+                    tracing::warn!("the checkpoint of actor {} cannot be read: {error}", record.id);
+                    return None;
+                }
+            }
+        }
         let shape = ShapeId::of(&record.spec.shape);
-        Some(Prepared { token, attempt, record, arguments, kind, shape, place, name })
+        Some(Prepared { token, attempt, record, arguments, checkpoint, kind, shape, place, name })
     }
 
     fn start_calls(&self, process: &Arc<Process>, worker: &Worker, calls: Vec<Prepared>) {
@@ -90,8 +104,9 @@ impl Durables {
                         shape: resources(spec.shape.clone()),
                         retries: 0,
                         restarts: 0,
-                        role: Default::default(),
+                        role: if spec.actor.is_some() { Role::Constructor } else { Role::Function },
                         retry_errors: 0,
+                        checkpoints: None,
                         logs: false,
                         here: true,
                     })
@@ -110,7 +125,11 @@ impl Durables {
                     deadline: None,
                     parent: None,
                 };
-                (core.submit(submission, fx), held)
+                let cell = match call.checkpoint.clone() {
+                    Some(checkpoint) => core.submit_from(checkpoint, submission, fx),
+                    None => core.submit(submission, fx),
+                };
+                (cell, held)
             };
             calls.iter().map(&mut begin).collect()
         });
@@ -131,6 +150,8 @@ impl Durables {
                 waiter: record.waiter,
                 suspect_since: record.suspect.then(Instant::now),
                 handle: handle.clone(),
+                actor: record.spec.actor.is_some(),
+                lives: false,
                 futures: held.into_iter().map(Handle::counted).collect(),
             };
             state.running.insert(record.id, running);
