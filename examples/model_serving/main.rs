@@ -9,13 +9,16 @@
 //!
 //! `cargo run --release --example model_serving` measures throughput and latency with 1 to 4 replicas, in two ways: by
 //! reference, where the router is given the tensors' futures and passes these on, so that only the model touches a tensor;
-//! and by value, where the tensors go through the router. Between worker processes of one host a value is read in shared
-//! memory, so that passing one on costs one copy; between hosts it would cost the network as well.
+//! and by value, where the tensors go through the router. That is the whole difference: one parameter is a
+//! `RemoteFuture<Tensor>` or a `Tensor`. Between processes of one host a value is read in shared memory, so that passing it
+//! on costs one copy, a twentieth of what a sheet takes in all; between hosts it would go over the network twice. Replicas
+//! help while there are cores for them: on two, decoding and one model take both.
 //!
-//! All of it is real: the digits were written by hand (`fdbray_examples::digits`), a fifth of them is held out, PNG files are
-//! made of these and decoded, and the program says which share of them was read right. The model is a network of 9,610
-//! parameters that a task trains first, in a second. No ONNX model comes as a crate for a Rust engine, and an engine
-//! (`tract-onnx`) takes minutes to build, for a program that is about what happens around the model.
+//! The input is real, and so is the answer: the digits were written by hand (`fdbray_examples::digits`), PNG files are made
+//! of a fifth that is held out, and decoded, and the program says which share of them was read right. The model is a
+//! network of 9,610 parameters, which a task trains first, in a second. It is no ONNX file, since we found no crate that
+//! ships one for an engine in Rust, and the engine (`tract-onnx`) alone takes seven minutes of a core to build, for a
+//! program that is about what happens around a model.
 
 mod load;
 mod model;
@@ -42,12 +45,13 @@ usage: model_serving [--clients N] [--batch N] [--millis N] [--quick]
 
 With FDBRAY_CLUSTER set, it joins that cluster; `model_serving --worker --cluster URL` is one of its workers.";
 
-/// Worker processes of a private cluster, so that sheets pass from process to process.
+/// Worker processes of a private cluster, of one CPU each.
 const WORKERS: usize = 3;
 const REPLICAS: usize = 4;
 
 fn main() -> fdbray::Result<ExitCode> {
-    // Not `#[fdbray::main]`, since that starts one worker unless `FDBRAY_WORKERS` says otherwise.
+    // What `#[fdbray::main]` does, but for the workers: without a word it starts one, and nothing would have to pass
+    // from process to process.
     Config::from_env()?.workers(WORKERS).cpus(1.0).run(serve)?
 }
 

@@ -1,11 +1,12 @@
 //! A parameter server: workers that share no memory train one network, whose parameters are in several actors.
 //!
-//! `cargo run --release --example parameter_server` trains on digits that were written by hand (`fdbray_examples::digits`), in
-//! two ways, and prints the loss and the share of the held-out digits that is read right, by epoch.
+//! `cargo run --release --example parameter_server` trains on digits that were written by hand
+//! (`fdbray_examples::digits`), in two ways, and prints the loss and the share of the held-out digits that is read right, by
+//! epoch.
 //!
-//! Synchronously all workers look at the same parameters, and each step is for the mean of what they found. It reads like a
-//! program that does one step after the other, but waits for nothing: parameters that have not been computed are passed on as
-//! futures, so that an epoch is a graph of calls that runs by itself, and no slope comes to the driver.
+//! Synchronously all workers look at the same parameters, and each step is for the mean of what they found. It reads like
+//! a program that does one step after the other, but waits for nothing: parameters that have not been computed are passed
+//! on as futures, so that an epoch is a graph of calls that runs by itself, and no slope comes to the driver.
 //!
 //! Asynchronously each worker pulls, computes and pushes at its own pace. Nobody waits for anybody, and the slope that a
 //! worker pushes is a little stale.

@@ -45,8 +45,8 @@ impl Shard {
         self.steps += 1;
     }
 
-    /// Synchronous: one step for the slopes of all workers, of each the one for shard `n`. Waits for them, so that they may be
-    /// passed before they are there; who pulls meanwhile waits for this step.
+    /// Synchronous: one step for the slopes of all workers, of each the one for shard `n`. Waits for them, so that they
+    /// may be passed before they are there; who pulls meanwhile waits for this step.
     pub async fn step(&mut self, n: usize, workers: Vec<RemoteFuture<Slopes>>) -> fdbray::Result<()> {
         let found = fdbray::settle(workers).await.into_iter().collect::<fdbray::Result<Vec<_>>>()?;
         let slopes = fdbray::settle(found.iter().map(|slopes| &slopes[n])).await;

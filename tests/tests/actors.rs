@@ -17,6 +17,8 @@ mod making;
 mod names;
 #[path = "actors/order.rs"]
 mod order;
+#[path = "actors/others.rs"]
+mod others;
 #[path = "actors/together.rs"]
 mod together;
 

@@ -11,8 +11,10 @@ use crate::{
     registry::OutputFuture,
     runtime::Process,
 };
+use rustc_hash::FxHashSet;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
+    hash::Hash,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -23,7 +25,15 @@ use std::{
 
 /// The async tasks that run, so that they can be ended early.
 #[derive(Default)]
-pub(crate) struct Running(Mutex<BTreeMap<TaskName, Arc<Control>>>);
+pub(crate) struct Running(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    controls: BTreeMap<TaskName, Arc<Control>>,
+    /// What was to be ended and is not here: perhaps a thread has begun it, and it comes when it first waits.
+    missed_tasks: Missed<TaskName>,
+    missed_keys: Missed<TaskKey>,
+}
 
 struct Control {
     key: TaskKey,
@@ -32,26 +42,80 @@ struct Control {
 }
 
 impl Running {
-    /// Ends `task`, if it runs.
+    /// Ends `task`, if it runs or is just being started.
     pub fn cancel(&self, task: TaskName) {
-        let control = self.lock().get(&task).cloned();
-        if let Some(control) = control {
-            control.cancel();
+        let mut known = self.lock();
+        match known.controls.get(&task).cloned() {
+            None => known.missed_tasks.note(task),
+            Some(control) => {
+                drop(known);
+                control.cancel();
+            }
         }
     }
 
-    /// Ends the task of `key`, if it runs.
+    /// Ends the task of `key`, if it runs or is just being started.
     pub fn abandon(&self, key: TaskKey) {
-        let control = self.lock().values().find(|c| c.key == key).cloned();
-        if let Some(control) = control {
-            control.cancel();
+        let mut known = self.lock();
+        match known.controls.values().find(|c| c.key == key).cloned() {
+            None => known.missed_keys.note(key),
+            Some(control) => {
+                drop(known);
+                control.cancel();
+            }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<TaskName, Arc<Control>>> {
+    /// From here on it can be ended; it may have been to be ended before.
+    fn insert(&self, task: TaskName, key: TaskKey) -> Arc<Control> {
+        let mut known = self.lock();
+        let cancelled = known.missed_tasks.has(task) || known.missed_keys.has(key);
+        let control = Arc::new(Control { key, cancelled: cancelled.into(), waker: Mutex::default() });
+        known.controls.insert(task, control.clone());
+        control
+    }
+
+    fn remove(&self, task: TaskName) {
+        self.lock().controls.remove(&task);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// The last so many. Most of them are of functions that never wait, and are never asked for; names and keys are used once.
+struct Missed<T> {
+    order: VecDeque<T>,
+    all: FxHashSet<T>,
+}
+
+impl<T> Default for Missed<T> {
+    fn default() -> Self {
+        Missed { order: VecDeque::new(), all: FxHashSet::default() }
+    }
+}
+
+impl<T: Copy + Eq + Hash> Missed<T> {
+    fn note(&mut self, what: T) {
+        if !self.all.insert(what) {
+            return;
+        }
+        self.order.push_back(what);
+        if self.order.len() > MISSED
+            && let Some(first) = self.order.pop_front()
+        {
+            self.all.remove(&first);
+        }
+    }
+
+    fn has(&self, what: T) -> bool {
+        self.all.contains(&what)
+    }
+}
+
+/// Far more than there are threads that could be starting something.
+const MISSED: usize = 4096;
 
 impl Control {
     fn cancel(&self) {
@@ -79,14 +143,12 @@ pub(crate) fn spawn(
     future: OutputFuture,
     ran: Duration,
 ) {
-    let control =
-        Arc::new(Control { key: current.key, cancelled: AtomicBool::new(false), waker: Mutex::default() });
-    process.running().lock().insert(task, control.clone());
+    let control = process.running().insert(task, current.key);
     let owned = process.clone();
     process.executor().spawn(async move {
         let process = owned;
         let (outcome, ran) = run(&process, current, &control, future, ran).await;
-        process.running().lock().remove(&task);
+        process.running().remove(task);
         let mut handles = Vec::new();
         let outcome = outcome.map(|(value, inside)| {
             handles = inside;
@@ -132,4 +194,41 @@ async fn run(
     .await;
     drop_quietly(future);
     (ended, ran)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(number: u32) -> TaskName {
+        TaskName { lease: 1, number }
+    }
+
+    fn is_cancelled(control: &Control) -> bool {
+        control.cancelled.load(Ordering::Acquire)
+    }
+
+    #[test]
+    fn a_task_is_ended_whether_it_runs_already_or_is_just_being_started() {
+        let running = Running::default();
+        let [before, after, other] = [1, 2, 3].map(TaskKey::from_number);
+        running.cancel(task(1));
+        running.abandon(after);
+        assert!(is_cancelled(&running.insert(task(1), before)));
+        assert!(is_cancelled(&running.insert(task(2), after)));
+        let control = running.insert(task(3), other);
+        assert!(!is_cancelled(&control));
+        running.cancel(task(3));
+        assert!(is_cancelled(&control));
+    }
+
+    #[test]
+    fn what_never_comes_is_forgotten() {
+        let running = Running::default();
+        (0..3 * MISSED as u32).for_each(|number| running.cancel(task(number)));
+        assert_eq!(running.lock().missed_tasks.order.len(), MISSED);
+        assert_eq!(running.lock().missed_tasks.all.len(), MISSED);
+        assert!(is_cancelled(&running.insert(task(3 * MISSED as u32 - 1), TaskKey::from_number(1))));
+        assert!(!is_cancelled(&running.insert(task(0), TaskKey::from_number(2))));
+    }
 }

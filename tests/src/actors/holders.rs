@@ -1,9 +1,12 @@
 //! Who else holds handles: tasks, values, other actors; and actors by the thousand.
 
 use super::{Journal, JournalHandle};
-use fdbray::prelude::*;
+use fdbray::{ProcessId, prelude::*};
 use serde::{Deserialize, Serialize};
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::{
+    fs, future, process,
+    sync::atomic::{AtomicU64, Ordering::SeqCst},
+};
 
 /// A value with handles inside.
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,6 +33,23 @@ pub async fn write_by(bundle: Bundle, caller: u64, count: u64) -> fdbray::Result
     Ok(bundle)
 }
 
+/// Writes `count` lines as `caller` without waiting for them, says so by a file, and never ends.
+#[remote(cpus = 0, retries = 0)]
+pub async fn write_on(bundle: Bundle, caller: u64, count: u64, file: String) {
+    let written =
+        (0..count).flat_map(|n| bundle.journals.iter().map(move |journal| journal.write(caller, n)));
+    let _written: Vec<_> = written.collect();
+    // Without it the test ends with what it waited for.
+    let _ = fs::write(file, "written");
+    future::pending().await
+}
+
+/// A value with a handle of a new actor inside, which nobody else has.
+#[remote(cpus = 0)]
+pub fn bundle(file: &str) -> Bundle {
+    Bundle { name: "new".into(), journals: vec![Journal::remote_ending_with(file)] }
+}
+
 /// Blocks a thread for the number of lines.
 ///
 /// # Errors
@@ -43,18 +63,31 @@ pub fn read_by(journal: JournalHandle) -> fdbray::Result<usize> {
 #[derive(Debug)]
 pub struct Keeper {
     journal: Option<JournalHandle>,
+    /// A value with the handle inside, which is never decoded.
+    value: Option<RemoteFuture<Bundle>>,
 }
 
 #[actor]
 impl Keeper {
     /// Holds this one.
     pub fn new(journal: JournalHandle) -> Self {
-        Keeper { journal: Some(journal) }
+        Keeper { journal: Some(journal), value: None }
     }
 
     /// Makes the one that it holds.
     pub fn making(file: &str) -> Self {
-        Keeper { journal: Some(Journal::remote_ending_with(file)) }
+        Keeper { journal: Some(Journal::remote_ending_with(file)), value: None }
+    }
+
+    /// Makes the one that it holds in that worker.
+    pub fn making_at(file: &str, worker: ProcessId) -> Self {
+        let journal = Journal::options().on(worker).remote_ending_with(file);
+        Keeper { journal: Some(journal), value: None }
+    }
+
+    /// The process that it is in.
+    pub fn pid(&self) -> u32 {
+        process::id()
     }
 
     /// Writes a line into the journal that it holds.
@@ -71,6 +104,16 @@ impl Keeper {
     /// Another handle of it.
     pub fn shown(&self) -> Option<JournalHandle> {
         self.journal.clone()
+    }
+
+    /// Puts it into a value of this worker's, and keeps that.
+    ///
+    /// # Errors
+    /// If there is no room.
+    pub fn puts(&mut self) -> fdbray::Result<()> {
+        let journals = self.journal.iter().cloned().collect();
+        self.value = Some(fdbray::put(&Bundle { name: "kept".into(), journals })?);
+        Ok(())
     }
 
     /// Lets go of it.

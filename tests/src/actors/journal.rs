@@ -156,6 +156,13 @@ impl Journal {
         let _ = fs::write(file, "hangs");
         std::future::pending().await
     }
+
+    /// The same, and before it first waits it takes its time.
+    pub async fn hangs_slowly(&mut self, file: &str, millis: u64) {
+        let _ = fs::write(file, "hangs");
+        thread::sleep(Duration::from_millis(millis));
+        std::future::pending().await
+    }
 }
 
 impl Drop for Journal {

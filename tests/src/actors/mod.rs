@@ -2,11 +2,13 @@
 
 mod holders;
 mod journal;
+mod owning;
 pub mod shared;
 mod together;
 
 pub use holders::{
-    Bundle, Keeper, KeeperHandle, Member, MemberHandle, Roll, ended_members, read_by, write_by,
+    Bundle, Keeper, KeeperHandle, Member, MemberHandle, Roll, bundle, ended_members, read_by, write_by,
+    write_on,
 };
 pub use journal::{Journal, JournalHandle, JournalOptions, Refused};
 pub use shared::{Desk, DeskHandle, Till, TillHandle, free, has_ended};
@@ -14,7 +16,11 @@ pub use together::{Together, TogetherHandle};
 
 pub use crate::crash::{eventually, send, within};
 
-use fdbray::{ProcessId, remote, task};
+use fdbray::{
+    ProcessId,
+    cluster::{self, Role},
+    remote, task,
+};
 use std::{path::Path, time::Duration};
 
 /// Gives `n` back after a while.
@@ -62,6 +68,24 @@ pub fn pid_with_cpu() -> u32 {
 #[remote(cpus = 0)]
 pub fn member() -> Option<ProcessId> {
     task::current().map(|task| task.worker)
+}
+
+/// The workers of the cluster, once there are as many as asked for.
+///
+/// # Panics
+/// If there are not within a minute.
+pub async fn workers<const N: usize>() -> [ProcessId; N] {
+    let there = async {
+        loop {
+            let members = cluster::members().unwrap_or_default();
+            let workers = members.values().filter(|member| member.role == Role::Worker);
+            if let Ok(workers) = workers.map(|member| member.id).collect::<Vec<_>>().try_into() {
+                return workers;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within(60, "there are workers", there).await
 }
 
 /// Waits until there is this file.

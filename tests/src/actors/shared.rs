@@ -150,6 +150,8 @@ pub async fn scenario(words: &[&str]) -> Option<fdbray::Result<()>> {
         ["till-calls", count] => calls(count).await,
         ["vault-adds", count] => adds(count).await,
         ["vault-total"] => vault_total().await,
+        ["journal-stays", end, hangs] => super::owning::owns(end, hangs, true).await,
+        ["journal-leaves", end, hangs] => super::owning::owns(end, hangs, false).await,
         ["till-moves", moves] => moves_on(moves).await,
         _ => return None,
     };

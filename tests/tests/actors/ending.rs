@@ -141,6 +141,29 @@ async fn a_cancelled_call_leaves_the_others() {
     assert_eq!(within(LIMIT, "the next", after).await.unwrap(), 1);
 }
 
+#[fdbray::test(workers = 1, cpus = 2)]
+async fn a_call_may_be_cancelled_before_it_first_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let hangs = dir.path().join("hangs");
+    let journal = Journal::remote();
+    let running = journal.hangs_slowly(hangs.to_str().unwrap(), 300);
+    let after = journal.write(0, 1);
+    file(&hangs).await;
+    running.cancel();
+    assert_eq!(within(LIMIT, "the next", after).await.unwrap(), 1);
+}
+
+#[fdbray::test(workers = 1, cpus = 2)]
+async fn and_its_actor_killed() {
+    let (dir, end, journal) = ending();
+    let hangs = dir.path().join("hangs");
+    let running = journal.hangs_slowly(hangs.to_str().unwrap(), 300);
+    file(&hangs).await;
+    within(LIMIT, "it is killed", journal.kill()).await.unwrap();
+    has_ended(running).await;
+    file(&end).await;
+}
+
 #[fdbray::test]
 async fn a_method_that_awaits_a_call_of_its_own_actor_is_told_that_it_would_never_end() {
     let journal = Journal::remote();
