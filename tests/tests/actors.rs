@@ -7,6 +7,8 @@ mod dying;
 mod ending;
 #[path = "actors/holding.rs"]
 mod holding;
+#[path = "actors/lasting.rs"]
+mod lasting;
 #[path = "actors/making.rs"]
 mod making;
 #[path = "actors/order.rs"]

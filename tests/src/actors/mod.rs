@@ -2,12 +2,17 @@
 
 mod holders;
 mod journal;
+mod tally;
 mod together;
 
 pub use holders::{
     Bundle, Keeper, KeeperHandle, Member, MemberHandle, Roll, ended_members, read_by, write_by,
 };
 pub use journal::{Journal, JournalHandle, JournalOptions, Refused};
+pub use tally::{
+    Book, Entry, Flaw, GroupedTally, GroupedTallyHandle, LooseTally, LooseTallyHandle, Tally, TallyHandle,
+    calls_tally, total_of,
+};
 pub use together::{Together, TogetherHandle};
 
 pub use crate::crash::{eventually, send, within};
