@@ -183,7 +183,10 @@ fn made_by(plan: &Plan, op: &Op) -> Option<usize> {
 /// Those of lasting actors are sent again until they are answered, as long as there is an actor.
 fn of_actor(plan: &Plan, node: &Node, actor: Lid, weather: Weather) -> u16 {
     let known = if weather.losses > 0 { OWNER_DIED | OBJECT_LOST } else { 0 };
-    let cut_short = weather.losses + weather.unsaved > 0 && !plan.calls[node.call].is_sure();
+    let call = plan.calls[node.call];
+    // One that asks for a checkpoint means that of the incarnation that it was sent to.
+    let asks = call.role == Role::Checkpoint;
+    let cut_short = asks || (weather.losses + weather.unsaved > 0 && !call.is_sure());
     let known = known | if cut_short { ACTOR_ENDED } else { 0 };
     known | if may_end(plan, actor, weather) { ACTOR_ENDED } else { 0 }
 }
