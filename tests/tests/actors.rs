@@ -9,6 +9,8 @@ mod dying;
 mod ending;
 #[path = "actors/holding.rs"]
 mod holding;
+#[path = "actors/lasting.rs"]
+mod lasting;
 #[path = "actors/limits.rs"]
 mod limits;
 #[path = "actors/making.rs"]

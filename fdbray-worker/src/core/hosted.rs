@@ -115,15 +115,16 @@ impl Hosted {
         }
         let Some(actor) = self.actors.get(&id).filter(|actor| !actor.exclusive) else { return 0 };
         let saves = u32::from(self.wants_saving(actor));
-        let mut count = 0;
+        let (mut count, mut saving) = (0, saves > 0);
         for (_, call) in actor.mailbox.iter().take(LOOKS) {
             match self.role(call.function) {
                 // What is behind one that must wait can start once others have made a batch.
                 Role::Shared(most) => count += u32::from(actor.shared + count < most.max(1)),
-                Role::Checkpoint => {
-                    count += u32::from(saves + count == 0 && !self.must_wait(actor, call.function));
-                    break;
+                Role::Checkpoint if !saving && !self.must_wait(actor, call.function) => {
+                    saving = true;
+                    count += 1;
                 }
+                Role::Checkpoint => break,
                 _ => {
                     let free = saves + count == 0 && actor.shared == 0;
                     count += u32::from(free && !self.must_wait(actor, call.function));
@@ -281,6 +282,9 @@ impl Core {
             if let Some(lasting) = &mut actor.lasting {
                 lasting.forget_unstarted(lease, line.started);
             }
+            // What was behind its calls may be first now.
+            self.hosted.list(line.actor);
+            self.worker.changed = true;
         }
         let waiting: Vec<_> =
             self.worker.fetching.range((lease, 0)..=(lease, u32::MAX)).map(|(key, _)| *key).collect();

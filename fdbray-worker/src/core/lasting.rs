@@ -141,10 +141,13 @@ impl Hosted {
         if actor.exclusive || unsaved == 0 || lasting.saving || !lasting.on_their_way.is_empty() {
             return false;
         }
-        let changes = |function| !matches!(self.role(function), Role::Shared(_));
-        unsaved >= u64::from(many)
-            || !actor.mailbox.iter().take(LOOKS).any(|(_, call)| changes(call.function))
-            || actor.mailbox.front().is_some_and(|(_, call)| self.must_wait(actor, call.function))
+        // What starts before it is of no matter: so this never comes to be by a start.
+        let changes = |function: &u32| matches!(self.role(*function), Role::Exclusive | Role::Stop);
+        let mut waiting = actor.mailbox.iter().take(LOOKS).map(|(_, call)| call.function);
+        match waiting.find(changes) {
+            None => true,
+            Some(function) => unsaved >= u64::from(many) || self.must_wait(actor, function),
+        }
     }
 
     /// Whether a call of `function`, which is the first that waits, has to wait for a checkpoint. What ends the actor comes

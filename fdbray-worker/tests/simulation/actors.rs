@@ -33,6 +33,8 @@ pub struct Actors {
     /// Methods that run.
     running: BTreeMap<(P, Instance), Running>,
     callers: BTreeMap<Caller, Order>,
+    /// Calls that were seen to have changed a lasting actor.
+    pub answered: BTreeMap<ObjectId, BTreeSet<ObjectId>>,
     /// By whom a call was made, and as the how manieth.
     calls: BTreeMap<ObjectId, (Caller, usize)>,
 }
@@ -59,6 +61,21 @@ impl Actors {
         let order = self.callers.entry(caller).or_default();
         order.made += 1;
         self.calls.insert(call, (caller, order.made));
+    }
+
+    /// The actor that a call is of.
+    pub fn called_on(&self, call: ObjectId) -> Option<ObjectId> {
+        self.calls.get(&call).map(|((_, _, actor), _)| *actor)
+    }
+
+    /// Whether a method runs that changes the state.
+    pub fn changes(&self, p: P, actor: Instance) -> bool {
+        self.running.get(&(p, actor)).is_some_and(|running| running.alone)
+    }
+
+    /// An instance was made.
+    pub fn was_made(&mut self, p: P, instance: Instance) {
+        assert!(self.made.insert((p, instance)), "{instance:?} is made twice");
     }
 
     pub fn method_ends(&mut self, p: P, actor: Instance, role: Role, outcome: &Result<Value, Error>) {
@@ -90,7 +107,10 @@ impl World {
             self.say(|| format!("p{p} has made {instance:?}"));
             self.count("(actor)");
             self.all[p].states.insert(instance, kept);
-            assert!(self.actors.made.insert((p, instance)), "{instance:?} is made twice");
+            self.actors.was_made(p, instance);
+            if self.plan.calls[self.plan.nodes[frame.node].call].checkpoints.is_some() {
+                self.begin_to_last(p, instance, Vec::new());
+            }
         }
         frame.handles()
     }
@@ -101,6 +121,7 @@ impl World {
         let state = self.all[p].states.remove(&actor);
         assert!(state.is_some(), "p{p}: {actor:?} ends, which was not made or has ended");
         self.actors.ended.insert((p, actor));
+        self.all[p].lasting.remove(&actor);
         self.release_all(p, state.unwrap_or_default());
     }
 

@@ -136,7 +136,7 @@ impl World {
         let count = starts.len();
         let call = self.plan.calls[function as usize];
         assert!(
-            call.retries > 0 || call.retry_errors > 0 || call.restarts > 0 || count == 1,
+            call.retries > 0 || call.retry_errors > 0 || call.restarts > 0 || call.is_sure() || count == 1,
             "{id} starts again, though its calls are never retried (invariant 3)"
         );
         count == 1

@@ -9,6 +9,8 @@ use super::{
 use fdbray_worker::{
     core::{Finished, Nanos, Start, TaskKey, message::TaskName},
     error::Error,
+    id::ObjectId,
+    payload::Payload,
 };
 use std::collections::{BTreeSet, VecDeque};
 
@@ -28,6 +30,14 @@ pub struct Thread {
     /// Gave its slot back.
     blocked: bool,
     aborted: BTreeSet<TaskName>,
+}
+
+impl Thread {
+    /// Ends the task with `outcome`.
+    pub fn ends(&mut self, start: &Start, outcome: Result<(Payload, Vec<ObjectId>), Error>) {
+        let Start { task, id, attempt, function, .. } = *start;
+        self.finished.push(Finished { task, id, attempt, function, ran: 1, outcome });
+    }
 }
 
 #[derive(Default, Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +127,10 @@ impl World {
             if thread.stack.is_empty() {
                 if let Some(start) = thread.batch.pop_front() {
                     self.begin(p, thread, start);
+                    if let State::Sleeping(until) = thread.state {
+                        self.schedule(until, Event::Step(p, id));
+                        return true;
+                    }
                     continue;
                 }
                 self.finish(p, thread);
@@ -164,6 +178,7 @@ impl World {
                             if let Some(actor) = actor {
                                 let role = self.plan.calls[function as usize].role;
                                 self.actors.method_ends(p, actor, role, &outcome);
+                                self.has_changed(p, actor, id, role, &outcome);
                             }
                             let broken = actor.is_some() && outcome.as_ref().is_err_and(Error::is_own_panic);
                             thread.finished.push(Finished { task, id, attempt, function, ran, outcome });
@@ -215,7 +230,13 @@ impl World {
                 outcome: Err(error),
             });
         }
+        if self.plan.calls[function as usize].role == fdbray_worker::registry::Role::Checkpoint {
+            return self.save(p, thread, &start);
+        }
         let first = self.count_start(id, start.attempt, function);
+        if start.checkpoint.is_some() {
+            return self.restore(p, thread, &start);
+        }
         if let Some(actor) = actor {
             self.method_starts(p, actor, function, first.then_some(id), &start.arguments);
         }
@@ -383,7 +404,9 @@ impl World {
             if let Role::Task { task, id, function, actor } = frame.role {
                 let (attempt, outcome) = (frame.attempt, Err(Error::control("aborted")));
                 if let Some(actor) = actor {
-                    self.actors.method_ends(p, actor, self.plan.calls[function as usize].role, &outcome);
+                    let role = self.plan.calls[function as usize].role;
+                    self.actors.method_ends(p, actor, role, &outcome);
+                    self.has_changed(p, actor, id, role, &outcome);
                 }
                 thread.finished.push(Finished { task, id, attempt, function, ran: 1, outcome });
             }

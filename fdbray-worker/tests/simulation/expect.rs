@@ -17,6 +17,7 @@ pub const UNSCHEDULABLE: u16 = 128;
 pub const SHUTDOWN: u16 = 256;
 pub const PANICKED: u16 = 512;
 pub const ACTOR_ENDED: u16 = 1024;
+pub const CHECKPOINT: u16 = 2048;
 
 /// What happened in the world so far, as far as it excuses errors.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,6 +34,8 @@ pub struct Weather {
     pub deserted: bool,
     /// A driver ended its runtime.
     pub ended: bool,
+    /// States of lasting actors that could not be saved.
+    pub unsaved: u32,
 }
 
 /// The kind of an error.
@@ -49,6 +52,7 @@ pub fn kind(error: &Error) -> u16 {
         Error::Shutdown => SHUTDOWN,
         Error::Panicked { .. } => PANICKED,
         Error::ActorEnded { .. } => ACTOR_ENDED,
+        Error::Checkpoint { .. } => CHECKPOINT,
         _ => 0,
     }
 }
@@ -72,7 +76,7 @@ pub fn allowed(plan: &Plan, weather: Weather, inline: usize) -> Vec<u16> {
                     all |= kinds[node.registers[*of]];
                 }
             }
-            all |= node.actor.map_or(0, |actor| kinds[actor] | of_actor(plan, actor, weather));
+            all |= node.actor.map_or(0, |actor| kinds[actor] | of_actor(plan, node, actor, weather));
             kinds[node.lid] |= all | through_others(plan, node, weather);
         }
         if kinds == before {
@@ -97,7 +101,8 @@ fn own(plan: &Plan, lid: usize, weather: Weather, inline: usize) -> u16 {
             may(DEADLINE, node.deadline.is_some());
             may(UNSCHEDULABLE, call.impossible || weather.deserted);
             may(SHUTDOWN, weather.ended);
-            may(WORKER_DIED, call.retries < weather.losses + weather.failed_fetches);
+            may(WORKER_DIED, !call.is_sure() && call.retries < weather.losses + weather.failed_fetches);
+            may(CHECKPOINT, weather.unsaved > 0 && (call.is_sure() || call.role == Role::Checkpoint));
             may(OVERLOADED, weather.tight);
             // What a method gave is not computed again.
             if node.actor.is_some() { 0 } else { call.retries }
@@ -175,8 +180,14 @@ fn made_by(plan: &Plan, op: &Op) -> Option<usize> {
 }
 
 /// What calls of an actor may end with besides what it may itself: of their worker and of the actor's owner they know little.
-fn of_actor(plan: &Plan, actor: Lid, weather: Weather) -> u16 {
-    let known = if weather.losses > 0 { ACTOR_ENDED | OWNER_DIED | OBJECT_LOST } else { 0 };
+/// Those of lasting actors are sent again until they are answered, as long as there is an actor.
+fn of_actor(plan: &Plan, node: &Node, actor: Lid, weather: Weather) -> u16 {
+    let known = if weather.losses > 0 { OWNER_DIED | OBJECT_LOST } else { 0 };
+    let call = plan.calls[node.call];
+    // One that asks for a checkpoint means that of the incarnation that it was sent to.
+    let asks = call.role == Role::Checkpoint;
+    let cut_short = asks || (weather.losses + weather.unsaved > 0 && !call.is_sure());
+    let known = known | if cut_short { ACTOR_ENDED } else { 0 };
     known | if may_end(plan, actor, weather) { ACTOR_ENDED } else { 0 }
 }
 
@@ -190,7 +201,7 @@ fn may_end(plan: &Plan, actor: Lid, weather: Weather) -> bool {
     let broken: u32 = breaks.map(|node| tries(plan, node)).sum();
     may_be_killed(plan, actor)
         || calls().any(|node| role(node) == Role::Stop)
-        || plan.calls[maker.call].restarts < broken + weather.losses
+        || plan.calls[maker.call].restarts < broken + weather.losses + weather.unsaved
 }
 
 /// Whether a program kills the actor.

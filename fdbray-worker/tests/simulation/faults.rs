@@ -69,6 +69,7 @@ impl World {
         process.alive = false;
         process.threads.clear();
         process.states.clear();
+        process.lasting.clear();
         process.handles.clear();
         process.released.clear();
         self.notice_end(dead);

@@ -16,6 +16,7 @@
 //! | `value` | the bytes of arguments and values |
 //! | `check` | the invariants |
 //! | `actors` | those of actors: order, exclusivity, ends |
+//! | `lasting` | those of actors with checkpoints: each call once |
 
 mod actors;
 mod check;
@@ -25,6 +26,7 @@ mod exec;
 mod expect;
 mod faults;
 mod interpret;
+mod lasting;
 mod net;
 mod plan;
 mod plan_actors;

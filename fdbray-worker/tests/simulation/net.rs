@@ -397,6 +397,10 @@ fn name_of(message: &Message<'_>) -> &'static str {
         Message::LineRefused { .. } => "LineRefused",
         Message::LineClosed { .. } => "LineClosed",
         Message::ActorGone { .. } => "ActorGone",
+        Message::RunOnce { .. } => "RunOnce",
+        Message::RunFrom { .. } => "RunFrom",
+        Message::Checkpoint { .. } => "Checkpoint",
+        Message::CheckpointKept { .. } => "CheckpointKept",
         Message::Log { .. } => "Log",
     }
 }

@@ -8,7 +8,7 @@ use super::{
     random::{Random, mix},
     writer::Writer,
 };
-use fdbray_worker::registry::Role;
+use fdbray_worker::{options::Checkpoints, registry::Role};
 
 /// A logical future.
 pub type Lid = usize;
@@ -53,6 +53,20 @@ pub struct CallOptions {
     pub role: Role,
     /// How often an actor is made again.
     pub restarts: u32,
+    /// Of constructors and methods of lasting actors.
+    pub checkpoints: Option<Checkpoints>,
+}
+
+impl CallOptions {
+    /// Whether calls are sent again until they are answered, and answered once a checkpoint covers them.
+    pub fn is_sure(&self) -> bool {
+        matches!(self.checkpoints, Some(Checkpoints::Every(_))) && self.role.is_method()
+    }
+
+    /// Whether it changes a state that is saved, with which its answers are kept: no handles can be in either.
+    pub fn is_kept(&self) -> bool {
+        self.role == Role::Checkpoint || (self.checkpoints.is_some() && !matches!(self.role, Role::Shared(_)))
+    }
 }
 
 #[derive(Debug)]
@@ -170,14 +184,15 @@ impl Plan {
                 writer.ops.push(Op::Keep(r, random.scale(10_000, 500_000_000)));
             }
         }
-        if depth > 0 {
+        if depth > 0 && role != Role::Checkpoint {
             let ops = if depth == taste.depth { 4 + taste.nodes / 2 } else { random.range(0, 10) as usize };
             for _ in 0..ops {
                 self.op(taste, budget, depth, &mut writer, random);
             }
         }
         // A node that returns handles it was given passes them on.
-        let returns = if random.percent(30) { writer.some(2, random) } else { Vec::new() };
+        let kept = self.calls[call].is_kept();
+        let returns = if random.percent(30) && !kept { writer.some(2, random) } else { Vec::new() };
         let index = self.nodes.len();
         let makes = role == Role::Constructor;
         let inside = returns.iter().filter(|_| !makes).map(|r| writer.registers[*r]).collect();

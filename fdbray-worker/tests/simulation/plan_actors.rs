@@ -5,7 +5,7 @@
 //! it. [`Logical::lowest`](super::plan::Logical) is the first actor that a future depends on.
 
 use super::{
-    plan::{Callee, Op, Plan, Register, Taste},
+    plan::{CallOptions, Callee, Op, Plan, Register, Taste},
     random::Random,
     writer::Writer,
 };
@@ -41,7 +41,7 @@ impl Plan {
                 writer.ops.push(Op::Kill(*on));
             }
             (None, 0..=60) | (_, 90..) if *budget > 0 => {
-                let call = self.pick(random, |role| role == Role::Constructor);
+                let call = self.pick(random, |call| call.role == Role::Constructor);
                 let callee = Callee { call, actor: None, floor: writer.floor };
                 self.call(taste, budget, depth, callee, None, (writer, random));
             }
@@ -59,8 +59,17 @@ impl Plan {
         random: &mut Random,
     ) {
         let stops = random.percent(2);
-        let call = self.pick(random, |role| role.is_method() && (role == Role::Stop) == stops);
         let actor = writer.registers[on];
+        let maker = self.futures[actor].node.map(|node| self.calls[self.nodes[node].call]);
+        let checkpoints = maker.and_then(|maker| maker.checkpoints);
+        if checkpoints.is_some() && random.percent(8) {
+            return self.ask_for_checkpoint(taste, budget, on, writer, random);
+        }
+        let call = self.pick(random, |call| match call.role {
+            Role::Stop => stops,
+            Role::Checkpoint => false,
+            role => role.is_method() && !stops && call.checkpoints == checkpoints,
+        });
         let callee = Callee { call, actor: Some(actor), floor: writer.floor };
         let made = self.call(taste, budget, depth, callee, Some(on), (writer, random));
         let lid = writer.registers[made];
@@ -104,9 +113,32 @@ impl Plan {
         writer.registers.len() - 1
     }
 
-    fn pick(&self, random: &mut Random, which: impl Fn(Role) -> bool) -> usize {
-        let fitting: Vec<usize> =
-            (0..self.calls.len()).filter(|call| which(self.calls[*call].role)).collect();
+    /// What that gives is no value of a program: it is awaited, or not, and dropped.
+    fn ask_for_checkpoint(
+        &mut self,
+        taste: &Taste,
+        budget: &mut usize,
+        on: Register,
+        writer: &mut Writer,
+        random: &mut Random,
+    ) {
+        let call = self.pick(random, |call| call.role == Role::Checkpoint);
+        let actor = writer.registers[on];
+        let callee = Callee { call, actor: Some(actor), floor: writer.floor };
+        let node = self.node(taste, budget, 0, callee, (Vec::new(), Vec::new()), random);
+        writer.ops.push(Op::Call { node, futures: Vec::new(), given: Vec::new(), on: Some(on) });
+        writer.register(self.nodes[node].lid, &self.futures);
+        let made = writer.registers.len() - 1;
+        (writer.doubtful[made], writer.live[made]) = (true, false);
+        if random.percent(50) && writer.ends(made) {
+            writer.waits_for(writer.registers[made], &self.futures);
+            writer.ops.push(Op::Await { of: made, fold: false });
+        }
+        writer.ops.push(Op::Drop(made));
+    }
+
+    fn pick(&self, random: &mut Random, which: impl Fn(&CallOptions) -> bool) -> usize {
+        let fitting: Vec<usize> = (0..self.calls.len()).filter(|call| which(&self.calls[*call])).collect();
         random.pick(&fitting)
     }
 

@@ -9,6 +9,7 @@ use fdbray_worker::{
         MILLISECOND, Nanos,
         shape::{ONE, Resources},
     },
+    options::Checkpoints,
     registry::Role,
 };
 
@@ -31,6 +32,8 @@ pub struct Scenario {
     /// Of a hundred events, those at which a process sets a value aside; of a hundred that come back, those that are lost.
     pub spills: u64,
     pub damaged: u64,
+    /// Of a hundred checkpoints, those that cannot be saved.
+    pub unsaved: u64,
     pub faults: Faults,
 }
 
@@ -92,6 +95,7 @@ impl Scenario {
             mains: random.range(1, 6) as usize,
             taste: taste(inline, random),
             spills: random.pick(&[0, 0, 2, 30]),
+            unsaved: random.pick(&[0, 0, 0, 5]),
             damaged: if faults.failed_fetches > 0 { random.pick(&[0, 5]) } else { 0 },
             faults,
         }
@@ -160,6 +164,7 @@ fn taste(inline: usize, random: &mut Random) -> Taste {
             impossible: false,
             role: Role::Function,
             restarts: 0,
+            checkpoints: None,
         });
     }
     if random.percent(4) {
@@ -194,19 +199,38 @@ fn actors(random: &mut Random) -> Vec<CallOptions> {
         Role::Exclusive,
         Role::Stop,
     ];
+    let lasting = random.percent(60).then(|| match random.range(0, 3) {
+        0 => Checkpoints::OnDemand,
+        1 => Checkpoints::Every(random.range(2, 20) as u32),
+        _ => Checkpoints::Every(1),
+    });
+    let of_lasting =
+        [Role::Constructor, Role::Shared(random.range(1, 4) as u32), Role::Exclusive, Role::Exclusive];
+    let plain = roles.map(|role| (role, None));
+    let lasting = lasting.into_iter().flat_map(|when| of_lasting.map(|role| (role, Some(when))));
     let mut all = Vec::new();
-    for role in roles {
+    for (role, checkpoints) in plain.into_iter().chain([(Role::Checkpoint, None)]).chain(lasting) {
         let makes = role == Role::Constructor;
         all.push(CallOptions {
             cpus: 0,
             disk: false,
             shelf: makes && shelf,
-            retries: if makes { random.pick(&[0, 3, 100]) } else { random.pick(&[0, 0, 3, 100]) },
-            retry_errors: random.pick(&[0, 0, 2]),
-            sync: random.percent(50),
+            retries: match role {
+                Role::Checkpoint => 0,
+                _ if makes => random.pick(&[0, 3, 100]),
+                _ => random.pick(&[0, 0, 3, 100]),
+            },
+            // What is done again after an error is another call.
+            retry_errors: if checkpoints.is_some() { 0 } else { random.pick(&[0, 0, 2]) },
+            sync: role == Role::Checkpoint || random.percent(50),
             impossible: false,
             role,
-            restarts: if makes { random.range(0, 3) as u32 } else { 0 },
+            restarts: match checkpoints {
+                Some(_) if makes => random.pick(&[0, 3, 100, 100]),
+                _ if makes => random.range(0, 3) as u32,
+                _ => 0,
+            },
+            checkpoints,
         });
     }
     all

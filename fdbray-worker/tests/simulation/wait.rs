@@ -84,6 +84,7 @@ impl World {
     pub fn awaited(&mut self, p: P, frame: &mut Frame, of: Register, fold: bool, outcome: Outcome) {
         let Handle { cell, lid, made } = frame.handle(of);
         let (id, lid, made) = (cell.id(), *lid, *made);
+        self.answer_seen(p, id, lid, &outcome);
         match outcome {
             Outcome::Value(value) if fold => self.read(p, frame, lid, value.head(), Origin::Object(id)),
             Outcome::Value(_) => {}
@@ -114,6 +115,7 @@ fn error_name(kind: u16) -> &'static str {
         expect::SHUTDOWN => "[Shutdown]",
         expect::PANICKED => "[Panicked]",
         expect::ACTOR_ENDED => "[ActorEnded]",
+        expect::CHECKPOINT => "[Checkpoint]",
         _ => "[other]",
     }
 }

@@ -7,7 +7,7 @@ use super::{
     expect::Weather,
     interpret::Handle,
     net::Net,
-    plan::{Lid, Plan},
+    plan::{CallOptions, Lid, Plan},
     random::{Random, mix},
     scenario::{SHELF, Scenario},
 };
@@ -18,6 +18,7 @@ use fdbray_worker::{
         shape::{ONE, Resources, TemplateSpec},
     },
     id::{ObjectId, ProcessId},
+    registry::Lasting,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, BinaryHeap},
@@ -111,6 +112,8 @@ pub struct Process {
     pub marks: BTreeMap<u32, u32>,
     /// The states of its actors, with the handles that they have.
     pub states: BTreeMap<Instance, Vec<Handle>>,
+    /// What its lasting actors have become: the calls that have changed them, in order.
+    pub lasting: BTreeMap<Instance, Vec<ObjectId>>,
     /// Handles of user code, for [`super::check`].
     pub handles: BTreeMap<ObjectId, (Arc<Cell>, Lid, u32)>,
     /// Handles dropped that the core was not told of.
@@ -205,6 +208,7 @@ impl World {
             called: 0,
             marks: BTreeMap::new(),
             states: BTreeMap::new(),
+            lasting: BTreeMap::new(),
             handles: BTreeMap::new(),
             released: Vec::new(),
             tick_at: Nanos::MAX,
@@ -237,12 +241,18 @@ impl World {
                 restarts: call.restarts,
                 role: call.role,
                 retry_errors: call.retry_errors,
+                checkpoints: call.checkpoints,
                 logs: true,
             };
             self.all[p].core.template(spec);
         }
         let roles = self.plan.calls.iter().map(|call| call.role).collect();
         self.all[p].core.tell_roles(roles);
+        let lasting = |call: &CallOptions| {
+            call.checkpoints.map(|checkpoints| Lasting { checkpoints, waits: !call.sync })
+        };
+        let lasting = self.plan.calls.iter().map(lasting).collect();
+        self.all[p].core.tell_lasting(lasting);
     }
 
     pub fn at(&self, id: ProcessId) -> P {

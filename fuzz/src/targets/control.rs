@@ -5,8 +5,8 @@ use fdbray_worker::{
     config::ClusterUrl,
     control::{
         durable::{
-            Arguments, Claim, Failed, Failure, FutureId, Near, Notice, Place, Realized, Record, Retention,
-            Spec, State, Value,
+            ActorSpec, Arguments, Claim, Failed, Failure, FutureId, Named, Near, Notice, Owner, Place,
+            Realized, Record, Retention, Spec, State, Value,
         },
         members::{Capacity, Cause, Change, Host, Member, Role, Tombstone},
         store::key::{Element, Key, Stamp},
@@ -60,10 +60,11 @@ pub fn member_records(bytes: &[u8]) {
     survives::<Change>(bytes);
 }
 
-/// The values of durable futures: a record in any state, the notices of an inbox.
+/// The values of durable futures: a record in any state, the notices of an inbox, the actor of a name.
 pub fn durable_records(bytes: &[u8]) {
     survives::<Record>(bytes);
     survives::<Vec<Notice>>(bytes);
+    survives::<Named>(bytes);
     if let Ok(id) = str::from_utf8(bytes).unwrap_or_default().parse::<FutureId>() {
         assert_eq!(id.to_string().parse(), Ok(id));
     }
@@ -88,6 +89,7 @@ fn durable_records_corpus() -> Vec<Vec<u8>> {
         retention: Retention::default(),
         durable_value: true,
         logs: true,
+        actor: Some(ActorSpec { name: Some("till".into()), type_name: "app::Till".into(), restarts: 3 }),
         key: Some("invoice".into()),
         digest: Some(vec![7; 16]),
     };
@@ -95,7 +97,7 @@ fn durable_records_corpus() -> Vec<Vec<u8>> {
     let states = [
         State::Waiting { missing: vec![id] },
         State::Unclaimed { since: 3, not_before: Some(4) },
-        State::Claimed(Claim { by: process, nonce: 5, attempt: Some(1) }),
+        State::Claimed(Claim { by: process, nonce: 5, attempt: Some(1), lives: Some(300) }),
         State::Realized(Realized { value: Value::Inline(vec![9]), by: process, attempt: 1, at: 6 }),
         State::Realized(Realized { value: Value::Kept(1 << 40), by: process, attempt: 2, at: 6 }),
         State::Failed(Failed { failure: failure.clone(), attempt: None, at: 7 }),
@@ -110,6 +112,7 @@ fn durable_records_corpus() -> Vec<Vec<u8>> {
         claims: 2,
         attempts: 2,
         died: 1,
+        restarts: 2,
         failed: 1,
         last_error: Some(failure.clone()),
         waiter: Some(process),
@@ -122,6 +125,9 @@ fn durable_records_corpus() -> Vec<Vec<u8>> {
     };
     let mut corpus: Vec<_> = states.map(|state| named(&record(state))).into();
     corpus.push(named(&vec![Notice::Settled(id), Notice::Revoked(id)]));
+    for owner in [Owner::Cluster(id), Owner::Process { process, seq: 300 }] {
+        corpus.push(named(&Named { type_name: "app::Till".into(), owner }));
+    }
     corpus.push(id.to_string().into_bytes());
     corpus
 }

@@ -1,17 +1,21 @@
 //! What one process's core says to another's.
 
 use crate::Target;
+use bytes::Bytes;
 use fdbray_worker::{
     core::{
-        message::{self, FutureArgument, Message, Places, Run, TaskName},
+        checkpoint,
+        message::{self, FutureArgument, Gone, Message, Places, Raw, Run, TaskName},
         shape::Resources,
     },
     error::Error,
     id::{ObjectId, ProcessId},
 };
 
-pub(crate) const TARGETS: &[Target] =
-    &[Target { name: "core_messages", decode: messages, corpus: messages_corpus }];
+pub(crate) const TARGETS: &[Target] = &[
+    Target { name: "core_messages", decode: messages, corpus: messages_corpus },
+    Target { name: "core_checkpoints", decode: checkpoints, corpus: checkpoints_corpus },
+];
 
 /// The payload of a control frame: one message after the other.
 pub fn messages(mut bytes: &[u8]) {
@@ -24,14 +28,33 @@ pub fn messages(mut bytes: &[u8]) {
     }
 }
 
+/// The state of an actor, and what it has answered by then.
+pub fn checkpoints(bytes: &[u8]) {
+    let bytes = Bytes::copy_from_slice(bytes);
+    if let Ok(state) = checkpoint::state_in(&bytes) {
+        assert!(state.len() < bytes.len(), "there is more in a checkpoint than the state");
+    }
+}
+
+fn checkpoints_corpus() -> Vec<Vec<u8>> {
+    let process = ProcessId::new(u64::MAX / 3).expect("is not zero");
+    let value = (3_u64, 1_500_u64, 0_u8, b"value".to_vec());
+    let none: [(u64, u64, u8, Vec<u8>); 0] = [];
+    let checkpoints = [
+        postcard::to_stdvec(&(vec![7_u8; 40], vec![(process, vec![value.clone(), value])])),
+        postcard::to_stdvec(&(b"state".to_vec(), vec![(process, none)])),
+    ];
+    checkpoints.into_iter().map(|bytes| bytes.expect("can be encoded")).collect()
+}
+
 fn messages_corpus() -> Vec<Vec<u8>> {
     let process = ProcessId::new(u64::MAX / 3).expect("is not zero");
     let id = ObjectId { owner: process, seq: 300 };
     let task = TaskName { lease: 1, number: 1_000_000 };
     let places = Places { holder: process, copies: vec![process; 2], attempt: 300 };
     let stored = FutureArgument::Stored { id, places: std::borrow::Cow::Owned(places.clone()), len: 1 << 30 };
-    let futures = vec![FutureArgument::Value(b"value"), stored];
-    let run = Run {
+    let futures = || vec![FutureArgument::Value(b"value"), stored.clone()];
+    let run = || Run {
         task,
         seq: 7,
         attempt: 1,
@@ -39,11 +62,19 @@ fn messages_corpus() -> Vec<Vec<u8>> {
         root: Some(process),
         arguments: &[1; 40],
         described: false,
-        futures,
+        futures: futures(),
     };
     let error = || Box::new(Error::application("a message"));
     let each = [
-        Message::Run(run),
+        Message::RunOnce { run: run(), ticket: 1 << 40, below: 7 },
+        Message::RunFrom { run: run(), checkpoint: Raw(&[7; 40]) },
+        Message::Checkpoint { seq: 7, attempt: 1, version: 300, checkpoint: Raw(&[7; 40]) },
+        Message::CheckpointKept { seq: 7, attempt: 1, version: 300 },
+        Message::LineOpen { request: 1, actor: id },
+        Message::LineRefused { request: 1 },
+        Message::LineClosed { lease: 1, started: 300 },
+        Message::ActorGone { seq: 7, why: Gone::Left },
+        Message::Run(run()),
         Message::Done { task, ran: 1500, value: b"value", contained: vec![id, id] },
         Message::Stored { task, ran: 1500, len: 1 << 30, contained: vec![id] },
         Message::Failed { task, ran: 1500, error: error() },

@@ -4,6 +4,7 @@ mod holders;
 mod journal;
 mod owning;
 pub mod shared;
+mod tally;
 mod together;
 
 pub use holders::{
@@ -12,6 +13,10 @@ pub use holders::{
 };
 pub use journal::{Journal, JournalHandle, JournalOptions, Refused};
 pub use shared::{Desk, DeskHandle, Till, TillHandle, free, has_ended};
+pub use tally::{
+    Book, Entry, Flaw, GroupedTally, GroupedTallyHandle, LooseTally, LooseTallyHandle, Tally, TallyHandle,
+    calls_tally, total_of,
+};
 pub use together::{Together, TogetherHandle};
 
 pub use crate::crash::{eventually, send, within};
