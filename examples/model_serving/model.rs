@@ -37,18 +37,27 @@ impl Model {
     /// Sheets that came in the message. Reading changes nothing: it may be done again.
     #[actor(concurrency = 1, retries = 3)]
     pub fn read(&self, sheets: Vec<Tensor>) -> Vec<Reading> {
-        sheets.iter().map(|sheet| self.read_sheet(sheet)).collect()
+        sheets.iter().map(|sheet| read(&self.parameters, sheet)).collect()
     }
 
     /// Sheets by reference: handles come in the message, and the sheets are read where they lie. One that there is none of
     /// fails by itself.
     #[actor(concurrency = 1, retries = 3)]
-    pub fn read_there(&self, sheets: Vec<RemoteFuture<Tensor>>) -> Vec<fdbray::Result<Reading>> {
-        sheets.iter().map(|sheet| Ok(self.read_sheet(&sheet.wait()?))).collect()
+    pub async fn read_there(
+        &self,
+        sheets: Vec<RemoteFuture<Tensor>>,
+    ) -> fdbray::Result<Vec<fdbray::Result<Reading>>> {
+        // All at once: each is a question to the process that keeps the sheet, and one after the other they would take
+        // longer than reading.
+        let sheets = fdbray::settle(sheets).await;
+        let parameters = self.parameters.clone();
+        // Async methods of a worker share few threads, and this one computes.
+        let read = move || sheets.into_iter().map(|sheet| Ok(read(&parameters, &sheet?))).collect();
+        tokio::task::spawn_blocking(read).await.map_err(Error::application)
     }
+}
 
-    fn read_sheet(&self, sheet: &Tensor) -> Reading {
-        assert_eq!(sheet.len(), SIDE * SIDE, "`preprocess` makes them of one size");
-        (0..DIGITS).map(|n| network::read(&self.parameters, &sheet::digit(sheet, n))).collect()
-    }
+fn read(parameters: &[f32], sheet: &Tensor) -> Reading {
+    assert_eq!(sheet.len(), SIDE * SIDE, "`preprocess` makes them of one size");
+    (0..DIGITS).map(|n| network::read(parameters, &sheet::digit(sheet, n))).collect()
 }
