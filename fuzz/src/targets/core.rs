@@ -1,17 +1,23 @@
 //! What one process's core says to another's.
 
 use crate::Target;
+use bytes::Bytes;
 use fdbray_worker::{
     core::{
-        message::{self, FutureArgument, Message, Places, Run, TaskName},
+        checkpoint,
+        message::{self, FutureArgument, Message, Places, Raw, Run, TaskName},
         shape::Resources,
     },
     error::Error,
     id::{ObjectId, ProcessId},
+    payload::Payload,
 };
+use serde::Serialize;
 
-pub(crate) const TARGETS: &[Target] =
-    &[Target { name: "core_messages", decode: messages, corpus: messages_corpus }];
+pub(crate) const TARGETS: &[Target] = &[
+    Target { name: "core_messages", decode: messages, corpus: messages_corpus },
+    Target { name: "core_checkpoints", decode: checkpoints, corpus: checkpoints_corpus },
+];
 
 /// The payload of a control frame: one message after the other.
 pub fn messages(mut bytes: &[u8]) {
@@ -24,6 +30,37 @@ pub fn messages(mut bytes: &[u8]) {
     }
 }
 
+/// The checkpoint of an actor, which its owner has kept.
+pub fn checkpoints(bytes: &[u8]) {
+    let bytes = Bytes::copy_from_slice(bytes);
+    if let Ok(state) = checkpoint::state_in(&bytes) {
+        assert!(state.len() <= bytes.len(), "a state that is longer than what it is in");
+    }
+}
+
+fn checkpoints_corpus() -> Vec<Vec<u8>> {
+    #[derive(Serialize)]
+    enum Answer {
+        Value(&'static [u8]),
+        Flat(Vec<u8>),
+        Failed(Error),
+    }
+    let process = ProcessId::new(u64::MAX / 3).expect("is not zero");
+    let buffers = vec![Bytes::from_static(&[7; 100])];
+    let flat = Payload::in_parts(Bytes::from_static(b"head"), buffers).contiguous();
+    let answers = vec![
+        (1_u64, 1_500_u64, Answer::Value(b"value")),
+        (2, 1 << 40, Answer::Flat(flat.into())),
+        (300, 0, Answer::Failed(Error::application("a message"))),
+    ];
+    let none: Vec<(ProcessId, Vec<(u64, u64, Answer)>)> = Vec::new();
+    let encoded = [
+        postcard::to_stdvec(&(&b"state"[..], none)),
+        postcard::to_stdvec(&(&[1_u8; 40][..], vec![(process, answers)])),
+    ];
+    encoded.into_iter().map(|bytes| bytes.expect("it can be encoded")).collect()
+}
+
 fn messages_corpus() -> Vec<Vec<u8>> {
     let process = ProcessId::new(u64::MAX / 3).expect("is not zero");
     let id = ObjectId { owner: process, seq: 300 };
@@ -31,7 +68,7 @@ fn messages_corpus() -> Vec<Vec<u8>> {
     let places = Places { holder: process, copies: vec![process; 2], attempt: 300 };
     let stored = FutureArgument::Stored { id, places: std::borrow::Cow::Owned(places.clone()), len: 1 << 30 };
     let futures = vec![FutureArgument::Value(b"value"), stored];
-    let run = Run {
+    let run = || Run {
         task,
         seq: 7,
         attempt: 1,
@@ -39,11 +76,13 @@ fn messages_corpus() -> Vec<Vec<u8>> {
         root: Some(process),
         arguments: &[1; 40],
         described: false,
-        futures,
+        futures: futures.clone(),
     };
     let error = || Box::new(Error::application("a message"));
     let each = [
-        Message::Run(run),
+        Message::Run(run()),
+        Message::RunOnce { run: run(), ticket: 300, below: 299 },
+        Message::RunFrom { run: run(), checkpoint: Raw(&[1; 40]) },
         Message::Done { task, ran: 1500, value: b"value", contained: vec![id, id] },
         Message::Stored { task, ran: 1500, len: 1 << 30, contained: vec![id] },
         Message::Failed { task, ran: 1500, error: error() },
@@ -59,6 +98,8 @@ fn messages_corpus() -> Vec<Vec<u8>> {
         Message::Copied { seq: 7, attempt: 1, has: true },
         Message::Keep { seq: 7, attempt: 1 },
         Message::ValueFailed { seq: 7, error: error() },
+        Message::Checkpoint { seq: 7, attempt: 1, version: 2, checkpoint: Raw(b"checkpoint") },
+        Message::CheckpointKept { seq: 7, attempt: 1, version: 2 },
         Message::Log { kind: 1, function: "app::add", text: "a line" },
     ];
     let mut all = Vec::new();
