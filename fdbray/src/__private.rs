@@ -3,7 +3,7 @@
 pub use crate::{
     ActorHandle, Call, IntoArg, ProcessId, RemoteFuture, Result,
     actor::{
-        Access, Actor, Alone, Creation, Together, method, name, restored, save_alone, save_together,
+        Access, Actor, Alone, Creation, Together, lasting_alone, lasting_together, method, name,
         state_of_an_actor, state_of_an_actor_with_shared_methods,
     },
     lend::{Bits, Borrowed, NoBits},
