@@ -111,7 +111,7 @@ impl Bell {
 }
 
 fn account(cents: i64) -> State {
-    Arc::new(Together::new(Account::new("Ada", cents)))
+    State { value: Arc::new(Together::new(Account::new("Ada", cents))), save: None }
 }
 
 fn function(name: &str) -> &'static Function {
@@ -221,7 +221,7 @@ async fn shared_methods_run_beside_each_other() {
 
 #[tokio::test]
 async fn a_state_without_shared_methods_need_not_be_sync() {
-    let bell: State = Arc::new(Alone::new(Bell::new()));
+    let bell = State { value: Arc::new(Alone::new(Bell::new())), save: None };
     let ring = || input("actor_entry_points::Bell::ring", &[]).of_actor(Some(bell.clone()));
     assert_eq!(value::<u32>(run(ring()).await), 1);
     assert_eq!(value::<u32>(run(ring()).await), 2);
@@ -229,7 +229,7 @@ async fn a_state_without_shared_methods_need_not_be_sync() {
 
 #[tokio::test]
 async fn without_a_state_of_its_type_a_method_says_that_the_actor_has_ended() {
-    let bell: State = Arc::new(Alone::new(Bell::new()));
+    let bell = State { value: Arc::new(Alone::new(Bell::new())), save: None };
     for state in [None, Some(bell)] {
         let watched = input("actor_entry_points::Account::watched", &[]).of_actor(state);
         assert!(matches!(run(watched).await, Err(Error::ActorEnded { .. })));

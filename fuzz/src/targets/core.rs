@@ -53,12 +53,10 @@ fn checkpoints_corpus() -> Vec<Vec<u8>> {
         (2, 1 << 40, Answer::Flat(flat.into())),
         (300, 0, Answer::Failed(Error::application("a message"))),
     ];
-    let none: Vec<(ProcessId, Vec<(u64, u64, Answer)>)> = Vec::new();
-    let encoded = [
-        postcard::to_stdvec(&(&b"state"[..], none)),
-        postcard::to_stdvec(&(&[1_u8; 40][..], vec![(process, answers)])),
-    ];
-    encoded.into_iter().map(|bytes| bytes.expect("it can be encoded")).collect()
+    let none = vec![(process, Vec::new())];
+    [(&b"state"[..], none), (&[1_u8; 40][..], vec![(process, answers)])]
+        .map(|checkpoint| postcard::to_stdvec(&checkpoint).expect("it can be encoded"))
+        .into()
 }
 
 fn messages_corpus() -> Vec<Vec<u8>> {
