@@ -3,8 +3,8 @@
 pub use crate::{
     ActorHandle, Call, IntoArg, ProcessId, RemoteFuture, Result,
     actor::{
-        Access, Actor, Alone, Creating, Creation, Together, method, name, restored, save_alone,
-        save_together, state_of_an_actor, state_of_an_actor_with_shared_methods,
+        Access, Actor, Alone, Creating, Creation, Together, lasting_alone, lasting_together, method, name,
+        state_of_an_actor, state_of_an_actor_with_shared_methods,
     },
     lend::{Bits, Borrowed, NoBits},
     returns::{AnyError, Failure, Fallible, Kind, NoError, OwnError, Plain, Probe, Returns, TypedError},

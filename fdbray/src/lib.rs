@@ -270,7 +270,35 @@ pub use fdbray_macros::remote;
 /// - One with `&mut self` that panics may leave anything behind: the actor has ended, or with `max_restarts` is made again.
 /// - Its worker dies: the same. Calls that may have started end with [`Error::WorkerDied`], unless their method has
 ///   `retries`; the others run in the actor that is made again, in order. That comes from the same constructor with the same
-///   arguments, without what has happened since.
+///   arguments, without what has happened since; unless it has checkpoints.
+///
+/// # Checkpoints
+/// A type that implements [`Checkpoint`] can be made again as it was. On its impl block,
+///
+/// | | a checkpoint is taken | answers |
+/// |---|---|---|
+/// | `#[actor(checkpoint)]` | when calls have changed the state | wait for it |
+/// | `#[actor(checkpoint = 100)]` | when 100 calls have, or none waits any more | wait for it |
+/// | `#[actor(checkpoint = "on_demand")]` | by [`handle.checkpoint()`](ActorHandle::checkpoint) | do not wait |
+///
+/// The process that created the actor keeps the last one: the actor ends with that process anyway. Give it a `max_restarts`.
+///
+/// Where answers wait, what a call does to the state is done **exactly once**, whatever dies meanwhile but that process: no call
+/// is answered before a checkpoint that has its effect is kept, together with what it was answered; a call that was not answered
+/// is sent again by its caller, whatever `retries` says, to the actor that is made again, and is answered without running if
+/// it has run. Effects on anything else (files, other actors, what is printed) may happen twice. One checkpoint is on its way at a
+/// time, and all calls that have ended by the time of the next share that: many callers cost few checkpoints.
+///
+/// - Calls with `&self` leave nothing behind, and are simply made again. What they read of changes that are not kept yet waits,
+///   too.
+/// - When a method with `&mut self` panics, its call has that error and no effect. What was not kept before is run again.
+/// - When `save` gives an error or panics, or the state is too large, the calls that it should have covered end with
+///   [`Error::Checkpoint`] and have had no effect: the actor is made again from the last checkpoint, which spends one of
+///   `max_restarts`. When `restore` does, it has ended.
+/// - The answers of `&mut self` methods cannot hold futures or handles of actors; those of `&self` ones can. State and the
+///   answers that callers may not have yet come to at most 12 MiB.
+/// - [`stop`](ActorHandle::stop) waits until all is kept, so that everything is answered. An `async` method with `&mut self`
+///   begins once what came before it is saved: it may wait for what follows from an earlier answer. A sync one must not.
 ///
 /// # Options
 /// | on a constructor | means | default |
@@ -292,7 +320,8 @@ pub use fdbray_macros::remote;
 /// | `name = "counter.add-v2"` | its stable name between processes | the type's path and its name |
 /// | `logs = false` | whether what it prints and logs is shown in the driver's terminal | `true` |
 ///
-/// On the block: `#[actor(pub(crate))]` is the visibility of handle and options, by default that of the widest constructor.
+/// On the block: `#[actor(pub(crate))]` is the visibility of handle and options, by default that of the widest constructor;
+/// and `checkpoint`, as above: `#[actor(pub(crate), checkpoint)]`.
 ///
 /// Signatures are as of [`remote`](macro@remote): borrowed parameters, results and errors are the same, and generics,
 /// `impl Trait` and borrowed results are refused; so are generic types and blocks of a trait.

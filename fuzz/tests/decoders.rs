@@ -36,6 +36,7 @@ tests! {
     durable_records
     store_keys
     core_messages
+    core_checkpoints
     error
     arguments
     net_bulk

@@ -208,14 +208,9 @@ impl Actor {
 
     /// What comes before a constructor, where an actor is made from a checkpoint in its place.
     fn restored(&self) -> TokenStream {
-        let (ty, handle, cell) = (&self.ty, self.handle_name(), self.cell());
+        let handle = self.handle_name();
         quote! {
-            if let ::core::option::Option::Some(__answer) = ::fdbray::__private::restored::<#ty, _>(
-                &__input,
-                __function,
-                &#handle::__STATE,
-                ::fdbray::__private::#cell::new,
-            ) {
+            if let ::core::option::Option::Some(__answer) = #handle::__STATE.restored(&__input, __function) {
                 return __answer;
             }
         }
@@ -274,13 +269,13 @@ impl Actor {
                 quote_spanned!(span=> ::fdbray::__private::state_of_an_actor_with_shared_methods::<#ty>())
             }
         };
-        let saved = self.checkpoints.map(|span| {
-            let save = if self.is_alone() { "save_alone" } else { "save_together" };
-            let (save, ty) = (Ident::new(save, span), own_type::at(ty, span));
-            quote_spanned!(span=> .saved_by(::fdbray::__private::#save::<#ty>))
+        let lasting = self.checkpoints.map(|span| {
+            let lasting = if self.is_alone() { "lasting_alone" } else { "lasting_together" };
+            let (lasting, ty) = (Ident::new(lasting, span), own_type::at(ty, span));
+            quote_spanned!(span=> .lasting(::fdbray::__private::#lasting::<#ty>()))
         });
         quote! {
-            const __STATE: ::fdbray::__private::Access<::fdbray::__private::#cell<#ty>> = #access #saved;
+            const __STATE: ::fdbray::__private::Access<::fdbray::__private::#cell<#ty>> = #access #lasting;
         }
     }
 

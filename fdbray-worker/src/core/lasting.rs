@@ -420,6 +420,19 @@ impl Core {
         ended: Result<(), String>,
         fx: &mut Effects,
     ) {
+        self.hear_of_checkpoint(id, attempt, version, ended, fx);
+        self.turn(fx);
+    }
+
+    /// The same, as the owner says it.
+    pub(super) fn hear_of_checkpoint(
+        &mut self,
+        id: ObjectId,
+        attempt: u32,
+        version: u64,
+        ended: Result<(), String>,
+        fx: &mut Effects,
+    ) {
         let Some(lasting) = self.hosted.lasting_of(id).filter(|lasting| lasting.attempt == attempt) else {
             return;
         };
@@ -446,7 +459,6 @@ impl Core {
                 }
             }
         }
-        self.turn(fx);
     }
 
     /// The state of an actor cannot be saved: it falls back to what is kept of it.
@@ -486,6 +498,15 @@ impl Core {
     fn answer_if_asked(&mut self, peer: ProcessId, done: Finished, fx: &mut Effects) {
         if self.hosted.peer_of(done.task.lease) == Some(peer) {
             self.answer_one(peer, done, fx);
+        }
+    }
+
+    /// A call that came is not run after all.
+    pub(super) fn forget_accepted(&mut self, task: TaskName) {
+        if self.hosted.any_lasting()
+            && let Some((_, lasting)) = self.hosted.lasting_of_line(task.lease)
+        {
+            lasting.forget_call(task);
         }
     }
 

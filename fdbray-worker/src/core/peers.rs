@@ -344,7 +344,7 @@ impl Core {
                 self.keep_checkpoint(peer, (seq, attempt), version, checkpoint.0, fx);
             }
             Message::CheckpointKept { seq, attempt, version } => {
-                self.checkpoint_ended(ObjectId { owner: peer, seq }, attempt, version, Ok(()), fx);
+                self.hear_of_checkpoint(ObjectId { owner: peer, seq }, attempt, version, Ok(()), fx);
             }
             Message::Done { task, ran, value, contained } => {
                 self.answered(peer, task, ran, Value(Payload::copy_from(value), contained), fx);

@@ -377,6 +377,7 @@ impl Core {
         fx: &mut Effects,
     ) {
         let Some(peer) = self.peer_of_lease(task.lease) else { return };
+        self.forget_accepted(task);
         self.say(peer, &Message::Missing { task, object, holder }, fx);
         self.end_grant_if_done(task.lease);
         self.deliver_staged(task.lease);
@@ -385,6 +386,7 @@ impl Core {
     /// A task cannot be started, for a reason that another worker might not have but its owner is to know.
     pub(super) fn fail_accepted(&mut self, task: TaskName, error: Error, fx: &mut Effects) {
         let Some(peer) = self.peer_of_lease(task.lease) else { return };
+        self.forget_accepted(task);
         self.say(peer, &Message::Failed { task, ran: 0, error: Box::new(error) }, fx);
         self.end_grant_if_done(task.lease);
         self.deliver_staged(task.lease);

@@ -133,7 +133,7 @@ impl fmt::Debug for Input {
 }
 
 /// What an actor is, without its type.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct State {
     /// Its value.
     pub value: Arc<dyn Any + Send + Sync>,

@@ -1,15 +1,15 @@
 //! What an actor has become, kept elsewhere: the trait, and what is generated for types that have it.
 
-use super::state::{Access, Alone, Together};
+use super::state::{Alone, Together};
 use crate::{
     Error, Result,
     encoding::{RemoteValue, decode, encode_described},
 };
 use bytes::Bytes;
 use fdbray_worker::{
-    exec::{Input, Source},
+    exec::{Save, Source},
     payload::{Encoded, Payload},
-    registry::{Function, Output},
+    registry::Output,
 };
 use std::any::{Any, type_name};
 
@@ -88,31 +88,34 @@ pub trait Checkpoint: Sized {
     fn restore(saved: Self::Saved) -> Result<Self>;
 }
 
-/// Saves an actor whose methods all run alone.
-pub fn save_alone<T: Checkpoint + Send + 'static>(state: &(dyn Any + Send + Sync)) -> Output {
-    let state = state.downcast_ref::<Alone<T>>().ok_or_else(other_state::<T>)?;
-    state.saved(saved)
+/// How an actor with checkpoints is saved, and made again.
+pub struct Lasting<C> {
+    pub(super) save: Save,
+    pub(super) restore: fn(&Bytes) -> Result<C>,
 }
 
-/// Saves an actor that has methods which run beside each other.
-pub fn save_together<T: Checkpoint + Send + Sync + 'static>(state: &(dyn Any + Send + Sync)) -> Output {
-    let state = state.downcast_ref::<Together<T>>().ok_or_else(other_state::<T>)?;
-    state.saved(saved)
+/// Of an actor whose methods all run alone.
+pub const fn lasting_alone<T: Checkpoint + Send + 'static>() -> Lasting<Alone<T>> {
+    Lasting { save: save_alone::<T>, restore: |bytes| restore(bytes).map(Alone::new) }
 }
 
-/// Makes an actor of what was saved, if that is how it is to be made: the constructor's answer then.
-pub fn restored<T: Checkpoint, C>(
-    input: &Input,
-    function: &'static Function,
-    access: &Access<C>,
-    cell: fn(T) -> C,
-) -> Option<Output> {
-    let state = match input.saved() {
-        Ok(None) => return None,
-        Ok(Some(state)) => restore::<T>(&state),
-        Err(error) => Err(error),
-    };
-    Some(state.and_then(|state| access.install(cell(state), function)))
+/// Of an actor that has methods which run beside each other.
+pub const fn lasting_together<T: Checkpoint + Send + Sync + 'static>() -> Lasting<Together<T>> {
+    Lasting { save: save_together::<T>, restore: |bytes| restore(bytes).map(Together::new) }
+}
+
+impl<C> std::fmt::Debug for Lasting<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Lasting")
+    }
+}
+
+fn save_alone<T: Checkpoint + Send + 'static>(state: &(dyn Any + Send + Sync)) -> Output {
+    state.downcast_ref::<Alone<T>>().ok_or_else(other_state::<T>)?.saved(saved)
+}
+
+fn save_together<T: Checkpoint + Send + Sync + 'static>(state: &(dyn Any + Send + Sync)) -> Output {
+    state.downcast_ref::<Together<T>>().ok_or_else(other_state::<T>)?.saved(saved)
 }
 
 /// The version in four bytes, little-endian, and the state.

@@ -4,7 +4,7 @@ mod checkpoint;
 mod creation;
 mod state;
 
-pub use checkpoint::{Checkpoint, restored, save_alone, save_together};
+pub use checkpoint::{Checkpoint, lasting_alone, lasting_together};
 pub use creation::{Creating, Creation};
 pub use state::{Access, Alone, Together, state_of_an_actor, state_of_an_actor_with_shared_methods};
 

@@ -1,6 +1,7 @@
 //! Where the state of an actor is. The runtime runs nothing beside a method that takes `&mut self`; these locks make that
 //! safe and are never waited for.
 
+use super::checkpoint::Lasting;
 use crate::{Error, Result, encoding::encode};
 use fdbray_worker::{
     actors,
@@ -16,24 +17,24 @@ pub struct Access<C> {
     /// The state of the actor whose method is called.
     pub of: fn(&Input) -> Result<Arc<C>>,
     install: fn(C, Option<Save>, &'static Function) -> Output,
-    save: Option<Save>,
+    lasting: Option<Lasting<C>>,
 }
 
 /// For an actor whose methods all run alone.
 pub const fn state_of_an_actor<T: Send + 'static>() -> Access<Alone<T>> {
-    Access { of: |input| input.actor(), install, save: None }
+    Access { of: |input| input.actor(), install, lasting: None }
 }
 
 /// For an actor that has methods with `&self`, which run beside each other.
 pub const fn state_of_an_actor_with_shared_methods<T: Send + Sync + 'static>() -> Access<Together<T>> {
-    Access { of: |input| input.actor(), install, save: None }
+    Access { of: |input| input.actor(), install, lasting: None }
 }
 
 impl<C> Access<C> {
     /// The same, for an actor with checkpoints.
     #[must_use]
-    pub const fn saved_by(self, save: Save) -> Self {
-        Access { save: Some(save), ..self }
+    pub const fn lasting(self, lasting: Lasting<C>) -> Self {
+        Access { of: self.of, install: self.install, lasting: Some(lasting) }
     }
 
     /// Makes `state` that of the actor whose constructor runs.
@@ -41,7 +42,17 @@ impl<C> Access<C> {
     /// # Errors
     /// No constructor runs on this thread.
     pub fn install(&self, state: C, function: &'static Function) -> Output {
-        (self.install)(state, self.save, function)
+        (self.install)(state, self.lasting.as_ref().map(|lasting| lasting.save), function)
+    }
+
+    /// Makes the actor of what was saved, if that is how it is to be made: the constructor's answer then.
+    pub fn restored(&self, input: &Input, function: &'static Function) -> Option<Output> {
+        let state = match (input.saved(), &self.lasting) {
+            (Ok(Some(state)), Some(lasting)) => (lasting.restore)(&state),
+            (Err(error), _) => Err(error),
+            _ => return None,
+        };
+        Some(state.and_then(|state| self.install(state, function)))
     }
 }
 

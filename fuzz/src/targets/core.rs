@@ -10,7 +10,9 @@ use fdbray_worker::{
     },
     error::Error,
     id::{ObjectId, ProcessId},
+    payload::Payload,
 };
+use serde::Serialize;
 
 pub(crate) const TARGETS: &[Target] = &[
     Target { name: "core_messages", decode: messages, corpus: messages_corpus },
@@ -28,23 +30,33 @@ pub fn messages(mut bytes: &[u8]) {
     }
 }
 
-/// The state of an actor, and what it has answered by then.
+/// The checkpoint of an actor, which its owner has kept.
 pub fn checkpoints(bytes: &[u8]) {
     let bytes = Bytes::copy_from_slice(bytes);
     if let Ok(state) = checkpoint::state_in(&bytes) {
-        assert!(state.len() < bytes.len(), "there is more in a checkpoint than the state");
+        assert!(state.len() <= bytes.len(), "a state that is longer than what it is in");
     }
 }
 
 fn checkpoints_corpus() -> Vec<Vec<u8>> {
+    #[derive(Serialize)]
+    enum Answer {
+        Value(&'static [u8]),
+        Flat(Vec<u8>),
+        Failed(Error),
+    }
     let process = ProcessId::new(u64::MAX / 3).expect("is not zero");
-    let value = (3_u64, 1_500_u64, 0_u8, b"value".to_vec());
-    let none: [(u64, u64, u8, Vec<u8>); 0] = [];
-    let checkpoints = [
-        postcard::to_stdvec(&(vec![7_u8; 40], vec![(process, vec![value.clone(), value])])),
-        postcard::to_stdvec(&(b"state".to_vec(), vec![(process, none)])),
+    let buffers = vec![Bytes::from_static(&[7; 100])];
+    let flat = Payload::in_parts(Bytes::from_static(b"head"), buffers).contiguous();
+    let answers = vec![
+        (1_u64, 1_500_u64, Answer::Value(b"value")),
+        (2, 1 << 40, Answer::Flat(flat.into())),
+        (300, 0, Answer::Failed(Error::application("a message"))),
     ];
-    checkpoints.into_iter().map(|bytes| bytes.expect("can be encoded")).collect()
+    let none = vec![(process, Vec::new())];
+    [(&b"state"[..], none), (&[1_u8; 40][..], vec![(process, answers)])]
+        .map(|checkpoint| postcard::to_stdvec(&checkpoint).expect("it can be encoded"))
+        .into()
 }
 
 fn messages_corpus() -> Vec<Vec<u8>> {
@@ -53,7 +65,7 @@ fn messages_corpus() -> Vec<Vec<u8>> {
     let task = TaskName { lease: 1, number: 1_000_000 };
     let places = Places { holder: process, copies: vec![process; 2], attempt: 300 };
     let stored = FutureArgument::Stored { id, places: std::borrow::Cow::Owned(places.clone()), len: 1 << 30 };
-    let futures = || vec![FutureArgument::Value(b"value"), stored.clone()];
+    let futures = vec![FutureArgument::Value(b"value"), stored];
     let run = || Run {
         task,
         seq: 7,
@@ -62,19 +74,17 @@ fn messages_corpus() -> Vec<Vec<u8>> {
         root: Some(process),
         arguments: &[1; 40],
         described: false,
-        futures: futures(),
+        futures: futures.clone(),
     };
     let error = || Box::new(Error::application("a message"));
     let each = [
-        Message::RunOnce { run: run(), ticket: 1 << 40, below: 7 },
-        Message::RunFrom { run: run(), checkpoint: Raw(&[7; 40]) },
-        Message::Checkpoint { seq: 7, attempt: 1, version: 300, checkpoint: Raw(&[7; 40]) },
-        Message::CheckpointKept { seq: 7, attempt: 1, version: 300 },
+        Message::Run(run()),
+        Message::RunOnce { run: run(), ticket: 300, below: 299 },
+        Message::RunFrom { run: run(), checkpoint: Raw(&[1; 40]) },
         Message::LineOpen { request: 1, actor: id },
         Message::LineRefused { request: 1 },
         Message::LineClosed { lease: 1, started: 300 },
         Message::ActorGone { seq: 7, why: Gone::Left },
-        Message::Run(run()),
         Message::Done { task, ran: 1500, value: b"value", contained: vec![id, id] },
         Message::Stored { task, ran: 1500, len: 1 << 30, contained: vec![id] },
         Message::Failed { task, ran: 1500, error: error() },
@@ -90,6 +100,8 @@ fn messages_corpus() -> Vec<Vec<u8>> {
         Message::Copied { seq: 7, attempt: 1, has: true },
         Message::Keep { seq: 7, attempt: 1 },
         Message::ValueFailed { seq: 7, error: error() },
+        Message::Checkpoint { seq: 7, attempt: 1, version: 2, checkpoint: Raw(b"checkpoint") },
+        Message::CheckpointKept { seq: 7, attempt: 1, version: 2 },
         Message::Log { kind: 1, function: "app::add", text: "a line" },
     ];
     let mut all = Vec::new();
