@@ -216,9 +216,14 @@ impl Core {
         let Finished { task, id, ran, attempt, function, .. } = done;
         let checkpoint = self.worker.active(key).and_then(|active| active.take_checkpoint(task.number));
         let lasting = self.hosted.lasting(function, attempt, checkpoint.as_deref());
+        // What it holds from now on is no slot for another any more.
+        let holds = shape != shape.nothing();
         self.host((id, key), shape, lasting, fx);
         self.worker.transit.entry((peer, task)).or_default().stored = Some(id);
         self.say(peer, &Message::Stored { task, ran, len: 0, contained: Vec::new() }, fx);
+        if holds {
+            self.say(peer, &Message::LeaseWanted { lease: task.lease, slots: 1 }, fx);
+        }
     }
 
     /// A call is of no use to its caller any more.

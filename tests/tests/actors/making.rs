@@ -101,3 +101,13 @@ async fn what_can_be_nowhere_says_so() {
     let error = within(LIMIT, "nor called", member.add(1)).await.unwrap_err();
     assert!(matches!(error, Error::Unschedulable { .. }), "{error:?}");
 }
+
+#[fdbray::test(workers = 2, cpus = 1)]
+async fn one_that_holds_a_cpu_is_made_where_no_other_holds_it() {
+    let there = within(LIMIT, "a member", member::remote()).await.unwrap().unwrap();
+    let first = Journal::options().cpus(1).on(there).remote();
+    within(LIMIT, "the first", first.ready()).await.unwrap();
+    let second = Journal::options().cpus(1).remote();
+    within(LIMIT, "the second", second.ready()).await.unwrap();
+    assert_ne!(first.pid().await.unwrap(), second.pid().await.unwrap());
+}
