@@ -259,10 +259,43 @@ pub use fdbray_macros::remote;
 /// # Life
 /// An actor ends when no handle of it is left in any process, in no value and no other actor; calls that were made by then
 /// still run. [`stop`](ActorHandle::stop) ends it after the calls made so far, [`kill`](ActorHandle::kill) at once. At its end
-/// the state is dropped. Later calls end with [`Error::ActorEnded`]. It does not outlive the process that created it.
+/// the state is dropped. Later calls end with [`Error::ActorEnded`]. It does not outlive the process that created it, unless the
+/// [cluster](#actors-of-the-cluster) owns it.
 ///
 /// It holds what its options say as long as it lives; its methods hold nothing of their own. By default that is no CPU, so
 /// that thousands share a worker.
+///
+/// # Names
+/// `options().name("total")` gives an actor a name in the cluster, which it has until it ends, or the process that created it
+/// does. [`CounterHandle::named("total")`](ActorHandle::named) finds it from any process; such a handle counts like any other.
+/// One actor has a name at a time, whoever asks: the creation of a second one fails with [`Error::NameTaken`], and
+/// `get_or_create` gives the one that is there, or makes it:
+///
+/// ```no_run
+/// # use fdbray::prelude::*;
+/// # struct Counter(i64);
+/// # #[actor]
+/// # impl Counter {
+/// #     pub fn new(start: i64) -> Self { Counter(start) }
+/// #     pub fn add(&mut self, k: i64) -> i64 { self.0 += k; self.0 }
+/// # }
+/// # async fn f() -> fdbray::Result<()> {
+/// let total = Counter::options().name("total").detached().max_restarts(100).get_or_create(0).await?;
+/// total.add(5).await?;
+/// for actor in fdbray::cluster::actors().await? {
+///     println!("{} is a {}", actor.name, actor.type_name);
+/// }
+/// # Ok(()) }
+/// ```
+///
+/// A name that belongs to an actor of another type is [`Error::OtherActor`].
+///
+/// # Actors of the cluster
+/// `options().detached()` makes one that the cluster owns: it lives until it is stopped or killed, whoever has handles of it, and
+/// outlives the process that created it. When its worker dies, another one makes it again, as often as `max_restarts`
+/// allows; when that leaves in order it moves, which does not count. Creating one costs transactions of the control plane, calling it
+/// does not. Its handles may go into durable calls, and the arguments of its constructor are kept in the control plane, as those of
+/// durable calls are.
 ///
 /// # Failure
 /// - A constructor that returns an error or panics: every call, and [`ready`](ActorHandle::ready), ends with that.
@@ -281,9 +314,10 @@ pub use fdbray_macros::remote;
 /// | `#[actor(checkpoint = 100)]` | when 100 calls have, or none waits any more | wait for it |
 /// | `#[actor(checkpoint = "on_demand")]` | by [`handle.checkpoint()`](ActorHandle::checkpoint) | do not wait |
 ///
-/// The process that created the actor keeps the last one: the actor ends with that process anyway. Give it a `max_restarts`.
+/// The process that created the actor keeps the last one: the actor ends with that process anyway. That of a `detached` one is kept
+/// in the control plane. Give it a `max_restarts`.
 ///
-/// Where answers wait, what a call does to the state is done **exactly once**, whatever dies meanwhile but that process: no call
+/// Where answers wait, what a call does to the state is done **exactly once**, whatever dies meanwhile but who keeps its checkpoints: no call
 /// is answered before a checkpoint that has its effect is kept, together with what it was answered; a call that was not answered
 /// is sent again by its caller, whatever `retries` says, to the actor that is made again, and is answered without running if
 /// it has run. Effects on anything else (files, other actors, what is printed) may happen twice. One checkpoint is on its way at a

@@ -46,6 +46,26 @@ pub(super) fn ledger_in(checkpoint: &Bytes) -> Ledger {
     whole.and_then(|whole| Ledger::of(&whole.answers).ok()).unwrap_or_default()
 }
 
+/// Those to whom the actor has answered what they may not have yet.
+///
+/// # Errors
+/// It is no checkpoint.
+pub fn callers_in(checkpoint: &[u8]) -> Result<Vec<ProcessId>, Damaged> {
+    let whole: Whole<'_> = postcard::from_bytes(checkpoint).map_err(|e| Damaged(e.to_string()))?;
+    Ok(whole.answers.iter().map(|(caller, _)| *caller).collect())
+}
+
+/// The checkpoint without what was answered to callers that are `gone` for good, and will not ask again.
+///
+/// # Errors
+/// It is no checkpoint.
+pub fn without(checkpoint: &[u8], gone: &[ProcessId]) -> Result<Vec<u8>, Damaged> {
+    let damaged = |error: postcard::Error| Damaged(error.to_string());
+    let mut whole: Whole<'_> = postcard::from_bytes(checkpoint).map_err(damaged)?;
+    whole.answers.retain(|(caller, _)| !gone.contains(caller));
+    postcard::to_stdvec(&whole).map_err(damaged)
+}
+
 /// Puts together what [`state_in`] and [`ledger_in`] take apart.
 pub(super) fn checkpoint_of(state: &[u8], ledger: &Ledger) -> Result<Vec<u8>, String> {
     let whole = Whole { state: Raw(state), answers: ledger.said() };
@@ -107,5 +127,27 @@ impl Core {
             self.kept.keep(seq, Bytes::copy_from_slice(checkpoint));
         }
         self.say(peer, &Message::CheckpointKept { seq, attempt, version }, fx);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{core::ledger::Entry, payload::Payload};
+
+    #[test]
+    fn what_was_answered_to_callers_that_are_gone_can_be_left_out() {
+        let (one, other) = (ProcessId::new(1).unwrap(), ProcessId::new(2).unwrap());
+        let mut ledger = Ledger::default();
+        for caller in [one, other] {
+            ledger.add(caller, 7, Entry { at: 0, ran: 1, answer: Ok(Payload::copy_from(b"answer")) });
+        }
+        let whole = checkpoint_of(b"state", &ledger).unwrap();
+        assert_eq!(callers_in(&whole).unwrap(), [one, other]);
+        let rest = Bytes::from(without(&whole, &[one]).unwrap());
+        assert_eq!(callers_in(&rest).unwrap(), [other]);
+        assert_eq!(state_in(&rest).unwrap(), &b"state"[..]);
+        assert!(ledger_in(&rest).get(other, 7).is_some());
+        assert!(callers_in(b"no checkpoint").is_err() && without(b"no checkpoint", &[]).is_err());
     }
 }

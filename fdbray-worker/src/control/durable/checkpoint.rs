@@ -95,6 +95,22 @@ impl Durable {
     }
 }
 
+impl Durable {
+    /// Those of these processes that are no members any more, and will not be again.
+    pub async fn departed(&self, processes: Vec<ProcessId>) -> Result<Vec<ProcessId>, DurableError> {
+        let (members, processes) = (self.members().clone(), Arc::new(processes));
+        self.look(move |tx, _| {
+            let (members, processes) = (members.clone(), processes.clone());
+            Box::pin(async move {
+                let found = tx.get_all(processes.iter().map(|process| members.key(*process))).await?;
+                let departed = processes.iter().zip(found).filter(|(_, found)| found.is_none());
+                Ok(departed.map(|(process, _)| *process).collect())
+            })
+        })
+        .await
+    }
+}
+
 impl Work {
     /// From now on this is the last checkpoint, and there is no other.
     async fn adopt_checkpoint(&self, id: FutureId, last: Last) -> Result<(), DurableError> {

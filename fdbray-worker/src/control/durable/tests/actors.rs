@@ -232,6 +232,7 @@ async fn the_last_checkpoint_of_an_actor_is_there_for_whoever_claims_it_until_it
         let stale = cluster.save_checkpoint(other, claimed, 2, b"stale").await;
         assert!(matches!(stale, Err(DurableError::Stale(_))), "{stale:?}");
         assert_eq!(cluster.checkpoint(id).await.unwrap(), Some(large));
+        assert_eq!(cluster.departed(vec![one, other]).await.unwrap(), [one]);
         cluster.cancel(id).await.unwrap();
         assert_eq!(cluster.checkpoint(id).await.unwrap(), None);
     })

@@ -5,14 +5,23 @@ use super::{
     Running, Worker,
 };
 use crate::{
-    control::durable::{Arguments, Claimed, Durable, Record, ShapeId, Token},
-    core::{Submission, shape::TemplateSpec},
+    control::durable::{Arguments, Claimed, Durable, DurableError, FutureId, Record, ShapeId, Token},
+    core::{Submission, checkpoint, shape::TemplateSpec},
     handle::Handle,
     registry::Role,
     runtime::{Process, start::resources},
 };
 use bytes::Bytes;
 use std::{sync::Arc, time::Instant};
+
+/// The last checkpoint of an actor, without what it has answered to callers that are gone.
+async fn last_checkpoint(durable: &Durable, id: FutureId) -> Result<Option<Vec<u8>>, DurableError> {
+    let Some(last) = durable.checkpoint(id).await? else { return Ok(None) };
+    // What is damaged is said by who reads the state in it.
+    let Ok(callers) = checkpoint::callers_in(&last) else { return Ok(Some(last)) };
+    let gone = durable.departed(callers).await?;
+    Ok(Some(if gone.is_empty() { last } else { checkpoint::without(&last, &gone).unwrap_or(last) }))
+}
 
 /// A claimed call that can start.
 struct Prepared {
@@ -78,7 +87,7 @@ impl Durables {
         };
         let mut checkpoint = None;
         if record.spec.actor.is_some() && record.claims > 1 {
-            match self.persist(|| durable.checkpoint(record.id)).await {
+            match self.persist(|| last_checkpoint(durable, record.id)).await {
                 Ok(last) => checkpoint = last.map(Bytes::from),
                 Err(error) => {
                     tracing::warn!("the checkpoint of actor {} cannot be read: {error}", record.id);
