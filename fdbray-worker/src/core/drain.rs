@@ -3,9 +3,8 @@
 use super::{
     Core, Effects,
     message::{Gone, Message},
-    table::State,
 };
-use crate::{error::Error, id::ObjectId};
+use crate::id::ObjectId;
 
 impl Core {
     /// Starts nothing for others any more and gives back what it has not started. What runs goes on.
@@ -43,22 +42,6 @@ impl Core {
         if self.worker.draining && id.owner != self.settings.me && !self.hosted.runs(id) {
             self.tell_gone(id, Gone::Left, fx);
         }
-    }
-
-    /// The worker of the own actor leaves. That spends no restart.
-    pub(super) fn actor_left(&mut self, seq: u64, fx: &mut Effects) {
-        let Some(record) = self.table.get_mut(seq).filter(|r| r.state == State::Settled) else { return };
-        record.extra().holder = None;
-        record.cell.reopen();
-        record.state = State::Checking;
-        record.died = 0;
-        if !record.flags.forgotten {
-            return self.enqueue(seq);
-        }
-        self.clustered.breaks(seq);
-        let actor = self.templates.spec(record.template).name.to_owned();
-        let why = "its worker has left the cluster, and it may not be made again (`max_restarts`)".to_owned();
-        self.fail(seq, Error::ActorEnded { actor, why, passed: Default::default() }, fx);
     }
 
     /// Whether nothing runs here and nothing is awaited any more.

@@ -24,6 +24,8 @@
 //! | `objects`, `copies` | values that are too large to travel inside a message; copies of them, and who has some |
 //! | `stored` | the values that this process keeps, and which of them leave memory when that is full |
 //! | `line` | calls of actors: in order, and where they go |
+//! | `incarnations` | the owner's side of actors that are lost, made again, or ended |
+//! | `clustered` | actors of which the store knows: where they are, until when they run here, whose end is told |
 //! | `hosted` | the actors that live here, and which of their calls may run at once |
 //! | `lasting`, `ledger`, `checkpoint`, `ticket` | actors with checkpoints: each call once, across all their incarnations |
 //! | `timers` | deadlines, retries, idle leases, shapes that nobody can run |
@@ -42,6 +44,7 @@ mod gate;
 pub mod grant;
 mod hold;
 mod hosted;
+mod incarnations;
 mod lasting;
 pub mod lease;
 mod ledger;

@@ -24,6 +24,8 @@ pub const CHECKPOINT: u16 = 2048;
 pub struct Weather {
     /// Sessions that ended, each of which may have taken an attempt along.
     pub losses: u32,
+    /// Whether any worker was asked to leave, which takes actors along that may not be made again.
+    pub left: bool,
     /// Some of them between processes that live on.
     pub parted: bool,
     /// Fetches that failed though the value was there.
@@ -201,7 +203,8 @@ fn may_end(plan: &Plan, actor: Lid, weather: Weather) -> bool {
     let broken: u32 = breaks.map(|node| tries(plan, node)).sum();
     may_be_killed(plan, actor)
         || calls().any(|node| role(node) == Role::Stop)
-        || plan.calls[maker.call].restarts < broken + weather.losses + weather.unsaved
+        || plan.calls[maker.call].restarts
+            < broken + weather.losses + weather.unsaved + u32::from(weather.left)
 }
 
 /// Whether a program kills the actor.

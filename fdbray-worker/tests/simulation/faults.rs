@@ -80,6 +80,7 @@ impl World {
         let Some(p) = self.some_process(|w, p| w.all[p].dialable && !w.all[p].leaves) else { return };
         self.say(|| format!("p{p} drains"));
         self.all[p].leaves = true;
+        self.weather.left = true;
         for q in (0..self.all.len()).filter(|q| *q != p && self.all[*q].alive).collect::<Vec<_>>() {
             let delay = self.random.scale(1_000, 1_000_000_000);
             self.after(delay, Event::Left(q, p, false));
