@@ -25,7 +25,7 @@
 //! | `stored` | the values that this process keeps, and which of them leave memory when that is full |
 //! | `line` | calls of actors: in order, and where they go |
 //! | `hosted` | the actors that live here, and which of their calls may run at once |
-//! | `lasting`, `ledger`, `checkpoint`, `ticket` | actors with checkpoints: each call once, across all their incarnations |
+//! | `lasting`, `saving`, `ledger`, `checkpoint`, `ticket` | actors with checkpoints: each call once, across all their incarnations |
 //! | `timers` | deadlines, retries, idle leases, shapes that nobody can run |
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
@@ -53,6 +53,7 @@ mod peers;
 mod placement;
 mod rebalance;
 mod run;
+mod saving;
 pub mod session;
 mod settle;
 pub mod shape;
