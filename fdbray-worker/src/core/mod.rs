@@ -27,7 +27,7 @@
 //! | `incarnations` | the owner's side of actors that are lost, made again, or ended |
 //! | `clustered` | actors of which the store knows: where they are, until when they run here, whose end is told |
 //! | `hosted` | the actors that live here, and which of their calls may run at once |
-//! | `lasting`, `ledger`, `checkpoint`, `ticket` | actors with checkpoints: each call once, across all their incarnations |
+//! | `lasting`, `saving`, `ledger`, `checkpoint`, `ticket` | actors with checkpoints: each call once, across all their incarnations |
 //! | `timers` | deadlines, retries, idle leases, shapes that nobody can run |
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
@@ -57,6 +57,7 @@ mod peers;
 mod placement;
 mod rebalance;
 mod run;
+mod saving;
 pub mod session;
 mod settle;
 pub mod shape;
