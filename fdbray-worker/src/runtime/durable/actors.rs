@@ -68,7 +68,7 @@ pub fn create(new: NewActor<'_>, arguments: impl IntoIterator<Item = Argument>) 
     let made = if new.detached {
         calls::parts(arguments)
             .and_then(|parts| Ok((durables.actor_submission(new)?, parts)))
-            .map(|(submission, parts)| durables.send(process, submission, parts, None))
+            .map(|(submission, parts)| durables.send(process, submission, parts, calls::beside(new.template)))
     } else {
         let handle = submit_behind(Gate::closed(), new.template, arguments);
         let (id, name, type_name) =
@@ -93,9 +93,10 @@ pub fn get_or_create<A: IntoIterator<Item = Argument>>(
     let made = durables().and_then(|(process, durables)| {
         durables.start();
         let made = if detached {
-            Made::Cluster(Box::new(durables.actor_submission(new)?), calls::parts(arguments)?)
+            let submission = Box::new(durables.actor_submission(new)?);
+            Made::Cluster(submission, calls::parts(arguments)?, calls::beside(new.template))
         } else {
-            Made::Process(submit_behind(Gate::closed(), new.template, arguments))
+            Made::Process(Unnamed(Some(submit_behind(Gate::closed(), new.template, arguments))))
         };
         Ok((process, durables, made))
     });
@@ -114,8 +115,20 @@ pub fn get_or_create<A: IntoIterator<Item = Argument>>(
 
 /// What is made where nobody has the name.
 enum Made {
-    Process(Handle),
-    Cluster(Box<Submission>, Vec<Part>),
+    Process(Unnamed),
+    /// With its arguments, and what it is to be beside.
+    Cluster(Box<Submission>, Vec<Part>, Option<(Handle, bool)>),
+}
+
+/// An actor of this process that waits for its name. Without one it is not made.
+struct Unnamed(Option<Handle>);
+
+impl Drop for Unnamed {
+    fn drop(&mut self) {
+        if let Some(handle) = self.0.take() {
+            handle.cancel();
+        }
+    }
 }
 
 /// The actor of that name.
@@ -249,40 +262,25 @@ impl Durables {
         made: Made,
     ) -> Result<Handle> {
         let mut made = match made {
-            Made::Cluster(mut submission, parts) => {
-                let parts = calls::gather(parts, &submission.function).await?;
+            Made::Cluster(mut submission, parts, beside) => {
+                let parts = calls::prepare(process, &mut submission, parts, beside).await?;
                 calls::fill(&mut submission, parts)?;
-                Made::Cluster(submission, Vec::new())
+                Made::Cluster(submission, Vec::new(), None)
             }
             made => made,
         };
-        let ended = self.get_or_try(process, &name, type_name, &mut made).await;
-        if let Made::Process(handle) = &made
-            && !matches!(&ended, Ok(ended) if ended.id() == handle.id())
-        {
-            handle.cancel();
-        }
-        ended
-    }
-
-    async fn get_or_try(
-        &self,
-        process: &Arc<Process>,
-        name: &str,
-        type_name: &'static str,
-        made: &mut Made,
-    ) -> Result<Handle> {
         let until = Instant::now() + PATIENCE;
         loop {
-            if let Some(found) = self.look_up(process, name, type_name).await? {
+            if let Some(found) = self.look_up(process, &name, type_name).await? {
                 return Ok(found);
             }
-            let attempt = match made {
-                Made::Process(handle) => {
-                    let named = self.give_name(process, handle.id(), name, type_name).await;
-                    named.map(|()| handle.clone())
+            let attempt = match &mut made {
+                Made::Process(Unnamed(unnamed)) => {
+                    let Some(id) = unnamed.as_ref().map(Handle::id) else { return Err(Error::Shutdown) };
+                    let named = self.give_name(process, id, &name, type_name).await;
+                    named.and_then(|()| unnamed.take().ok_or(Error::Shutdown))
                 }
-                Made::Cluster(submission, _) => {
+                Made::Cluster(submission, ..) => {
                     submission.id = future_id(self.next_id());
                     self.submit_actor(process, submission).await
                 }

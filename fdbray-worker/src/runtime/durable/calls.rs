@@ -43,15 +43,19 @@ pub fn submit(call: DurableCall<'_>, arguments: impl IntoIterator<Item = Argumen
         Ok(parts) => parts,
         Err(error) => return failed(error),
     };
-    let beside = match &call.template.options().place {
+    match durables.submission(call) {
+        Ok(submission) => durables.send(process, submission, parts, beside(call.template)),
+        Err(error) => failed(error),
+    }
+}
+
+/// The future of a process with whose value calls are to run, if they are; and whether nowhere else.
+pub(super) fn beside(template: &Template) -> Option<(Handle, bool)> {
+    match &template.options().place {
         Some(options::Place { at: At::Value(handle), hard }) if !handle.id().is_durable() => {
             Some((handle.clone(), *hard))
         }
         _ => None,
-    };
-    match durables.submission(call) {
-        Ok(submission) => durables.send(process, submission, parts, beside),
-        Err(error) => failed(error),
     }
 }
 
@@ -80,7 +84,7 @@ pub(super) fn parts(arguments: impl IntoIterator<Item = Argument>) -> Result<Vec
 }
 
 /// Puts the values of what this process owns in its place. User code describes them, so not on the I/O thread.
-pub(super) async fn gather(parts: Vec<Part>, function: &str) -> Result<Vec<Part>> {
+async fn gather(parts: Vec<Part>, function: &str) -> Result<Vec<Part>> {
     let mut gathered = Vec::with_capacity(parts.len());
     for part in parts {
         let Part::Owned(handle, describe) = part else {
@@ -115,6 +119,20 @@ async fn whereabouts(
     }
     let holder = process.with_core(false, |core, _| core.whereabouts(future.id()));
     Ok(Some(Place { process: holder, hard }))
+}
+
+/// Waits for what a submission needs of what this process owns: values among its arguments, and where it is to run.
+pub(super) async fn prepare(
+    process: &Arc<Process>,
+    submission: &mut Submission,
+    parts: Vec<Part>,
+    beside: Option<(Handle, bool)>,
+) -> Result<Vec<Part>> {
+    let parts = gather(parts, &submission.function).await?;
+    if let Some((future, hard)) = beside {
+        submission.place = whereabouts(process, &future, hard, &submission.function).await?;
+    }
+    Ok(parts)
 }
 
 /// Makes many.
@@ -247,14 +265,7 @@ impl Durables {
         if owned || beside.is_some() {
             let (durables, process) = (self.clone(), process.clone());
             self.io.spawn(async move {
-                let gathered = async {
-                    let parts = gather(parts, &submission.function).await?;
-                    if let Some((future, hard)) = beside {
-                        submission.place = whereabouts(&process, &future, hard, &submission.function).await?;
-                    }
-                    Ok(parts)
-                };
-                match gathered.await {
+                match prepare(&process, &mut submission, parts, beside).await {
                     Ok(parts) => durables.queue(submission, parts),
                     Err(error) => durables.refused(id, error),
                 }
