@@ -27,6 +27,8 @@ use std::{
 const MOST_IN_FLIGHT: u32 = 4096;
 /// And bytes of their arguments.
 const MOST_BYTES: u64 = 8 << 20;
+/// How often a process is tried in which the cluster says that an actor lives: for a minute and more.
+const LONG_TRIES: u32 = 1_000;
 /// After a process could not be reached in which an actor should live.
 const PAUSE: Nanos = 50 * MILLISECOND;
 
@@ -419,8 +421,8 @@ impl Core {
                 entry.tries += 1;
                 // The owner may need a while to see that nobody is there.
                 entry.not_before = self.now + PAUSE;
-                // Of one of the cluster's the store says when it has moved.
-                let most = if entry.at.is_some() { 10 * TRIES } else { TRIES };
+                // Of one of the cluster's the store says when it has moved, which takes as long as it takes to find a process dead.
+                let most = if entry.at.is_some() { LONG_TRIES } else { TRIES };
                 if entry.tries > most {
                     entry.tries = 0;
                     let object = entry.actor;
