@@ -323,6 +323,6 @@ async fn handles_travel_in_values_of_fdbray_and_in_nothing_else() -> fdbray::Res
     #[remote]
     fn takes(_account: AccountHandle) {}
     let durable = takes::options().durable().remote(&account).await.unwrap_err().to_string();
-    assert!(durable.contains("the handle of an actor cannot be inside"), "{durable}");
+    assert!(durable.contains("make the actor `detached`"), "{durable}");
     Ok(())
 }
