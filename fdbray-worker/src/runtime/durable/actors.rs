@@ -93,9 +93,16 @@ pub fn get_or_create<A: IntoIterator<Item = Argument>>(
     let made = durables().and_then(|(process, durables)| {
         durables.start();
         let made = if detached {
-            Made::Cluster(Box::new(durables.actor_submission(new)?), calls::parts(arguments)?)
+            let arguments: Vec<Argument> = arguments.into_iter().collect();
+            let held = arguments.iter().filter_map(|argument| match argument {
+                Argument::Future(future) => Some(future.clone()),
+                _ => None,
+            });
+            let held = held.collect();
+            Made::Cluster(Box::new(durables.actor_submission(new)?), calls::parts(arguments)?, held)
         } else {
-            Made::Process(submit_behind(Gate::closed(), new.template, arguments))
+            let handle = submit_behind(Gate::closed(), new.template, arguments);
+            Made::Process(Unnamed { handle, named: false })
         };
         Ok((process, durables, made))
     });
@@ -114,8 +121,24 @@ pub fn get_or_create<A: IntoIterator<Item = Argument>>(
 
 /// What is made where nobody has the name.
 enum Made {
-    Process(Handle),
-    Cluster(Box<Submission>, Vec<Part>),
+    Process(Unnamed),
+    /// With its arguments, and handles of those that are futures.
+    Cluster(Box<Submission>, Vec<Part>, Vec<Handle>),
+}
+
+/// An actor of this process that waits behind a closed gate: it ends with this if it is not named, since nobody else
+/// would open that.
+struct Unnamed {
+    handle: Handle,
+    named: bool,
+}
+
+impl Drop for Unnamed {
+    fn drop(&mut self) {
+        if !self.named {
+            self.handle.cancel();
+        }
+    }
 }
 
 /// The actor of that name.
@@ -205,13 +228,21 @@ impl Durables {
     }
 
     /// The same; where the name belongs to another one, the actor waits on.
-    async fn give_name(&self, process: &Arc<Process>, id: ObjectId, name: &str, of: &str) -> Result<()> {
+    async fn give_name(
+        self: &Arc<Self>,
+        process: &Arc<Process>,
+        id: ObjectId,
+        name: &str,
+        of: &str,
+    ) -> Result<()> {
         let durable = self.durable().await.map_err(|e| store_error(&e))?;
+        // First, since it may end as soon as that is told.
+        self.state().named.insert(id.seq, name.to_owned());
         let followed = process.with_core(false, |core, _| core.follow_actor(id.seq));
         if !followed {
+            self.state().named.remove(&id.seq);
             return Ok(());
         }
-        self.state().named.insert(id.seq, name.to_owned());
         let named =
             self.persist(|| durable.name_actor(name.to_owned(), of.to_owned(), self.me, id.seq)).await;
         let ended = match named.map_err(|e| store_error(&e)) {
@@ -225,7 +256,12 @@ impl Durables {
                 return Ok(());
             }
             Ok(Err(refused)) => Err(convert::refused(refused)),
-            Err(error) => Err(error),
+            Err(error) => {
+                // It may have got the name nevertheless.
+                let (durables, name) = (self.clone(), name.to_owned());
+                self.io.spawn(async move { durables.free_name(name, id.seq).await });
+                Err(error)
+            }
         };
         self.state().named.remove(&id.seq);
         ended
@@ -249,24 +285,31 @@ impl Durables {
         made: Made,
     ) -> Result<Handle> {
         let mut made = match made {
-            Made::Cluster(mut submission, parts) => {
+            Made::Cluster(mut submission, parts, held) => {
+                // Where there is one, nobody waits for what another one would be made of.
+                if let Some(found) = self.look_up(process, &name, type_name).await? {
+                    return Ok(found);
+                }
                 let parts = calls::gather(parts, &submission.function).await?;
                 calls::fill(&mut submission, parts)?;
-                Made::Cluster(submission, Vec::new())
+                // What was submitted here before it may be on its way still.
+                for future in &held {
+                    self.until_submitted(future.id()).await;
+                }
+                self.name_futures(std::slice::from_mut(&mut *submission));
+                Made::Cluster(submission, Vec::new(), held)
             }
             made => made,
         };
         let ended = self.get_or_try(process, &name, type_name, &mut made).await;
-        if let Made::Process(handle) = &made
-            && !matches!(&ended, Ok(ended) if ended.id() == handle.id())
-        {
-            handle.cancel();
+        if let Made::Process(made) = &mut made {
+            made.named = matches!(&ended, Ok(ended) if ended.id() == made.handle.id());
         }
         ended
     }
 
     async fn get_or_try(
-        &self,
+        self: &Arc<Self>,
         process: &Arc<Process>,
         name: &str,
         type_name: &'static str,
@@ -278,11 +321,11 @@ impl Durables {
                 return Ok(found);
             }
             let attempt = match made {
-                Made::Process(handle) => {
+                Made::Process(Unnamed { handle, .. }) => {
                     let named = self.give_name(process, handle.id(), name, type_name).await;
                     named.map(|()| handle.clone())
                 }
-                Made::Cluster(submission, _) => {
+                Made::Cluster(submission, ..) => {
                     submission.id = future_id(self.next_id());
                     self.submit_actor(process, submission).await
                 }
@@ -336,7 +379,9 @@ impl Durables {
     pub fn carry_out_actors(self: &Arc<Self>, fx: &mut Effects) {
         for actor in fx.find_actors.drain(..) {
             self.start();
-            self.io.spawn(self.clone().find(actor));
+            if self.state().finding.insert(actor) {
+                self.io.spawn(self.clone().find(actor));
+            }
         }
         for (id, known) in fx.confirmed.drain(..) {
             let waiting = self.state().confirming.remove(&id).unwrap_or_default();
@@ -363,15 +408,34 @@ impl Durables {
         self.claimed_actor_over(seq, broke);
     }
 
-    /// Tells the core where an actor is that the cluster owns, once it is somewhere.
+    /// Tells the core where an actor is that the cluster owns, once it is somewhere, unless nobody wants to know any more.
     async fn find(self: Arc<Self>, id: ObjectId) {
-        let found = self.locate(id).await;
+        let found = tokio::select! {
+            found = self.locate(id) => found,
+            () = self.until_unwanted(id) => return,
+        };
+        // Before it is told: who asks after that is told of another search.
+        self.state().finding.remove(&id);
         let Some(process) = self.process() else { return };
         process.with_core(true, |core, fx| match found {
             Ok(there) => core.actor_found(id, there.owner, there, fx),
             Err(error @ Error::Control { .. }) => core.actor_not_found(id, &error, fx),
             Err(error) => core.durable_ended(id, Outcome::Failed(Arc::new(error)), fx),
         });
+    }
+
+    /// Until no call here waits for the actor to be found.
+    async fn until_unwanted(&self, id: ObjectId) {
+        loop {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            // First, so that who asks from now on begins another search.
+            self.state().finding.remove(&id);
+            let Some(process) = self.process() else { return };
+            if !process.with_core(false, |core, _| core.looks_for(id)) {
+                return;
+            }
+            self.state().finding.insert(id);
+        }
     }
 
     /// Where an actor is that the cluster owns, once it is somewhere; or how it ended.
