@@ -95,11 +95,6 @@ impl Borrow {
         self.dependents.push(seq);
     }
 
-    /// The owner knows of this process.
-    pub fn is_registered(&self) -> bool {
-        self.registered
-    }
-
     /// The owner is asked again.
     pub fn ask_again(&mut self) {
         (self.wanted, self.asking) = (true, true);
@@ -290,6 +285,9 @@ impl Core {
             return;
         }
         let Some(borrow) = self.borrows.all.remove(&id) else { return };
+        if borrow.confirm {
+            fx.confirmed.push((id, false));
+        }
         self.end_line(id, fx);
         if let Some(places) = borrow.places.filter(|_| borrow.copied) {
             self.copy_dropped(id, places.attempt, fx);
@@ -417,6 +415,21 @@ impl Core {
             }
             self.end_borrowed(id, Outcome::Failed(Arc::new(error)), fx);
             self.confirm_if_asked(id, fx);
+        }
+    }
+
+    /// See [`Core::confirm`]: what was known of an actor when its handle came may have changed since, so its owner is asked.
+    pub(super) fn confirm_borrowed(&mut self, id: ObjectId, fx: &mut Effects) {
+        let Borrows { all, epoch } = &mut self.borrows;
+        let Some(borrow) = all.get_mut(&id).filter(|borrow| !has_failed(&borrow.cell) && !self.ended) else {
+            return fx.confirmed.push((id, false));
+        };
+        borrow.confirm = true;
+        if std::mem::take(&mut borrow.registered) {
+            *epoch += 1;
+            borrow.epoch = *epoch;
+            self.peers.meet(id.owner, fx);
+            self.peers.say(id.owner, &Message::Borrow { seq: id.seq, epoch: borrow.epoch }, true, fx);
         }
     }
 

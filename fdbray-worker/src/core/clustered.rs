@@ -89,9 +89,9 @@ impl Core {
 
     /// Sees whether the time is over until which actors of the cluster may run here.
     pub(super) fn check_fence(&mut self) {
-        let claimed = self.clustered.claimed.len();
-        if claimed > self.hosted.closed.len() && self.now >= self.clustered.until {
-            self.hosted.closed = self.clustered.claimed.keys().copied().collect();
+        // Others may be closed too: those that leave, and those that have ended since.
+        if !self.clustered.claimed.is_empty() && self.now >= self.clustered.until {
+            self.hosted.closed.extend(self.clustered.claimed.keys());
         }
     }
 
@@ -103,6 +103,11 @@ impl Core {
     /// How a future that is not owned here ended, as far as is known.
     pub fn outcome(&self, id: ObjectId) -> Option<Outcome> {
         self.outcome_of(id)
+    }
+
+    /// Whether calls wait for an actor of the cluster to be found.
+    pub fn looks_for(&self, actor: ObjectId) -> bool {
+        self.lines.is_finding(actor)
     }
 
     /// The store says that the actor lives in `host`, under the name `there`.
@@ -153,12 +158,8 @@ impl Core {
     pub fn confirm(&mut self, id: ObjectId, fx: &mut Effects) {
         if self.owns(id) {
             fx.confirmed.push((id, self.table.get(id.seq).is_some_and(|r| !has_failed(&r.cell))));
-        } else if let Some(borrow) = self.borrows.get_mut(id) {
-            if borrow.is_registered() || has_failed(&borrow.cell) {
-                fx.confirmed.push((id, !has_failed(&borrow.cell)));
-            } else {
-                borrow.confirm = true;
-            }
+        } else {
+            self.confirm_borrowed(id, fx);
         }
     }
 }

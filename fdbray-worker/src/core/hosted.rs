@@ -224,6 +224,8 @@ impl Core {
         if holds {
             self.say(peer, &Message::LeaseWanted { lease: task.lease, slots: 1 }, fx);
         }
+        // Its constructor may have begun before this worker left.
+        self.leave_if_idle(id, fx);
     }
 
     /// A call is of no use to its caller any more.

@@ -106,6 +106,12 @@ impl Lines {
         self.get(line).is_some_and(|l| l.not_before <= now && !std::mem::replace(&mut l.finding, true))
     }
 
+    /// Whether the actor of a line is looked for.
+    pub fn is_finding(&self, actor: ObjectId) -> bool {
+        let line = self.by_actor.get(&actor).and_then(|line| self.all.get(*line as usize)?.as_ref());
+        line.is_some_and(|line| line.finding)
+    }
+
     /// An actor was looked for. Gives its line, if that is still there.
     pub fn found(&mut self, actor: ObjectId, at: Option<(ProcessId, ObjectId)>) -> Option<u32> {
         let line = *self.by_actor.get(&actor)?;
@@ -266,7 +272,16 @@ impl Core {
         while let Some(line) = self.lines.dirty.pop() {
             if let Some(entry) = self.lines.get(line) {
                 entry.listed = false;
-                match entry.lease {
+                let (actor, lease) = (entry.actor, entry.lease);
+                // Its host may not have heard yet what the store says.
+                if actor.is_durable()
+                    && let Some(Outcome::Failed(error)) = self.outcome_of(actor)
+                {
+                    self.fail_line(line, &error, fx);
+                    continue;
+                }
+                let Some(entry) = self.lines.get(line) else { continue };
+                match lease {
                     Some(place) => self.send_over(line, place, fx),
                     None if entry.opening.is_none() && !entry.ready.is_empty() => self.open_line(line, fx),
                     None => {}

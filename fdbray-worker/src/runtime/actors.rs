@@ -70,8 +70,10 @@ pub(crate) fn kill_actor(actor: &Handle) -> impl Future<Output = Result<()>> + S
     let id = actor.id();
     let killing = process().and_then(|process| {
         if id.is_durable() {
-            // It is killed whether or not somebody awaits that.
-            return process.outside().map(|outside| outside.io.spawn(durable::kill_actor(id)));
+            // It is killed whether or not somebody awaits that, or has a handle still.
+            let held = actor.clone();
+            let killing = async move { durable::kill_actor(held.id()).await };
+            return process.outside().map(|outside| outside.io.spawn(killing));
         }
         process.with_core(true, |core, fx| core.kill_actor(id, fx));
         None

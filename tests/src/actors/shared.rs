@@ -31,6 +31,13 @@ impl Till {
         Till { total }
     }
 
+    /// With nothing in it, once there is a file `gate`. Writes a line into `file` when it begins.
+    pub async fn behind(file: &str, gate: &str) -> Self {
+        let till = Till::new(0, file);
+        super::file(Path::new(gate)).await;
+        till.unwrap_or(Till { total: 0 })
+    }
+
     /// Adds to it.
     pub fn add(&mut self, k: i64) -> i64 {
         self.total += k;
@@ -144,6 +151,8 @@ impl Desk {
 pub async fn scenario(words: &[&str]) -> Option<fdbray::Result<()>> {
     let played = match *words {
         ["till-make", total, file] => make(total, file).await,
+        ["till-behind", file, gate] => behind(file, gate).await,
+        ["till-forgotten"] => within(LIMIT, "it asks", asks_and_forgets::remote()).await,
         ["till-race", file, gate] => race(file, Path::new(gate)).await,
         ["till-add", k] => add(k).await,
         ["till-owned", until] => owned(Path::new(until)).await,
@@ -166,6 +175,21 @@ fn number(word: &str) -> i64 {
 async fn make(total: &str, file: &str) -> fdbray::Result<()> {
     let till = Till::options().name("till").detached().max_restarts(5).remote(number(total), file);
     within(LIMIT, "it is made", till.ready()).await
+}
+
+/// Makes a detached one that has one try, and whose constructor waits.
+async fn behind(file: &str, gate: &str) -> fdbray::Result<()> {
+    let till = Till::options().name("till").detached().retries(0).remote_behind(file, gate);
+    within(LIMIT, "it is made", till.ready()).await?;
+    println!("total {}", within(LIMIT, "an addition", till.add(1)).await?);
+    Ok(())
+}
+
+/// Asks for actors by name, and waits for none.
+#[remote(cpus = 0)]
+pub fn asks_and_forgets() {
+    drop(Till::options().name("forgotten").get_or_create(1, ""));
+    drop(Till::options().get_or_create(1, ""));
 }
 
 /// Makes it, or finds that another one has; says which process it is in.

@@ -55,6 +55,19 @@ async fn one_ends_when_it_is_killed_wherever_it_is() {
     assert!(has_ended(&error), "{error:?}");
 }
 
+#[fdbray::test(workers = 1, cpus = 1)]
+async fn one_that_was_killed_before_its_arguments_were_there_is_not_made_later() {
+    let till = Till::options().name("till").detached().remote_of(late_total::remote(40));
+    let killed = till.kill();
+    drop(till);
+    within(LIMIT, "it is killed", killed).await.unwrap();
+    // What comes after it has been made.
+    let next = Till::options().detached().remote_of(late_total::remote(1));
+    assert_eq!(within(LIMIT, "the total of another", next.total()).await.unwrap(), 1);
+    within(LIMIT, "it stops", next.stop()).await.unwrap();
+    free("till").await;
+}
+
 #[fdbray::test(workers = 2, cpus = 1)]
 async fn its_handles_go_anywhere_and_into_durable_calls() {
     let till = Till::options().detached().remote(1, "");
@@ -185,4 +198,25 @@ fn one_moves_without_spending_a_restart_when_its_worker_leaves_in_order() {
     assert_eq!(lines(&file), 2);
     look.check();
     drop(next);
+}
+
+#[test]
+fn one_that_is_made_while_its_worker_leaves_moves_on_at_once() {
+    let cluster = cluster().env("FDBRAY_GRACE_PERIOD", "1h");
+    let mut worker = cluster.worker(&["--cpus", "1"]);
+    let (file, gate) = (cluster.file("made"), cluster.file("gate"));
+    let mut maker = cluster.driver(&["till-behind", file.to_str().unwrap(), gate.to_str().unwrap()]);
+    eventually(60, "it is begun", || (lines(&file) == 1).then_some(()));
+    worker.signal(Signal::TERM);
+    // Long enough for most runs to be about what they are about; the others pass, too.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let _next = cluster.worker(&["--cpus", "1"]);
+    fs::write(&gate, "").unwrap();
+    worker.succeeds(60);
+    assert_eq!(maker.says(60, "total "), "1");
+    maker.succeeds(60);
+    let look = Look::at(&cluster);
+    let record = look.records().into_iter().find(|record| record.spec.actor.is_some()).unwrap();
+    assert_eq!((record.restarts, record.died), (0, 0));
+    look.check();
 }

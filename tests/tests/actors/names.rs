@@ -3,6 +3,7 @@
 use super::{LIMIT, cluster};
 use fdbray::{Error, cluster::actors, prelude::*};
 use fdbray_tests::actors::*;
+use rustix::process::Signal;
 use std::fs;
 
 #[fdbray::test(workers = 2, cpus = 1)]
@@ -102,6 +103,36 @@ async fn one_that_cannot_be_made_has_no_name() {
         within(LIMIT, "it stops", till.stop()).await.unwrap();
         free("none").await;
     }
+}
+
+#[fdbray::test(workers = 2, cpus = 1)]
+async fn one_is_got_or_made_of_durable_futures_that_the_cluster_does_not_have_yet() {
+    for _ in 0..10 {
+        let total = late_total::options().durable().remote(40);
+        let till = Till::options().name("till").detached().get_or_create_of(total);
+        let till = within(LIMIT, "it is got or created", till).await.unwrap();
+        assert_eq!(within(LIMIT, "its total", till.total()).await.unwrap(), 40);
+        within(LIMIT, "it stops", till.stop()).await.unwrap();
+        free("till").await;
+    }
+    // The handle of the second has another name in the cluster.
+    for _ in 0..2 {
+        let total = late_total::options().durable_as("total").remote(7);
+        let till = Till::options().name("till").detached().get_or_create_of(&total);
+        let till = within(LIMIT, "it is got or created", till).await.unwrap();
+        assert_eq!(within(LIMIT, "its total", till.total()).await.unwrap(), 7);
+        within(LIMIT, "it stops", till.stop()).await.unwrap();
+        free("till").await;
+    }
+}
+
+#[test]
+fn what_was_asked_for_and_not_awaited_keeps_no_worker() {
+    let cluster = cluster().env("FDBRAY_GRACE_PERIOD", "1h");
+    let mut worker = cluster.worker(&["--cpus", "1"]);
+    cluster.driver(&["till-forgotten"]).succeeds(60);
+    worker.signal(Signal::TERM);
+    worker.succeeds(60);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Actors: calls in order, alone or together, and what becomes of them when their worker, or they themselves, end.
 
 mod lasting;
+mod leaving;
 
 use super::*;
 use crate::{

@@ -93,10 +93,20 @@ pub fn get_or_create<A: IntoIterator<Item = Argument>>(
     let made = durables().and_then(|(process, durables)| {
         durables.start();
         let made = if detached {
-            let submission = Box::new(durables.actor_submission(new)?);
-            Made::Cluster(submission, calls::parts(arguments)?, calls::beside(new.template))
+            let arguments: Vec<Argument> = arguments.into_iter().collect();
+            let held = arguments.iter().filter_map(|argument| match argument {
+                Argument::Future(future) => Some(future.clone()),
+                _ => None,
+            });
+            Made::Cluster(Box::new(Detached {
+                held: held.collect(),
+                submission: durables.actor_submission(new)?,
+                parts: calls::parts(arguments)?,
+                beside: calls::beside(new.template),
+            }))
         } else {
-            Made::Process(Unnamed(Some(submit_behind(Gate::closed(), new.template, arguments))))
+            let handle = submit_behind(Gate::closed(), new.template, arguments);
+            Made::Process(Unnamed { handle, named: false })
         };
         Ok((process, durables, made))
     });
@@ -116,17 +126,29 @@ pub fn get_or_create<A: IntoIterator<Item = Argument>>(
 /// What is made where nobody has the name.
 enum Made {
     Process(Unnamed),
-    /// With its arguments, and what it is to be beside.
-    Cluster(Box<Submission>, Vec<Part>, Option<(Handle, bool)>),
+    Cluster(Box<Detached>),
 }
 
-/// An actor of this process that waits for its name. Without one it is not made.
-struct Unnamed(Option<Handle>);
+struct Detached {
+    submission: Submission,
+    parts: Vec<Part>,
+    /// Handles of its arguments that are futures.
+    held: Vec<Handle>,
+    /// A value of a process that it is to be beside.
+    beside: Option<(Handle, bool)>,
+}
+
+/// An actor of this process that waits behind a closed gate: it ends with this if it is not named, since nobody else
+/// would open that.
+struct Unnamed {
+    handle: Handle,
+    named: bool,
+}
 
 impl Drop for Unnamed {
     fn drop(&mut self) {
-        if let Some(handle) = self.0.take() {
-            handle.cancel();
+        if !self.named {
+            self.handle.cancel();
         }
     }
 }
@@ -218,13 +240,21 @@ impl Durables {
     }
 
     /// The same; where the name belongs to another one, the actor waits on.
-    async fn give_name(&self, process: &Arc<Process>, id: ObjectId, name: &str, of: &str) -> Result<()> {
+    async fn give_name(
+        self: &Arc<Self>,
+        process: &Arc<Process>,
+        id: ObjectId,
+        name: &str,
+        of: &str,
+    ) -> Result<()> {
         let durable = self.durable().await.map_err(|e| store_error(&e))?;
+        // First, since it may end as soon as that is told.
+        self.state().named.insert(id.seq, name.to_owned());
         let followed = process.with_core(false, |core, _| core.follow_actor(id.seq));
         if !followed {
+            self.state().named.remove(&id.seq);
             return Ok(());
         }
-        self.state().named.insert(id.seq, name.to_owned());
         let named =
             self.persist(|| durable.name_actor(name.to_owned(), of.to_owned(), self.me, id.seq)).await;
         let ended = match named.map_err(|e| store_error(&e)) {
@@ -238,7 +268,12 @@ impl Durables {
                 return Ok(());
             }
             Ok(Err(refused)) => Err(convert::refused(refused)),
-            Err(error) => Err(error),
+            Err(error) => {
+                // It may have got the name nevertheless.
+                let (durables, name) = (self.clone(), name.to_owned());
+                self.io.spawn(async move { durables.free_name(name, id.seq).await });
+                Err(error)
+            }
         };
         self.state().named.remove(&id.seq);
         ended
@@ -262,27 +297,51 @@ impl Durables {
         made: Made,
     ) -> Result<Handle> {
         let mut made = match made {
-            Made::Cluster(mut submission, parts, beside) => {
-                let parts = calls::prepare(process, &mut submission, parts, beside).await?;
-                calls::fill(&mut submission, parts)?;
-                Made::Cluster(submission, Vec::new(), None)
+            Made::Cluster(mut detached) => {
+                let Detached { submission, parts, held, beside } = &mut *detached;
+                // Where there is one, nobody waits for what another one would be made of.
+                if let Some(found) = self.look_up(process, &name, type_name).await? {
+                    return Ok(found);
+                }
+                let parts = std::mem::take(parts);
+                let parts = calls::prepare(process, submission, parts, beside.take()).await?;
+                calls::fill(submission, parts)?;
+                // What was submitted here before it may be on its way still.
+                for future in held {
+                    self.until_submitted(future.id()).await;
+                }
+                self.name_futures(std::slice::from_mut(submission));
+                Made::Cluster(detached)
             }
             made => made,
         };
+        let ended = self.get_or_try(process, &name, type_name, &mut made).await;
+        if let Made::Process(made) = &mut made {
+            made.named = matches!(&ended, Ok(ended) if ended.id() == made.handle.id());
+        }
+        ended
+    }
+
+    async fn get_or_try(
+        self: &Arc<Self>,
+        process: &Arc<Process>,
+        name: &str,
+        type_name: &'static str,
+        made: &mut Made,
+    ) -> Result<Handle> {
         let until = Instant::now() + PATIENCE;
         loop {
-            if let Some(found) = self.look_up(process, &name, type_name).await? {
+            if let Some(found) = self.look_up(process, name, type_name).await? {
                 return Ok(found);
             }
-            let attempt = match &mut made {
-                Made::Process(Unnamed(unnamed)) => {
-                    let Some(id) = unnamed.as_ref().map(Handle::id) else { return Err(Error::Shutdown) };
-                    let named = self.give_name(process, id, &name, type_name).await;
-                    named.and_then(|()| unnamed.take().ok_or(Error::Shutdown))
+            let attempt = match made {
+                Made::Process(Unnamed { handle, .. }) => {
+                    let named = self.give_name(process, handle.id(), name, type_name).await;
+                    named.map(|()| handle.clone())
                 }
-                Made::Cluster(submission, ..) => {
-                    submission.id = future_id(self.next_id());
-                    self.submit_actor(process, submission).await
+                Made::Cluster(detached) => {
+                    detached.submission.id = future_id(self.next_id());
+                    self.submit_actor(process, &detached.submission).await
                 }
             };
             match attempt {
@@ -334,7 +393,9 @@ impl Durables {
     pub fn carry_out_actors(self: &Arc<Self>, fx: &mut Effects) {
         for actor in fx.find_actors.drain(..) {
             self.start();
-            self.io.spawn(self.clone().find(actor));
+            if self.state().finding.insert(actor) {
+                self.io.spawn(self.clone().find(actor));
+            }
         }
         for (id, known) in fx.confirmed.drain(..) {
             let waiting = self.state().confirming.remove(&id).unwrap_or_default();
@@ -361,15 +422,34 @@ impl Durables {
         self.claimed_actor_over(seq, broke);
     }
 
-    /// Tells the core where an actor is that the cluster owns, once it is somewhere.
+    /// Tells the core where an actor is that the cluster owns, once it is somewhere, unless nobody wants to know any more.
     async fn find(self: Arc<Self>, id: ObjectId) {
-        let found = self.locate(id).await;
+        let found = tokio::select! {
+            found = self.locate(id) => found,
+            () = self.until_unwanted(id) => return,
+        };
+        // Before it is told: who asks after that is told of another search.
+        self.state().finding.remove(&id);
         let Some(process) = self.process() else { return };
         process.with_core(true, |core, fx| match found {
             Ok(there) => core.actor_found(id, there.owner, there, fx),
             Err(error @ Error::Control { .. }) => core.actor_not_found(id, &error, fx),
             Err(error) => core.durable_ended(id, Outcome::Failed(Arc::new(error)), fx),
         });
+    }
+
+    /// Until no call here waits for the actor to be found.
+    async fn until_unwanted(&self, id: ObjectId) {
+        loop {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            // First, so that who asks from now on begins another search.
+            self.state().finding.remove(&id);
+            let Some(process) = self.process() else { return };
+            if !process.with_core(false, |core, _| core.looks_for(id)) {
+                return;
+            }
+            self.state().finding.insert(id);
+        }
     }
 
     /// Where an actor is that the cluster owns, once it is somewhere; or how it ended.

@@ -121,6 +121,8 @@ struct State {
     named: FxHashMap<u64, String>,
     /// Actors of which it is being found out whether they are still there.
     confirming: FxHashMap<ObjectId, Vec<oneshot::Sender<bool>>>,
+    /// Actors of the cluster that are looked for.
+    finding: FxHashSet<ObjectId>,
     /// Shapes of which it was said that nobody can run them.
     said: FxHashSet<FutureId>,
 }

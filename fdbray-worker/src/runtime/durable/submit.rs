@@ -40,7 +40,7 @@ impl Durables {
     }
 
     /// Calls refer to futures by the ids of their handles, of which some stand for one that its key had already.
-    fn name_futures(&self, submissions: &mut [Submission]) {
+    pub(super) fn name_futures(&self, submissions: &mut [Submission]) {
         let state = self.state();
         if state.real.is_empty() {
             return;
@@ -69,10 +69,12 @@ impl Durables {
 
     pub(super) fn refused(&self, id: ObjectId, error: Error) {
         self.state().expected.remove(&id);
-        self.said(id, Err(error.clone()));
+        // First, since who waits for the submission asks then how it ended.
         if let Some(process) = self.process() {
-            process.with_core(true, |core, fx| core.durable_ended(id, Outcome::Failed(Arc::new(error)), fx));
+            let outcome = Outcome::Failed(Arc::new(error.clone()));
+            process.with_core(true, |core, fx| core.durable_ended(id, outcome, fx));
         }
+        self.said(id, Err(error));
     }
 
     /// Tells those who wait for the submission. A refusal is kept for those who ask later.

@@ -44,6 +44,8 @@ pub(super) struct Running {
     actor: bool,
     /// An actor that has been made.
     lives: bool,
+    /// And of which the store knows that.
+    said: bool,
     /// Who is likely to be told of its end.
     waiter: Option<ProcessId>,
     /// When it began, if it may have killed its last worker.
@@ -130,8 +132,16 @@ impl Durables {
         };
         while busy() && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(5)).await;
+            // Some that were being made are there now.
+            self.move_actors(until).await;
         }
-        let left: Vec<_> = self.state().running.drain().map(|(_, r)| (r.token, Vec::new())).collect();
+        let left: Vec<Running> = self.state().running.drain().map(|(_, running)| running).collect();
+        if let Some(process) = self.process() {
+            process.with_core(true, |core, fx| {
+                left.iter().filter(|r| r.lives).for_each(|r| core.kill_actor(r.handle.id(), fx));
+            });
+        }
+        let left: Vec<_> = left.into_iter().map(|running| (running.token, Vec::new())).collect();
         if let (false, Ok(durable)) = (left.is_empty(), self.durable().await)
             && let Err(error) = durable.give_back(self.me, left).await
         {

@@ -29,13 +29,20 @@ impl Durables {
             state.running.insert(token.id, Running { lives: true, ..running });
             state.completing -= 1;
         }
+        // It may be told of its end from now on, whether or not that was waited for a moment ago.
+        self.waiting.notify_one();
         self.note_fence(&process);
         if !process.with_core(false, |core, _| core.follow_claimed(seq, object_id(token.id))) {
             return self.claimed_actor_over(seq, true);
         }
         let Ok(durable) = self.durable().await else { return };
         match self.insist(|| durable.lives(self.me, token, seq)).await {
-            Ok(true) => {}
+            Ok(true) => {
+                let mut state = self.state();
+                if let Some(running) = state.running.get_mut(&token.id).filter(|r| r.token == token) {
+                    running.said = true;
+                }
+            }
             // It was killed meanwhile, or this process is out.
             Ok(false) => self.revoked(token.id),
             Err(error) => {
@@ -53,6 +60,8 @@ impl Durables {
             match id.filter(|id| state.running.get(id).is_some_and(|running| running.lives)) {
                 Some(id) => {
                     state.local.remove(&seq);
+                    // At once, so that who leaves waits for it.
+                    state.completing += 1;
                     state.running.remove(&id)
                 }
                 None => None,
@@ -60,7 +69,6 @@ impl Durables {
         };
         if let Some(running) = running {
             let durables = self.clone();
-            self.state().completing += 1;
             self.io.spawn(async move {
                 durables.say_over(running, broke).await;
                 durables.state().completing -= 1;
@@ -146,7 +154,8 @@ impl Durables {
         }
         let moved: Vec<Running> = {
             let mut state = self.state();
-            let ids: Vec<_> = state.running.iter().filter(|(_, r)| r.lives).map(|(id, _)| *id).collect();
+            // Of which the store does not know that they have been made would spend an attempt.
+            let ids: Vec<_> = state.running.iter().filter(|(_, r)| r.said).map(|(id, _)| *id).collect();
             ids.iter().filter_map(|id| state.running.remove(id)).collect()
         };
         if moved.is_empty() {

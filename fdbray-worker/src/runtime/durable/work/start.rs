@@ -161,6 +161,7 @@ impl Durables {
                 handle: handle.clone(),
                 actor: record.spec.actor.is_some(),
                 lives: false,
+                said: false,
                 futures: held.into_iter().map(Handle::counted).collect(),
             };
             state.running.insert(record.id, running);
