@@ -40,10 +40,10 @@ impl Scribe {
         self.write(n)
     }
 
-    /// Says in the file `lingers` that it has begun, and takes a second.
+    /// Says in the file `lingers` that it has begun, and ends when there is a file `ends`.
     pub async fn lingers(&mut self) {
         note(&Path::new(&self.dir).join("lingers"), process::id());
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        super::file(&Path::new(&self.dir).join("ends")).await;
     }
 
     /// What it was made with.

@@ -132,10 +132,12 @@ fn what_a_paused_instance_had_not_begun_it_never_begins() {
     eventually(LIMIT, "the first call runs", || cluster.file("lingers").exists().then_some(()));
     let look = Look::at(&cluster);
     let first = home(&look).unwrap();
-    paused.signal(Signal::STOP);
+    cluster.stop(&paused);
     let other = cluster.worker(&["--cpus", "1"]);
     eventually(LIMIT, "it is made again", || home(&look).filter(|home| *home != first));
     let members = &look.members() | &BTreeSet::from([first]);
+    // The first call ends as soon as the old instance goes on.
+    fs::write(cluster.file("ends"), "").unwrap();
     paused.signal(Signal::CONT);
     comes_back(&look, &members);
     fs::write(cluster.file("end"), "").unwrap();
