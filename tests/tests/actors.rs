@@ -1,6 +1,8 @@
 //! Actors in real processes: what runs in which order and beside what, how they come to be and end, and what is left of
 //! them when a worker dies.
 
+#[path = "actors/away.rs"]
+mod away;
 #[path = "actors/detached.rs"]
 mod detached;
 #[path = "actors/dying.rs"]

@@ -1,5 +1,6 @@
 //! For the tests of actors: actors that tell what ran in which order, what ran beside what, and how they ended.
 
+pub mod away;
 mod holders;
 mod journal;
 mod owning;
@@ -7,6 +8,7 @@ pub mod shared;
 mod tally;
 mod together;
 
+pub use away::{Scribe, ScribeHandle, noted};
 pub use holders::{
     Bundle, Keeper, KeeperHandle, Member, MemberHandle, Roll, bundle, ended_members, read_by, write_by,
     write_on,

@@ -162,7 +162,7 @@ pub async fn scenario(words: &[&str]) -> Option<fdbray::Result<()>> {
         ["journal-stays", end, hangs] => super::owning::owns(end, hangs, true).await,
         ["journal-leaves", end, hangs] => super::owning::owns(end, hangs, false).await,
         ["till-moves", moves] => moves_on(moves).await,
-        _ => return None,
+        _ => return super::away::scenario(words).await,
     };
     Some(played)
 }
