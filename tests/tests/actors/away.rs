@@ -241,6 +241,23 @@ fn one_whose_maker_is_killed_at_once_is_there_or_its_name_is_free() {
 }
 
 #[test]
+fn one_whose_maker_is_killed_while_it_is_made_is_made_nevertheless() {
+    let cluster = cluster();
+    let _worker = cluster.worker(&["--cpus", "1"]);
+    let (dir, made) = (cluster.path().to_str().unwrap(), cluster.file("made"));
+    fs::write(cluster.file("shut"), "").unwrap();
+    let mut maker = cluster.driver(&["scribe-hasty", dir, &(LIMIT * 1_000_000).to_string()]);
+    eventually(LIMIT, "it is being made", || (noted(&made).len() == 1).then_some(()));
+    maker.kill();
+    let mut finds = cluster.driver(&["scribe-found", dir]);
+    fs::remove_file(cluster.file("shut")).unwrap();
+    assert_eq!(finds.says(LIMIT, "it was "), "there");
+    finds.succeeds(LIMIT);
+    assert_eq!(noted(&made).len(), 1, "it was made once");
+    Look::at(&cluster).check();
+}
+
+#[test]
 fn no_call_is_lost_or_doubled_and_no_restart_spent_when_its_workers_leave_in_order() {
     let cluster = cluster();
     let mut leaving = cluster.worker(&["--cpus", "1"]);
