@@ -194,7 +194,7 @@ async fn make(dir: &str, retries: u64) -> fdbray::Result<()> {
     Ok(())
 }
 
-/// Begins to make a scribe, and is killed so many microseconds later.
+/// Begins to make a scribe, and is killed so many microseconds later, or before by the test.
 async fn hasty(dir: &str, micros: u64) -> fdbray::Result<()> {
     // So that nothing else is waited for.
     within(LIMIT, "it has joined", fdbray::cluster::actors()).await?;

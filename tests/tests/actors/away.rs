@@ -184,13 +184,13 @@ async fn one_whose_state_is_too_large_for_the_store_falls_back() {
     within(LIMIT, "much", tally.grow(11 << 20)).await.unwrap();
     send(within(LIMIT, "its process", tally.pid()).await.unwrap(), Signal::KILL);
     assert_eq!(within(LIMIT, "a call", tally.add(0, 2)).await.unwrap(), Entry { n: 2, total: 2, wrong: 0 });
+    within(LIMIT, "less", tally.grow(0)).await.unwrap();
     for n in [3, 4] {
         let error = within(LIMIT, "too much", tally.grow(13 << 20)).await.unwrap_err();
         assert!(matches!(error, Error::Checkpoint { .. }), "{error:?}");
         assert!(error.to_string().contains("12 MiB"), "{error}");
         assert_eq!(within(LIMIT, "a call", tally.add(0, n)).await.unwrap(), Entry { n, total: n, wrong: 0 });
     }
-    within(LIMIT, "less", tally.grow(0)).await.unwrap();
     send(within(LIMIT, "its process", tally.pid()).await.unwrap(), Signal::KILL);
     assert_eq!(within(LIMIT, "the total", tally.total()).await.unwrap(), (4, 0));
     within(LIMIT, "it stops", tally.stop()).await.unwrap();
@@ -237,6 +237,23 @@ fn one_whose_maker_is_killed_at_once_is_there_or_its_name_is_free() {
     }
     println!("{}", were.join(", "));
     assert!(were.last().is_some_and(|last| last.starts_with("there")), "{were:?}");
+    Look::at(&cluster).check();
+}
+
+#[test]
+fn one_whose_maker_is_killed_while_it_is_made_is_made_nevertheless() {
+    let cluster = cluster();
+    let _worker = cluster.worker(&["--cpus", "1"]);
+    let (dir, made) = (cluster.path().to_str().unwrap(), cluster.file("made"));
+    fs::write(cluster.file("shut"), "").unwrap();
+    let mut maker = cluster.driver(&["scribe-hasty", dir, &(LIMIT * 1_000_000).to_string()]);
+    eventually(LIMIT, "it is being made", || (noted(&made).len() == 1).then_some(()));
+    maker.kill();
+    let mut finds = cluster.driver(&["scribe-found", dir]);
+    fs::remove_file(cluster.file("shut")).unwrap();
+    assert_eq!(finds.says(LIMIT, "it was "), "there");
+    finds.succeeds(LIMIT);
+    assert_eq!(noted(&made).len(), 1, "it was made once");
     Look::at(&cluster).check();
 }
 
