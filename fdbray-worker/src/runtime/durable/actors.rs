@@ -68,7 +68,7 @@ pub fn create(new: NewActor<'_>, arguments: impl IntoIterator<Item = Argument>) 
     let made = if new.detached {
         calls::parts(arguments)
             .and_then(|parts| Ok((durables.actor_submission(new)?, parts)))
-            .map(|(submission, parts)| durables.send(process, submission, parts, None))
+            .map(|(submission, parts)| durables.send(process, submission, parts, calls::beside(new.template)))
     } else {
         let handle = submit_behind(Gate::closed(), new.template, arguments);
         let (id, name, type_name) =
@@ -98,8 +98,12 @@ pub fn get_or_create<A: IntoIterator<Item = Argument>>(
                 Argument::Future(future) => Some(future.clone()),
                 _ => None,
             });
-            let held = held.collect();
-            Made::Cluster(Box::new(durables.actor_submission(new)?), calls::parts(arguments)?, held)
+            Made::Cluster(Box::new(Unsent {
+                held: held.collect(),
+                submission: durables.actor_submission(new)?,
+                beside: calls::beside(new.template),
+                parts: calls::parts(arguments)?,
+            }))
         } else {
             let handle = submit_behind(Gate::closed(), new.template, arguments);
             Made::Process(Unnamed { handle, named: false })
@@ -122,8 +126,17 @@ pub fn get_or_create<A: IntoIterator<Item = Argument>>(
 /// What is made where nobody has the name.
 enum Made {
     Process(Unnamed),
-    /// With its arguments, and handles of those that are futures.
-    Cluster(Box<Submission>, Vec<Part>, Vec<Handle>),
+    Cluster(Box<Unsent>),
+}
+
+/// The submission of an actor of the cluster, and what has to be put into it.
+struct Unsent {
+    submission: Submission,
+    parts: Vec<Part>,
+    /// See [`calls::beside`].
+    beside: Option<(Handle, bool)>,
+    /// Handles of the futures among the arguments.
+    held: Vec<Handle>,
 }
 
 /// An actor of this process that waits behind a closed gate: it ends with this if it is not named, since nobody else
@@ -282,25 +295,25 @@ impl Durables {
         process: &'static Arc<Process>,
         name: String,
         type_name: &'static str,
-        made: Made,
+        mut made: Made,
     ) -> Result<Handle> {
-        let mut made = match made {
-            Made::Cluster(mut submission, parts, held) => {
-                // Where there is one, nobody waits for what another one would be made of.
-                if let Some(found) = self.look_up(process, &name, type_name).await? {
-                    return Ok(found);
-                }
-                let parts = calls::gather(parts, &submission.function).await?;
-                calls::fill(&mut submission, parts)?;
-                // What was submitted here before it may be on its way still.
-                for future in &held {
-                    self.until_submitted(future.id()).await;
-                }
-                self.name_futures(std::slice::from_mut(&mut *submission));
-                Made::Cluster(submission, Vec::new(), held)
+        if let Made::Cluster(unsent) = &mut made {
+            // Where there is one, nobody waits for what another one would be made of.
+            if let Some(found) = self.look_up(process, &name, type_name).await? {
+                return Ok(found);
             }
-            made => made,
-        };
+            let Unsent { submission, parts, beside, held } = &mut **unsent;
+            let parts = calls::gather(std::mem::take(parts), &submission.function).await?;
+            calls::fill(submission, parts)?;
+            if let Some((future, hard)) = beside {
+                submission.place = calls::whereabouts(process, future, *hard, &submission.function).await?;
+            }
+            // What was submitted here before it may be on its way still.
+            for future in held {
+                self.until_submitted(future.id()).await;
+            }
+            self.name_futures(std::slice::from_mut(submission));
+        }
         let ended = self.get_or_try(process, &name, type_name, &mut made).await;
         if let Made::Process(made) = &mut made {
             made.named = matches!(&ended, Ok(ended) if ended.id() == made.handle.id());
@@ -325,9 +338,9 @@ impl Durables {
                     let named = self.give_name(process, handle.id(), name, type_name).await;
                     named.map(|()| handle.clone())
                 }
-                Made::Cluster(submission, ..) => {
-                    submission.id = future_id(self.next_id());
-                    self.submit_actor(process, submission).await
+                Made::Cluster(unsent) => {
+                    unsent.submission.id = future_id(self.next_id());
+                    self.submit_actor(process, &unsent.submission).await
                 }
             };
             match attempt {

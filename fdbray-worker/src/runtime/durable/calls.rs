@@ -43,15 +43,19 @@ pub fn submit(call: DurableCall<'_>, arguments: impl IntoIterator<Item = Argumen
         Ok(parts) => parts,
         Err(error) => return failed(error),
     };
-    let beside = match &call.template.options().place {
+    match durables.submission(call) {
+        Ok(submission) => durables.send(process, submission, parts, beside(call.template)),
+        Err(error) => failed(error),
+    }
+}
+
+/// The future of a process with whose value a call should run, or must.
+pub(super) fn beside(template: &Template) -> Option<(Handle, bool)> {
+    match &template.options().place {
         Some(options::Place { at: At::Value(handle), hard }) if !handle.id().is_durable() => {
             Some((handle.clone(), *hard))
         }
         _ => None,
-    };
-    match durables.submission(call) {
-        Ok(submission) => durables.send(process, submission, parts, beside),
-        Err(error) => failed(error),
     }
 }
 
@@ -97,7 +101,7 @@ pub(super) async fn gather(parts: Vec<Part>, function: &str) -> Result<Vec<Part>
 }
 
 /// The process that has the value of a future that a process owns, when it has one; waited for if it must be known.
-async fn whereabouts(
+pub(super) async fn whereabouts(
     process: &Arc<Process>,
     future: &Handle,
     hard: bool,
