@@ -14,7 +14,7 @@ pub use holders::{
     write_on,
 };
 pub use journal::{Journal, JournalHandle, JournalOptions, Refused};
-pub use shared::{Desk, DeskHandle, Till, TillHandle, free, has_ended};
+pub use shared::{Desk, DeskHandle, Till, TillHandle, free, has_ended, stays};
 pub use tally::{
     Book, Entry, Flaw, GroupedTally, GroupedTallyHandle, LooseTally, LooseTallyHandle, Tally, TallyHandle,
     calls_tally, total_of,

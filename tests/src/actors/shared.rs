@@ -185,6 +185,12 @@ async fn behind(file: &str, gate: &str) -> fdbray::Result<()> {
     Ok(())
 }
 
+/// A large value, which stays where it was made: so many times the process that this was.
+#[remote(cpus = 0)]
+pub fn stays() -> Vec<u32> {
+    vec![std::process::id(); 50_000]
+}
+
 /// Asks for actors by name, and waits for none.
 #[remote(cpus = 0)]
 pub fn asks_and_forgets() {

@@ -69,6 +69,20 @@ async fn one_that_was_killed_before_its_arguments_were_there_is_not_made_later()
 }
 
 #[fdbray::test(workers = 2, cpus = 1)]
+async fn one_is_made_where_the_value_is_that_it_is_to_be_with() {
+    for n in 0..6 {
+        let value = stays::remote();
+        let with = || Till::options().detached().with(&value);
+        let got = with().name(format!("{n}")).get_or_create(1, "");
+        for till in [with().remote(1, ""), within(LIMIT, "it is got", got).await.unwrap()] {
+            let pid = within(LIMIT, "its process", till.pid()).await.unwrap();
+            assert_eq!(pid, within(LIMIT, "the value", &value).await.unwrap()[0]);
+            within(LIMIT, "it stops", till.stop()).await.unwrap();
+        }
+    }
+}
+
+#[fdbray::test(workers = 2, cpus = 1)]
 async fn its_handles_go_anywhere_and_into_durable_calls() {
     let till = Till::options().detached().remote(1, "");
     assert_eq!(within(LIMIT, "in a task", add_to::remote(&till, 2)).await.unwrap(), 3);

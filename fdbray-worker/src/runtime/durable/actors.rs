@@ -98,11 +98,11 @@ pub fn get_or_create<A: IntoIterator<Item = Argument>>(
                 Argument::Future(future) => Some(future.clone()),
                 _ => None,
             });
-            Made::Cluster(Box::new(Detached {
+            Made::Cluster(Box::new(Unsent {
                 held: held.collect(),
                 submission: durables.actor_submission(new)?,
-                parts: calls::parts(arguments)?,
                 beside: calls::beside(new.template),
+                parts: calls::parts(arguments)?,
             }))
         } else {
             let handle = submit_behind(Gate::closed(), new.template, arguments);
@@ -126,16 +126,17 @@ pub fn get_or_create<A: IntoIterator<Item = Argument>>(
 /// What is made where nobody has the name.
 enum Made {
     Process(Unnamed),
-    Cluster(Box<Detached>),
+    Cluster(Box<Unsent>),
 }
 
-struct Detached {
+/// The submission of an actor of the cluster, and what has to be put into it.
+struct Unsent {
     submission: Submission,
     parts: Vec<Part>,
-    /// Handles of its arguments that are futures.
-    held: Vec<Handle>,
-    /// A value of a process that it is to be beside.
+    /// See [`calls::beside`].
     beside: Option<(Handle, bool)>,
+    /// Handles of the futures among the arguments.
+    held: Vec<Handle>,
 }
 
 /// An actor of this process that waits behind a closed gate: it ends with this if it is not named, since nobody else
@@ -294,27 +295,22 @@ impl Durables {
         process: &'static Arc<Process>,
         name: String,
         type_name: &'static str,
-        made: Made,
+        mut made: Made,
     ) -> Result<Handle> {
-        let mut made = match made {
-            Made::Cluster(mut detached) => {
-                let Detached { submission, parts, held, beside } = &mut *detached;
-                // Where there is one, nobody waits for what another one would be made of.
-                if let Some(found) = self.look_up(process, &name, type_name).await? {
-                    return Ok(found);
-                }
-                let parts = std::mem::take(parts);
-                let parts = calls::prepare(process, submission, parts, beside.take()).await?;
-                calls::fill(submission, parts)?;
-                // What was submitted here before it may be on its way still.
-                for future in held {
-                    self.until_submitted(future.id()).await;
-                }
-                self.name_futures(std::slice::from_mut(submission));
-                Made::Cluster(detached)
+        if let Made::Cluster(unsent) = &mut made {
+            // Where there is one, nobody waits for what another one would be made of.
+            if let Some(found) = self.look_up(process, &name, type_name).await? {
+                return Ok(found);
             }
-            made => made,
-        };
+            let Unsent { submission, parts, beside, held } = &mut **unsent;
+            let parts = calls::prepare(process, submission, std::mem::take(parts), beside.take()).await?;
+            calls::fill(submission, parts)?;
+            // What was submitted here before it may be on its way still.
+            for future in held {
+                self.until_submitted(future.id()).await;
+            }
+            self.name_futures(std::slice::from_mut(submission));
+        }
         let ended = self.get_or_try(process, &name, type_name, &mut made).await;
         if let Made::Process(made) = &mut made {
             made.named = matches!(&ended, Ok(ended) if ended.id() == made.handle.id());
@@ -339,9 +335,9 @@ impl Durables {
                     let named = self.give_name(process, handle.id(), name, type_name).await;
                     named.map(|()| handle.clone())
                 }
-                Made::Cluster(detached) => {
-                    detached.submission.id = future_id(self.next_id());
-                    self.submit_actor(process, &detached.submission).await
+                Made::Cluster(unsent) => {
+                    unsent.submission.id = future_id(self.next_id());
+                    self.submit_actor(process, &unsent.submission).await
                 }
             };
             match attempt {
