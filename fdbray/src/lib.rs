@@ -301,8 +301,8 @@ pub use fdbray_macros::remote;
 /// - A constructor that returns an error or panics: every call, and [`ready`](ActorHandle::ready), ends with that.
 /// - A method that returns an error: its call has it, the actor goes on. So it does when one with `&self` panics.
 /// - One with `&mut self` that panics may leave anything behind: the actor has ended, or with `max_restarts` is made again.
-/// - Its worker dies: the same. Calls that may have started end with [`Error::WorkerDied`], unless their method has
-///   `retries`; the others run in the actor that is made again, in order. That comes from the same constructor with the same
+/// - Its worker dies: the same. Calls that may have started (of a worker that ends without a word, all that were sent to it) end
+///   with [`Error::WorkerDied`], unless their method has `retries`; the others run in the actor that is made again, in order. That comes from the same constructor with the same
 ///   arguments, without what has happened since; unless it has checkpoints.
 ///
 /// # Checkpoints
