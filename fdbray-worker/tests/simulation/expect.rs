@@ -220,7 +220,8 @@ fn tries(plan: &Plan, node: &Node) -> u32 {
     let mut tries = node.fails.min(retried(node) + 1);
     let mut at = node;
     while let Some(caller) = caller(plan, at) {
-        tries = tries.saturating_mul(retried(caller) + 1);
+        // It may also fail with what the node that it awaited has failed with, and be tried again for that.
+        tries = tries.saturating_mul(plan.calls[caller.call].retry_errors + 1);
         at = caller;
     }
     tries
