@@ -50,6 +50,12 @@ pub async fn late_total(n: i64) -> i64 {
     n
 }
 
+/// Has no value before the program ends.
+#[remote(cpus = 0)]
+pub async fn never() -> i64 {
+    std::future::pending().await
+}
+
 /// Adds to it, from where this runs.
 ///
 /// # Errors

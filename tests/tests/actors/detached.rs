@@ -82,6 +82,25 @@ async fn one_is_made_where_the_value_is_that_it_is_to_be_with() {
     }
 }
 
+#[fdbray::test(workers = 1, cpus = 1)]
+async fn one_ends_when_it_is_killed_though_its_argument_never_comes() {
+    let till = Till::options().name("till").detached().remote_of(never::remote());
+    let call = till.total();
+    within(LIMIT, "it is killed", till.kill()).await.unwrap();
+    let error = within(LIMIT, "a call", call).await.unwrap_err();
+    assert!(has_ended(&error) && error.to_string().contains("killed"), "{error:?}");
+    let error = within(LIMIT, "whether it lives", till.ready()).await.unwrap_err();
+    assert!(has_ended(&error), "{error:?}");
+    let next = Till::options().name("till").detached().get_or_create(3, "");
+    let next = within(LIMIT, "its name is free", next).await.unwrap();
+    within(LIMIT, "that stops", next.stop()).await.unwrap();
+    // A durable call likewise, of which nobody has a handle any more.
+    let durable = late_total::options().durable().remote(never::remote());
+    durable.cancel();
+    let error = within(LIMIT, "it is cancelled", durable).await.unwrap_err();
+    assert!(matches!(error, Error::Cancelled { .. }), "{error:?}");
+}
+
 #[fdbray::test(workers = 2, cpus = 1)]
 async fn its_handles_go_anywhere_and_into_durable_calls() {
     let till = Till::options().detached().remote(1, "");

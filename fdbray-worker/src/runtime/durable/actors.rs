@@ -200,6 +200,9 @@ pub(crate) async fn made(id: ObjectId) -> Result<()> {
 /// Ends an actor that the cluster owns.
 pub(crate) async fn kill(id: ObjectId) -> Result<()> {
     let (process, durables) = durables()?;
+    if durables.stop_preparing(id, |function| ended(function, "it was killed")) {
+        return Ok(());
+    }
     durables.until_submitted(id).await;
     let durable = durables.durable().await.map_err(|e| store_error(&e))?;
     match durables.persist(|| durable.cancel(future_id(id))).await {

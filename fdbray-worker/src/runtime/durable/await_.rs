@@ -74,6 +74,10 @@ impl Durables {
     }
 
     async fn cancel(&self, id: ObjectId) {
+        let cancelled = |function| Error::Cancelled { function, passed: Default::default() };
+        if self.stop_preparing(id, cancelled) {
+            return;
+        }
         self.until_submitted(id).await;
         let cancelled = match self.durable().await {
             Ok(durable) => self.persist(|| durable.cancel(future_id(id))).await.map(drop),

@@ -264,16 +264,33 @@ impl Durables {
         let owned = parts.iter().any(|part| matches!(part, Part::Owned(..)));
         if owned || beside.is_some() {
             let (durables, process) = (self.clone(), process.clone());
-            self.io.spawn(async move {
-                match prepare(&process, &mut submission, parts, beside).await {
+            let function = submission.function.clone();
+            let mut state = self.state();
+            let preparing = self.io.spawn(async move {
+                let prepared = prepare(&process, &mut submission, parts, beside).await;
+                if durables.state().preparing.remove(&id).is_none() {
+                    return;
+                }
+                match prepared {
                     Ok(parts) => durables.queue(submission, parts),
                     Err(error) => durables.refused(id, error),
                 }
             });
+            state.preparing.insert(id, (preparing.abort_handle(), function));
         } else {
             self.queue(submission, parts);
         }
         Handle::counted(cell)
+    }
+
+    /// Ends a call that still waits for what it needs of this process, with the error that `why` makes of its function; whether
+    /// it was one.
+    pub(super) fn stop_preparing(&self, id: ObjectId, why: impl FnOnce(String) -> Error) -> bool {
+        let stopped = self.state().preparing.remove(&id);
+        let Some((preparing, function)) = stopped else { return false };
+        preparing.abort();
+        self.refused(id, why(function));
+        true
     }
 
     fn queue(self: &Arc<Self>, mut submission: Submission, parts: Vec<Part>) {

@@ -58,7 +58,10 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::sync::{Notify, OnceCell, mpsc, oneshot, watch};
+use tokio::{
+    sync::{Notify, OnceCell, mpsc, oneshot, watch},
+    task::AbortHandle,
+};
 
 /// How long durable calls wait for a store that does not answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -97,6 +100,8 @@ pub(crate) struct Durables {
 struct State {
     /// Submissions that have not been committed, or were refused.
     submitting: FxHashMap<ObjectId, watch::Sender<Option<Result<()>>>>,
+    /// Of these, those that wait for what they need of this process; and their functions.
+    preparing: FxHashMap<ObjectId, (AbortHandle, String)>,
     /// Futures of whose end this process will be told.
     expected: FxHashSet<ObjectId>,
     /// Futures of whose end somebody here wants to be told, not asked for yet.
