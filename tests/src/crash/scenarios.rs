@@ -200,7 +200,7 @@ async fn pull(len: usize, bytes: &str, file: &str) {
     }
 }
 
-/// A value that one worker has computed and another has copied; this process pulls it from both.
+/// A value that one worker has computed and another has copied; this process pulls it from both, once there is a file.
 async fn two_sources(len: usize, file: &str) {
     everywhere(2).await;
     let value = super::bulk::remote(len, false, file);
@@ -213,6 +213,8 @@ async fn two_sources(len: usize, file: &str) {
         (maker, copied.unwrap_or_else(|e| panic!("{e}")))
     };
     say(format!("sources {maker} {copier}"));
+    // Until whoever looks on is ready.
+    crate::actors::file(format!("{file}.go").as_ref()).await;
     let value = within(120, "the value arrives", value).await.unwrap_or_else(|e| panic!("{e}"));
     assert!(value[..] == super::content(len, false)[..], "the bytes that were made");
     assert_eq!(super::starts(file.as_ref()).len(), 1, "it was not computed again");

@@ -2,6 +2,7 @@
 
 use super::{Site, done};
 use fdbray_tests::crash::{App, Cluster};
+use std::fs;
 
 const MIB: u64 = 1 << 20;
 
@@ -57,6 +58,7 @@ fn of_two_sources_one_is_killed_and_the_other_brings_the_rest() {
     // Slow from here on, so that there is time.
     (1..3).for_each(|host| site.lan.shape(host, 40));
     let before = [1, 2].map(|host| site.lan.sent(host));
+    fs::write(format!("{}.go", site.file()), "").unwrap();
     (1..3).for_each(|host| sent(&site, host, before[host - 1], 1));
     let maker: u32 = said.split_whitespace().nth(1).and_then(|pid| pid.parse().ok()).unwrap();
     let maker = site.workers.iter_mut().find(|worker| worker.pid() == maker).unwrap();
