@@ -25,6 +25,8 @@ pub(super) struct Clustered {
     claimed: FxHashMap<ObjectId, ObjectId>,
     /// Until then the store will not give them to another process.
     until: Nanos,
+    /// That time is over, and all that are claimed are closed.
+    fenced: bool,
 }
 
 impl Clustered {
@@ -68,8 +70,11 @@ impl Core {
     pub fn follow_claimed(&mut self, seq: u64, known_as: ObjectId) -> bool {
         let lives = self.follow_actor(seq);
         if lives {
-            self.clustered.claimed.insert(ObjectId { owner: self.me(), seq }, known_as);
-            self.check_fence();
+            let actor = ObjectId { owner: self.me(), seq };
+            self.clustered.claimed.insert(actor, known_as);
+            if self.clustered.fenced {
+                self.hosted.closed.insert(actor);
+            }
         }
         lives
     }
@@ -79,6 +84,7 @@ impl Core {
     pub fn fence(&mut self, until: Nanos, fx: &mut Effects) {
         self.clustered.until = until;
         if self.now < until && !self.worker.draining {
+            self.clustered.fenced = false;
             for actor in std::mem::take(&mut self.hosted.closed) {
                 self.hosted.list(actor);
             }
@@ -89,8 +95,9 @@ impl Core {
 
     /// Sees whether the time is over until which actors of the cluster may run here.
     pub(super) fn check_fence(&mut self) {
-        // Others may be closed too: those that leave, and those that have ended since.
-        if !self.clustered.claimed.is_empty() && self.now >= self.clustered.until {
+        if !self.clustered.fenced && !self.clustered.claimed.is_empty() && self.now >= self.clustered.until {
+            self.clustered.fenced = true;
+            // Others may be closed too: those that leave.
             self.hosted.closed.extend(self.clustered.claimed.keys());
         }
     }

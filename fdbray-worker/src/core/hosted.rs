@@ -425,7 +425,8 @@ impl Core {
         }
         let Some(name) = self.table.get(id.seq).map(|r| self.templates.spec(r.template).name) else { return };
         let error = Error::control(format!(
-            "a method of actor {actor} that runs alone awaits `{name}` of the same actor, which could start only when that              method has ended: call it without awaiting it, or call the function itself"
+            "a method of actor {actor} that runs alone awaits `{name}` of the same actor, which could start only when that \
+             method has ended: call it without awaiting it, or call the function itself"
         ));
         self.abandon(id.seq, fx);
         self.fail(id.seq, error, fx);

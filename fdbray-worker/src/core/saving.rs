@@ -119,7 +119,7 @@ impl Core {
                 lasting.saved = covers;
                 lasting.on_their_way.push_back(OnItsWay { version, covers, asked });
                 let attempt = lasting.attempt;
-                self.send_checkpoint(id, attempt, version, &checkpoint, fx);
+                self.send_checkpoint(id, attempt, version, checkpoint, fx);
             }
             Err(why) => match asked {
                 Some((peer, done)) => self.answer_one(peer, failed(done, Error::checkpoint("", why)), fx),
@@ -134,14 +134,13 @@ impl Core {
         id: ObjectId,
         attempt: u32,
         version: u64,
-        checkpoint: &[u8],
+        checkpoint: Vec<u8>,
         fx: &mut Effects,
     ) {
         if self.clustered.has_claimed(id) {
-            let checkpoint = Bytes::copy_from_slice(checkpoint);
-            return fx.keep.push(Keep { actor: id, attempt, version, checkpoint });
+            return fx.keep.push(Keep { actor: id, attempt, version, checkpoint: Bytes::from(checkpoint) });
         }
-        let message = Message::Checkpoint { seq: id.seq, attempt, version, checkpoint: Raw(checkpoint) };
+        let message = Message::Checkpoint { seq: id.seq, attempt, version, checkpoint: Raw(&checkpoint) };
         self.say(id.owner, &message, fx);
     }
 

@@ -216,8 +216,9 @@ async fn add(k: &str) -> fdbray::Result<()> {
     Ok(())
 }
 
-/// Owns one with a name until there is a file.
+/// Owns one with a name, once that is free, until there is a file.
 async fn owned(until: &Path) -> fdbray::Result<()> {
+    free("owned").await;
     let till = Till::options().name("owned").remote(1, "");
     within(LIMIT, "it is made", till.ready()).await?;
     println!("made");

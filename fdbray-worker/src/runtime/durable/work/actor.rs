@@ -6,7 +6,7 @@ use super::{
     claim::BEAT,
 };
 use crate::{
-    control::durable::{Completed, DurableError, Outcome, Token},
+    control::durable::{DurableError, Outcome, Token},
     core::Keep,
     error::Error,
     runtime::Process,
@@ -113,8 +113,7 @@ impl Durables {
                 passed: Default::default(),
             };
             let outcome = vec![(token, Outcome::Final(convert::failure(&error)))];
-            let completed = self.insist(|| durable.complete(self.me, outcome.clone())).await;
-            completed.map(|completed| debug_assert!(!completed.contains(&Completed::Retried)))
+            self.insist(|| durable.complete(self.me, outcome.clone())).await.map(drop)
         };
         match said {
             // Its claims go with this process.
@@ -135,13 +134,15 @@ impl Durables {
     fn note_fence(&self, process: &Arc<Process>) {
         let any = self.state().running.values().any(|running| running.lives);
         let Some(members) = process.outside().and_then(|o| o.members()).filter(|_| any) else { return };
-        if self.draining.load(Ordering::Acquire) {
-            return;
-        }
         // Nobody is declared dead before its beat has stood still for longer.
         let left = BEAT.saturating_sub(members.since_last_beat());
         let until = if left.is_zero() { 0 } else { process.nanos_at(Instant::now() + left) };
-        process.with_core(true, |core, fx| core.fence(until, fx));
+        process.with_core(true, |core, fx| {
+            // Under the core's lock: who drains closes them under it too, after it has said that it does.
+            if !self.draining.load(Ordering::Acquire) {
+                core.fence(until, fx);
+            }
+        });
     }
 
     /// This worker leaves: no call of its actors starts any more, and once none runs, or at `until`, they go to whoever
