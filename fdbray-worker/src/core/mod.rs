@@ -23,10 +23,10 @@
 //! | `borrow`, `lend` | futures of other owners, and this one's at others |
 //! | `objects`, `copies` | values that are too large to travel inside a message; copies of them, and who has some |
 //! | `stored` | the values that this process keeps, and which of them leave memory when that is full |
-//! | `line` | calls of actors: in order, and where they go |
+//! | `line`, `reach` | calls of actors: in order; where they go, and what becomes of them when the actor is gone |
 //! | `incarnations` | the owner's side of actors that are lost, made again, or ended |
 //! | `clustered` | actors of which the store knows: where they are, until when they run here, whose end is told |
-//! | `hosted` | the actors that live here, and which of their calls may run at once |
+//! | `hosted`, `mailbox` | the actors that live here, and which of their calls may run at once; calls that wait |
 //! | `lasting`, `saving`, `ledger`, `checkpoint`, `ticket` | actors with checkpoints: each call once, across all their incarnations |
 //! | `timers` | deadlines, retries, idle leases, shapes that nobody can run |
 
@@ -51,10 +51,12 @@ mod ledger;
 mod lend;
 mod line;
 mod lost;
+mod mailbox;
 pub mod message;
 mod objects;
 mod peers;
 mod placement;
+mod reach;
 mod rebalance;
 mod run;
 mod saving;

@@ -1,6 +1,6 @@
 //! What a remote function returned as its error, as it travels.
 
-use super::{Passed, write_passed};
+use super::{Passed, display::write_passed};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::fmt;
 

@@ -2,8 +2,9 @@
 
 use super::FutureId;
 use super::error::DurableError;
+use super::failure::Cause;
 use super::keys::{FIRST, Ready};
-use super::record::{Cause, Claim, Record, State};
+use super::record::{Claim, Record, State};
 use super::settle::failed;
 use super::shape::ShapeId;
 use super::transition::Durable;

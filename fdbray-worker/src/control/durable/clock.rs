@@ -6,8 +6,9 @@
 use super::FutureId;
 use super::entries::LEFT_ALONE;
 use super::error::DurableError;
+use super::failure::Cause;
 use super::keys::{Keys, Timer};
-use super::record::{Cause, State};
+use super::record::State;
 use super::settle::failed;
 use super::transition::Durable;
 use super::work::{Work, number, tick};

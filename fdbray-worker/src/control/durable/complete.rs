@@ -3,7 +3,8 @@
 use super::FutureId;
 use super::claim::Token;
 use super::error::DurableError;
-use super::record::{Failed, Failure, INLINE_VALUE, Realized, State, Value};
+use super::failure::Failure;
+use super::record::{Failed, INLINE_VALUE, Realized, State, Value};
 use super::transition::Durable;
 use super::work::{Ahead, Work};
 use crate::id::ProcessId;

@@ -2,7 +2,8 @@
 
 use super::FutureId;
 use super::error::DurableError;
-use super::record::{Cause, Record, State, Value};
+use super::failure::Cause;
+use super::record::{Record, State, Value};
 use super::settle::{LOOK_AGAIN, failed};
 use super::transition::Durable;
 use super::work::Work;

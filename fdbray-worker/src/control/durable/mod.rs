@@ -79,7 +79,7 @@
 //!
 //! | file | job |
 //! |---|---|
-//! | `record`, `id`, `shape`, `keys`, `entries`, `encoding` | what is stored |
+//! | `record`, `failure`, `id`, `shape`, `keys`, `entries`, `encoding` | what is stored |
 //! | `transition`, `work` | how a transition runs |
 //! | `submit`, `claim`, `complete`, `end` | the transitions; `settle` and `place` are what they share |
 //! | `actors` | actors that the cluster owns, and the names of actors |
@@ -98,6 +98,7 @@ mod encoding;
 mod end;
 mod entries;
 mod error;
+mod failure;
 mod id;
 mod inbox;
 mod keys;
@@ -119,12 +120,13 @@ pub use claim::{Claimed, Room, Token, Wants};
 pub use clock::Tick;
 pub use complete::{Completed, Outcome};
 pub use error::{DurableError, Refused};
+pub use failure::{Cause, Failure};
 pub use id::FutureId;
 pub use inbox::{Handled, Mail, Notice, Target};
 pub use list::{Filter, Page, Stage, Unschedulable};
 pub use record::{
-    ActorSpec, Arguments, Cause, Claim, Failed, Failure, INLINE_ARGUMENTS, INLINE_VALUE, LARGEST, Near,
-    Place, Realized, Record, Retention, Spec, State, Value,
+    ActorSpec, Arguments, Claim, Failed, INLINE_ARGUMENTS, INLINE_VALUE, LARGEST, Near, Place, Realized,
+    Record, Retention, Spec, State, Value,
 };
 pub use shape::{ShapeId, fits, lacks};
 pub use submit::{Submission, Submitted};

@@ -3,7 +3,8 @@
 
 use super::FutureId;
 use super::error::DurableError;
-use super::record::{Cause, Near, Place, Realized, State, Value};
+use super::failure::Cause;
+use super::record::{Near, Place, Realized, State, Value};
 use super::settle::{failed, failed_by};
 use super::work::Work;
 use crate::control::members::Role;

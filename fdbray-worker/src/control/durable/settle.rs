@@ -2,8 +2,9 @@
 
 use super::FutureId;
 use super::error::DurableError;
+use super::failure::{Cause, Failure};
 use super::inbox::Notice;
-use super::record::{Arguments, Cause, Failed, Failure, Record, Retention, State, Value};
+use super::record::{Arguments, Failed, Record, Retention, State, Value};
 use super::work::Work;
 use crate::control::store::Range;
 use crate::id::ProcessId;
