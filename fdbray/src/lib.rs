@@ -294,7 +294,8 @@ pub use fdbray_macros::remote;
 /// `options().detached()` makes one that the cluster owns: it lives until it is stopped or killed, whoever has handles of it, and
 /// outlives the process that created it. When its worker dies, another one makes it again, as often as `max_restarts`
 /// allows; when that leaves in order it moves, which does not count. Creating one costs transactions of the control plane, calling it
-/// does not. Its handles may go into durable calls, and the arguments of its constructor are kept in the control plane, as those of
+/// does not. [`stop`](ActorHandle::stop) is answered by its worker, a moment before the control plane has noted its end: should that
+/// worker die in that moment, the actor is made again if it may be. Its handles may go into durable calls, and the arguments of its constructor are kept in the control plane, as those of
 /// durable calls are.
 ///
 /// # Failure

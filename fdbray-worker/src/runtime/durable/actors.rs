@@ -1,23 +1,21 @@
-//! Actors of which the store knows: made by name or for the cluster, looked up, found by those who call them, ended.
+//! Actors of which the store knows: made with a name or for the cluster, and ended.
 //!
 //! An actor that the cluster owns is a durable future whose claimer keeps it. Names are in the store, whoever owns the
 //! actor: what a process owns does not begin to be made before it has its name.
 
 use super::{
-    AFTER_FAILURE, Durables, LOOK_AGAIN, calls,
+    Durables, calls,
     calls::{Part, durables},
     convert, future_id, object_id, store_error,
 };
 use crate::{
     cell::Outcome,
-    control::durable::{
-        ActorSpec, DurableError, NamedActor, Owner, Refused, Retention, Submission, Whereabouts,
-    },
-    core::{Effects, Gate, Origin},
+    control::durable::{ActorSpec, DurableError, Retention, Submission},
+    core::{Effects, Gate},
     error::{Error, Result},
     exec::Argument,
     handle::Handle,
-    id::{ObjectId, ProcessId},
+    id::ObjectId,
     runtime::{Process, calls::submit_behind, failed},
     template::Template,
 };
@@ -25,7 +23,6 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::oneshot;
 
 /// How long what is known of an actor that has ended stays in the store.
 const KEPT: Retention = Retention::Ticks(24 * 3600);
@@ -45,18 +42,6 @@ pub struct NewActor<'a> {
     pub name: Option<&'a str>,
     /// The cluster owns it, rather than this process.
     pub detached: bool,
-}
-
-/// An actor that has a name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ActorInfo {
-    /// The name.
-    pub name: String,
-    /// The name of its type.
-    pub type_name: String,
-    /// The process that owns it; none if the cluster does.
-    pub owner: Option<ProcessId>,
 }
 
 /// Makes an actor. What stands against its name, its calls say.
@@ -154,49 +139,6 @@ impl Drop for Unnamed {
     }
 }
 
-/// The actor of that name.
-///
-/// # Errors
-/// [`Error::NoSuchActor`], [`Error::OtherActor`], or the store does not answer.
-pub async fn named(name: &str, type_name: &'static str) -> Result<Handle> {
-    let (process, durables) = durables()?;
-    durables.start();
-    let found = durables.look_up(process, name, type_name).await?;
-    found.ok_or_else(|| Error::NoSuchActor { name: name.to_owned() })
-}
-
-/// The actors of the cluster that have names, by name.
-///
-/// # Errors
-/// There is no cluster, or the store does not answer.
-pub async fn actors() -> Result<Vec<ActorInfo>> {
-    let (_, durables) = durables()?;
-    let durable = durables.durable().await.map_err(|e| store_error(&e))?;
-    let (mut all, mut after) = (Vec::new(), None);
-    loop {
-        let (page, next) =
-            durables.persist(|| durable.actors(after.clone())).await.map_err(|e| store_error(&e))?;
-        all.extend(page.into_iter().map(|NamedActor { name, actor }| ActorInfo {
-            name,
-            type_name: actor.type_name,
-            owner: match actor.owner {
-                Owner::Process { process, .. } => Some(process),
-                Owner::Cluster(_) => None,
-            },
-        }));
-        if next.is_none() {
-            return Ok(all);
-        }
-        after = next;
-    }
-}
-
-/// Waits until an actor that the cluster owns has been made.
-pub(crate) async fn made(id: ObjectId) -> Result<()> {
-    let (_, durables) = durables()?;
-    durables.locate(id).await.map(drop)
-}
-
 /// Ends an actor that the cluster owns.
 pub(crate) async fn kill(id: ObjectId) -> Result<()> {
     let (process, durables) = durables()?;
@@ -232,65 +174,6 @@ impl Durables {
         // Who calls it looks at where it is.
         submission.waiter = None;
         Ok(submission)
-    }
-
-    /// Gives an actor of this process its name, and lets it be made.
-    async fn begin_named(self: Arc<Self>, id: ObjectId, name: String, type_name: String) {
-        let Some(process) = self.process() else { return };
-        match self.give_name(&process, id, &name, &type_name).await {
-            Ok(()) => {}
-            Err(error) => process.with_core(true, |core, fx| core.refuse(id.seq, error, fx)),
-        }
-    }
-
-    /// The same; where the name belongs to another one, the actor waits on.
-    async fn give_name(
-        self: &Arc<Self>,
-        process: &Arc<Process>,
-        id: ObjectId,
-        name: &str,
-        of: &str,
-    ) -> Result<()> {
-        let durable = self.durable().await.map_err(|e| store_error(&e))?;
-        // First, since it may end as soon as that is told.
-        self.state().named.insert(id.seq, name.to_owned());
-        let followed = process.with_core(false, |core, _| core.follow_actor(id.seq));
-        if !followed {
-            self.state().named.remove(&id.seq);
-            return Ok(());
-        }
-        let named =
-            self.persist(|| durable.name_actor(name.to_owned(), of.to_owned(), self.me, id.seq)).await;
-        let ended = match named.map_err(|e| store_error(&e)) {
-            Ok(Ok(())) => {
-                if self.state().named.contains_key(&id.seq) {
-                    process.with_core(true, |core, fx| core.open_gate(id.seq, fx));
-                } else {
-                    // It ended meanwhile.
-                    self.free_name(name.to_owned(), id.seq).await;
-                }
-                return Ok(());
-            }
-            Ok(Err(refused)) => Err(convert::refused(refused)),
-            Err(error) => {
-                // It may have got the name nevertheless.
-                let (durables, name) = (self.clone(), name.to_owned());
-                self.io.spawn(async move { durables.free_name(name, id.seq).await });
-                Err(error)
-            }
-        };
-        self.state().named.remove(&id.seq);
-        ended
-    }
-
-    async fn free_name(&self, name: String, seq: u64) {
-        let freed = match self.durable().await {
-            Ok(durable) => self.insist(|| durable.unname_actor(name.clone(), self.me, seq)).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = freed {
-            tracing::warn!("the name `{name}` of an actor that has ended is not free yet: {error}");
-        }
     }
 
     async fn get_or_make(
@@ -360,34 +243,6 @@ impl Durables {
         }
     }
 
-    /// The actor that has a name, if one has it.
-    async fn look_up(
-        &self,
-        process: &Arc<Process>,
-        name: &str,
-        type_name: &'static str,
-    ) -> Result<Option<Handle>> {
-        let durable = self.durable().await.map_err(|e| store_error(&e))?;
-        let found = self.persist(|| durable.find_actor(name.to_owned())).await;
-        let Some(named) = found.map_err(|e| store_error(&e))? else { return Ok(None) };
-        if named.type_name != type_name {
-            let (name, expected, found) = (name.to_owned(), type_name.to_owned(), named.type_name);
-            return Err(Error::OtherActor { name, expected, found });
-        }
-        match named.owner {
-            Owner::Cluster(id) => Ok(Some(handle_of(process, object_id(id)))),
-            Owner::Process { process: owner, seq } => {
-                let id = ObjectId { owner, seq };
-                let handle =
-                    Handle::counted(process.with_core(true, |core, fx| core.adopt(id, Origin::Here, fx)));
-                let (sender, known) = oneshot::channel();
-                self.state().confirming.entry(id).or_default().push(sender);
-                process.with_core(true, |core, fx| core.confirm(id, fx));
-                Ok(known.await.unwrap_or(false).then_some(handle))
-            }
-        }
-    }
-
     /// Carries out what the core wants to know or tells of actors.
     pub fn carry_out_actors(self: &Arc<Self>, fx: &mut Effects) {
         for actor in fx.find_actors.drain(..) {
@@ -420,86 +275,12 @@ impl Durables {
         }
         self.claimed_actor_over(seq, broke);
     }
-
-    /// Tells the core where an actor is that the cluster owns, once it is somewhere, unless nobody wants to know any more.
-    async fn find(self: Arc<Self>, id: ObjectId) {
-        let found = tokio::select! {
-            found = self.locate(id) => found,
-            () = self.until_unwanted(id) => return,
-        };
-        // Before it is told: who asks after that is told of another search.
-        self.state().finding.remove(&id);
-        let Some(process) = self.process() else { return };
-        process.with_core(true, |core, fx| match found {
-            Ok(there) => core.actor_found(id, there.owner, there, fx),
-            Err(error @ Error::Control { .. }) => core.actor_not_found(id, &error, fx),
-            Err(error) => core.durable_ended(id, Outcome::Failed(Arc::new(error)), fx),
-        });
-    }
-
-    /// Until no call here waits for the actor to be found.
-    async fn until_unwanted(&self, id: ObjectId) {
-        loop {
-            tokio::time::sleep(LOOK_AGAIN).await;
-            // First, so that who asks from now on begins another search.
-            self.state().finding.remove(&id);
-            let Some(process) = self.process() else { return };
-            if !process.with_core(false, |core, _| core.looks_for(id)) {
-                return;
-            }
-            self.state().finding.insert(id);
-        }
-    }
-
-    /// Where an actor is that the cluster owns, once it is somewhere; or how it ended.
-    async fn locate(&self, id: ObjectId) -> Result<ObjectId> {
-        self.until_submitted(id).await;
-        loop {
-            if let Some(Outcome::Failed(error)) = self.outcome(id) {
-                return Err(Error::from(error));
-            }
-            let durable = self.durable().await.map_err(|e| store_error(&e))?;
-            match self.persist(|| durable.whereabouts(future_id(id))).await {
-                Ok((Whereabouts::At(owner, seq), _)) => return Ok(ObjectId { owner, seq }),
-                Ok((Whereabouts::Nowhere, changed)) => {
-                    tokio::select! {
-                        changed = changed => if changed.is_err() {
-                            tokio::time::sleep(AFTER_FAILURE).await;
-                        },
-                        () = tokio::time::sleep(LOOK_AGAIN) => {}
-                    }
-                }
-                Ok((Whereabouts::Ended { failure: Some(failure), .. }, _)) => {
-                    return Err(convert::error(id, failure));
-                }
-                Ok((Whereabouts::Ended { function, failure: None }, _)) => {
-                    return Err(ended(function, "it was killed"));
-                }
-                Err(DurableError::NoSuchFuture(_)) => {
-                    return Err(ended("a constructor".into(), "nothing is known of it any more"));
-                }
-                Err(error) => return Err(store_error(&error)),
-            }
-        }
-    }
-
-    fn outcome(&self, id: ObjectId) -> Option<Outcome> {
-        self.process()?.with_core(false, |core, _| core.outcome(id))
-    }
 }
 
-fn handle_of(process: &Arc<Process>, id: ObjectId) -> Handle {
+pub(super) fn handle_of(process: &Arc<Process>, id: ObjectId) -> Handle {
     Handle::counted(process.with_core(false, |core, fx| core.durable(id, fx)))
 }
 
-fn ended(actor: String, why: &str) -> Error {
+pub(super) fn ended(actor: String, why: &str) -> Error {
     Error::ActorEnded { actor, why: why.to_owned(), passed: Default::default() }
-}
-
-/// Why a name was refused.
-pub(super) fn name_refused(refused: &Refused) -> Option<Error> {
-    match refused {
-        Refused::NameTaken { name, by } => Some(Error::NameTaken { name: name.clone(), by: by.clone() }),
-        _ => None,
-    }
 }

@@ -14,7 +14,7 @@ pub(super) fn refused(refused: Refused) -> Error {
             why: refused.to_string(),
             passed: Passed::default(),
         },
-        _ => super::actors::name_refused(&refused).unwrap_or_else(|| Error::control(refused)),
+        _ => super::names::name_refused(&refused).unwrap_or_else(|| Error::control(refused)),
     }
 }
 

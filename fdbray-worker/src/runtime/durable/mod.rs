@@ -2,7 +2,8 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `actors` | actors that the cluster owns, and the names of actors |
+//! | `actors` | actors with names, or that the cluster owns: made and ended |
+//! | `names`, `find` | which actor has a name; where one is that the cluster owns |
 //! | `calls` | what user code asks for: submit, attach, release |
 //! | `submit` | sends calls to the store, many in one transaction when there are many |
 //! | `await_` | learns of ends through this process's inbox and tells the core |
@@ -20,8 +21,10 @@ mod actors;
 mod await_;
 mod calls;
 mod convert;
+mod find;
 mod list;
 mod lookout;
+mod names;
 mod submit;
 mod upkeep;
 mod work;
@@ -30,11 +33,13 @@ pub use crate::control::{
     durable::{Filter, Stage},
     members::{Capacity as MemberCapacity, Member, Role},
 };
-pub use actors::{ActorInfo, NewActor, actors, create as create_actor, get_or_create, named};
-pub(crate) use actors::{kill as kill_actor, made as actor_made};
+pub(crate) use actors::kill as kill_actor;
+pub use actors::{NewActor, create as create_actor, get_or_create};
 pub(crate) use calls::task_of;
 pub use calls::{DurableCall, attach, real_id, release, submit, submit_all, submitted};
+pub(crate) use find::made as actor_made;
 pub use list::{FutureInfo, FuturePage, UnschedulableShape, list, members, unschedulable};
+pub use names::{ActorInfo, actors, named};
 
 use super::Process;
 use crate::{
